@@ -1,0 +1,284 @@
+//! Records: what is written rarely. Serialised by bincode, framed so that a reader finds
+//! the end and sees damage.
+//!
+//! ```text
+//!  0  length  u32   of the payload; 0 = no more records; written last
+//!  4  check   u32   FNV-1a of the payload
+//!  8  payload       padded with zeros to a multiple of 8
+//! ```
+//!
+//! bincode is no longer maintained (deny.toml names the advisory). It stands behind
+//! [`encode`] and [`decode`] alone, and golden bytes pin its output, so it can be replaced.
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes in front of a record's payload.
+pub const FRAME_BYTES: usize = 8;
+/// The longest record that a reader accepts.
+pub const MAX_RECORD_BYTES: usize = 4 << 20;
+
+/// Serialises `value` into `out`; the bytes used, or `None` if it does not fit.
+pub fn encode<T: Serialize>(value: &T, out: &mut [u8]) -> Option<usize> {
+    bincode::serde::encode_into_slice(value, out, bincode::config::standard()).ok()
+}
+
+/// The value at the start of `bytes`, and how many bytes it took.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, usize)> {
+    // A limit keeps lengths in damaged bytes from asking for memory.
+    let config = bincode::config::standard().with_limit::<MAX_RECORD_BYTES>();
+    bincode::serde::borrow_decode_from_slice(bytes, config).ok()
+}
+
+/// FNV-1a, 32 bit: enough to tell damage from data.
+pub fn check(payload: &[u8]) -> u32 {
+    payload.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ *byte as u32).wrapping_mul(0x0100_0193))
+}
+
+/// The frame of a payload as one word, to be stored behind it in time.
+pub fn frame(payload: &[u8]) -> u64 {
+    payload.len() as u64 | (check(payload) as u64) << 32
+}
+
+/// Bytes that a record with this payload takes.
+pub const fn framed_bytes(payload_len: usize) -> usize {
+    FRAME_BYTES + payload_len.next_multiple_of(8)
+}
+
+/// Iterates over the payloads of an area; ends at the first empty or damaged frame.
+#[derive(Debug, Clone)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Records<'a> {
+    /// The records of an area.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Records { bytes, at: 0 }
+    }
+
+    /// Where the next record starts, or where the records end.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let head = self.bytes.get(self.at..self.at + FRAME_BYTES)?;
+        let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let expected = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        if len == 0 || len > MAX_RECORD_BYTES {
+            return None;
+        }
+        let start = self.at + FRAME_BYTES;
+        let payload = self.bytes.get(start..start + len)?;
+        if check(payload) != expected {
+            return None;
+        }
+        self.at += framed_bytes(len);
+        Some(payload)
+    }
+}
+
+/// The process and the machine: the one record of the description area.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Description<'a> {
+    /// The executable's path.
+    pub exe: &'a str,
+    /// Arguments, each ended by a zero byte, as in /proc/self/cmdline.
+    pub command: &'a [u8],
+    /// The machine's name.
+    pub host: &'a str,
+    /// Kernel release and version.
+    pub kernel: &'a str,
+    /// "glibc 2.36", "musl", …
+    pub libc: &'a str,
+    /// Path of the object whose malloc is called.
+    pub allocator: &'a str,
+    /// Environment variables that steer allocators: NAME=value, each ended by a zero byte.
+    pub allocator_env: &'a [u8],
+    /// The chosen word of /sys/kernel/mm/transparent_hugepage/enabled.
+    pub transparent_huge_pages: &'a str,
+    /// Memory limit of the cgroup in bytes; `None` = none, or not known.
+    pub cgroup_limit_bytes: Option<u64>,
+    /// Bytes of a page.
+    pub page_bytes: u32,
+    /// Version of the tracer.
+    pub tracer_version: &'a str,
+    /// Ring size asked for, before limits.
+    pub ring_asked_bytes: u64,
+    /// Least time between two looks.
+    pub look_ms: u64,
+    /// Greatest depth of stacks; 0 = off.
+    pub stack_depth: u32,
+    /// How the usable size of a block follows from what was asked for.
+    pub usable_rule: UsableRule,
+    /// The parent process.
+    pub parent_pid: u32,
+}
+
+/// How usable size follows from requested size, where an event does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum UsableRule {
+    /// It does not; only events that say it are known.
+    #[default]
+    Unknown,
+    /// glibc, 64 bit: max(24, (size + 8) rounded up to 16, less 8).
+    Glibc,
+    /// By size class: what an event said holds for later ones of the same size.
+    ByClass,
+}
+
+/// A mapping as /proc/self/maps shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mapping<'a> {
+    /// First address.
+    pub start: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Bits: 1 read, 2 write, 4 execute, 8 shared.
+    pub permissions: u8,
+    /// Offset in the file, if there is one.
+    pub file_offset: u64,
+    /// Inode of the file, 0 = none.
+    pub inode: u64,
+    /// Path, or the kernel's name in brackets, or empty.
+    pub name: &'a str,
+}
+
+/// Why a look was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum LookCause {
+    /// Recording began.
+    #[default]
+    Start,
+    /// The time between looks had passed.
+    Due,
+    /// The process ends.
+    Exit,
+    /// Somebody asked through the control word.
+    Asked,
+    /// Taken from outside, while the process slept.
+    Outside,
+}
+
+/// One look at the kernel's view. Sizes in bytes. `mappings` [`Mapping`] records follow in
+/// the same frame; with 0 of them the mappings are those of the look before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Look {
+    /// When.
+    pub stamp: u64,
+    /// CLOCK_MONOTONIC at the same moment.
+    pub monotonic_ns: u64,
+    /// Why.
+    pub cause: LookCause,
+    /// Resident set: anonymous, file and shared pages.
+    pub rss_anon: Option<u64>,
+    /// File pages of the resident set, the tracer's included.
+    pub rss_file: Option<u64>,
+    /// Shared memory pages of the resident set.
+    pub rss_shmem: Option<u64>,
+    /// Swapped out.
+    pub swapped: Option<u64>,
+    /// Peak resident set so far.
+    pub rss_peak: Option<u64>,
+    /// The tracer's own resident pages.
+    pub tracer_resident: u64,
+    /// The end of the brk segment.
+    pub brk_end: Option<u64>,
+    /// smaps: pages given back lazily.
+    pub lazyfree: Option<u64>,
+    /// smaps: anonymous huge pages.
+    pub anon_huge: Option<u64>,
+    /// What the look cost, in units of stamps.
+    pub cost_stamps: u64,
+    /// Mappings that follow.
+    pub mappings: u32,
+}
+
+/// Rare events that stand among the packed ones of a lane, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cold<'a> {
+    /// From here on the lane's events are this thread's.
+    Thread {
+        /// Index over the life of the process, from 1 on.
+        thread: u32,
+        /// The kernel's number.
+        tid: u32,
+        /// The kernel's name for it.
+        name: &'a str,
+    },
+    /// A mapping was made.
+    Map {
+        /// Where.
+        address: u64,
+        /// Bytes asked for.
+        bytes: u64,
+        /// As mmap takes them.
+        protection: u32,
+        /// As mmap takes them.
+        flags: u32,
+        /// Whether a file is behind it.
+        file: bool,
+    },
+    /// A range is about to be unmapped.
+    Unmap {
+        /// From where.
+        address: u64,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A mapping is about to be moved or resized.
+    Remap {
+        /// From where.
+        address: u64,
+        /// Bytes before.
+        bytes: u64,
+        /// Bytes wanted.
+        new_bytes: u64,
+    },
+    /// A remapped mapping is there; the release half is the lane's last `Remap`.
+    Remapped {
+        /// Where.
+        address: u64,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// The kernel refused the lane's last `Unmap` or `Remap`: all is as before.
+    Undo,
+    /// madvise succeeded.
+    Advise {
+        /// From where.
+        address: u64,
+        /// Bytes.
+        bytes: u64,
+        /// As madvise takes it.
+        advice: u32,
+    },
+    /// mprotect succeeded.
+    Protect {
+        /// From where.
+        address: u64,
+        /// Bytes.
+        bytes: u64,
+        /// As mprotect takes it.
+        protection: u32,
+    },
+    /// The brk segment ends here now.
+    Brk {
+        /// Its end.
+        end: u64,
+    },
+    /// The lane's last realloc of a block freed it: realloc(p, 0).
+    ReallocFreed,
+    /// The process ends here, as far as this thread knows.
+    End {
+        /// [`crate::header::End`] as a word.
+        kind: u32,
+        /// Exit status.
+        status: u32,
+    },
+}
