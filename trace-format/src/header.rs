@@ -243,11 +243,19 @@ impl Header {
         true
     }
 
-    /// Shortens the last segment, when the file is cut at exit. One writer at a time.
-    pub fn shrink_last_segment(&self, bytes: u64) {
+    /// Shortens the last segment by `spare` bytes, when the file is cut at exit; false when
+    /// it is not longer than that. One writer at a time.
+    pub fn shrink_last_segment(&self, spare: u64) -> bool {
         let count = self.segment_count.load(Ordering::Relaxed) as usize;
-        if let Some(entry) = count.checked_sub(1).and_then(|last| self.segments.get(last)) {
-            entry.bytes.store(bytes, Ordering::Release);
+        let Some(entry) = count.checked_sub(1).and_then(|last| self.segments.get(last)) else {
+            return false;
+        };
+        match entry.bytes.load(Ordering::Relaxed).checked_sub(spare) {
+            Some(rest) => {
+                entry.bytes.store(rest, Ordering::Release);
+                true
+            }
+            None => false,
         }
     }
 }

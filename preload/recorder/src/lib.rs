@@ -1,2 +1,37 @@
-//! stub
+//! The recorder: takes events of a process and keeps them in its trace file.
+//!
+//! ```text
+//! hooks ── acquire, release, cold ──► lane ── full? ──► ring ── grown by ──► file
+//!                                      one a thread      chunks              segments
+//!          look ── the kernel's view ─────────────────────────────────────► file
+//! ```
+//!
+//! Nothing here calls the C library, but for what `process::Facilities` hands in: no
+//! allocation, no lock that a program can meet, no errno. System calls are made directly.
+//! The layer above (hooks by symbol, or an allocator wrapper) decides what an event is.
 #![no_std]
+
+mod arch;
+mod clock;
+mod config;
+mod describe;
+mod file;
+mod lane;
+mod look;
+mod process;
+mod ring;
+mod sync;
+mod sys;
+mod text;
+
+pub use arch::stack_pointer;
+pub use describe::Facts;
+pub use fragtrace_format::event::{Acquire, Flags};
+pub use fragtrace_format::header::End;
+pub use fragtrace_format::record::{Cold, UsableRule};
+pub use lane::{
+    acquire, acquire_glibc, acquire_with, begin_compound, block, cold, end_compound, release,
+    release_with,
+};
+pub use process::{Facilities, ForkHandler, end, start};
+pub use sys::forbid as forbid_system_calls;

@@ -1,0 +1,219 @@
+//! Lanes: where each thread writes its events, and the event path itself.
+//!
+//! A thread's word (in TLS) points to its lane; the lane holds the place of the next word
+//! in the open chunk and what steps are taken from. The event path is straight: read the
+//! clock, pack one word, store it, move on. All that is rare (no lane yet, chunk full, a
+//! value that needs a prefix) goes through `slow`.
+//!
+//! **Signals.** A handler may run between any two instructions here, allocate, and come
+//! back or not. While a lane is being written, its `busy` holds the stack pointer: a
+//! handler's event then finds it set and goes to a deeper lane. When code jumped out of
+//! the handler, `busy` is left behind, but the frame it names is dead: an event from
+//! further up the stack sees that, and the lane starts a fresh chunk.
+//!
+//! **fork.** Lanes live in memory that is wiped in a child: it finds no room in any lane
+//! (`limit` is 0) and takes the slow path, at no extra cost for all others.
+
+mod slow;
+
+use crate::arch::{stack_pointer, thread_lane};
+use crate::clock::counter_stamp;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, compiler_fence};
+use fragtrace_format::event::{
+    Acquire, Flags, State, Word, half, pack_acquire, pack_release, zigzag,
+};
+use fragtrace_format::record::Cold;
+
+pub use slow::block;
+pub(crate) use slow::{count, thread_exits};
+
+/// Lanes that can exist: threads at the same time, and nested handlers.
+const MAX_LANES: usize = 1 << 14;
+/// Two lines, as processors fetch them in pairs: no two threads write to one.
+const LANE_BYTES: usize = 256;
+/// Bytes of address space for all lanes.
+pub(crate) const LANES_BYTES: usize = MAX_LANES * LANE_BYTES;
+
+/// Low bits of `busy`; the rest is the stack pointer of who set it.
+const STORING: usize = 1;
+const COMPOUND: usize = 2;
+
+/// A thread's writing place. All zero: no room, nothing known.
+#[repr(C, align(256))]
+struct Lane {
+    /// Where the next word goes.
+    cursor: AtomicUsize,
+    /// The event path may start a word below this address; 0 = it must go the slow way.
+    limit: AtomicUsize,
+    /// Stack pointer and reason while the lane is in use, else 0.
+    busy: AtomicUsize,
+    /// Stamp of the last event.
+    stamp: AtomicU64,
+    /// Last address in each half of the address space, in units of 16 bytes.
+    base: [AtomicU64; 2],
+    /// Call stack that readers assume for the next acquisition.
+    stack: AtomicU32,
+    /// This lane's number, from 1 on; 0 = wiped by fork.
+    index: AtomicU32,
+    /// Thread that writes here now, by its index.
+    thread: AtomicU32,
+    tid: AtomicU32,
+    /// A word may start below this address; 0 = no chunk.
+    room: AtomicUsize,
+    /// Chunks opened so far.
+    lane_seq: AtomicU64,
+    /// First byte of the open chunk's header; 0 = none.
+    chunk: AtomicUsize,
+    /// Lane for events of handlers that interrupt this one; 0 = none yet.
+    deeper: AtomicUsize,
+    /// Not 0: the thread gives the lane back after each event.
+    borrowed: AtomicU32,
+    /// The next lane in the list of free ones, by number.
+    next_free: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Lane>() == LANE_BYTES);
+
+impl Lane {
+    fn state(&self) -> State {
+        State {
+            stamp: self.stamp.load(Relaxed),
+            base: [self.base[0].load(Relaxed), self.base[1].load(Relaxed)],
+        }
+    }
+
+    fn set_state(&self, state: &State) {
+        self.stamp.store(state.stamp, Relaxed);
+        self.base[0].store(state.base[0], Relaxed);
+        self.base[1].store(state.base[1], Relaxed);
+    }
+}
+
+/// This thread's lane, if it has one.
+#[inline(always)]
+fn lane_of_thread() -> Option<&'static Lane> {
+    // SAFETY: null, or set by `slow::attach` to a lane, which stays mapped for good.
+    unsafe { (thread_lane() as *const Lane).as_ref() }
+}
+
+/// Stores a word at the lane's cursor.
+///
+/// # Safety
+/// The cursor is below the limit, so 8 bytes of the open chunk are behind it.
+#[inline(always)]
+unsafe fn put(lane: &Lane, cursor: usize, word: Word) {
+    // One store: a process that dies leaves the whole word, or none of it.
+    // SAFETY: by the caller, inside the lane's own chunk, which nobody else writes.
+    unsafe { (cursor as *mut u64).write_unaligned(word.bits.to_le()) };
+    compiler_fence(SeqCst);
+    lane.cursor.store(cursor + word.len as usize, Relaxed);
+}
+
+/// A block was acquired, under whatever allocator.
+#[inline(always)]
+pub fn acquire(address: usize, size: usize) {
+    acquire_if(address, size, address & 15 == 0);
+}
+
+/// A block was acquired from glibc's malloc: its size word must be as its size predicts,
+/// otherwise what it says goes on record too.
+///
+/// # Safety
+/// `address` is a live block of glibc's allocator.
+#[inline(always)]
+pub unsafe fn acquire_glibc(address: usize, size: usize) {
+    // SAFETY: a live block has its size word 8 bytes before it (malloc/malloc.c, "chunk").
+    let word = unsafe { *((address - 8) as *const usize) };
+    // Bits: 1 previous in use, 2 own mapping, 4 not the main arena.
+    acquire_if(address, size, word & !5 == slow::glibc_chunk(size));
+}
+
+/// `plain`: size and address say all that there is to say.
+#[inline(always)]
+fn acquire_if(address: usize, size: usize, plain: bool) {
+    let Some(lane) = lane_of_thread() else {
+        return slow::acquire_apart(address, size, stack_pointer());
+    };
+    if lane.busy.load(Relaxed) != 0 {
+        return slow::acquire_apart(address, size, stack_pointer());
+    }
+    lane.busy.store(stack_pointer() | STORING, Relaxed);
+    compiler_fence(SeqCst);
+    let now = counter_stamp();
+    let units = address as u64 >> 4;
+    let side = half(address as u64);
+    let step = zigzag(units.wrapping_sub(lane.base[side].load(Relaxed)) as i64);
+    let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
+    let word = pack_acquire(side, time_step, size as u64, step);
+    let cursor = lane.cursor.load(Relaxed);
+    if !word.fits | !plain | (cursor >= lane.limit.load(Relaxed)) {
+        return slow::acquire_within(lane, address, size);
+    }
+    // SAFETY: the cursor is below the limit.
+    unsafe { put(lane, cursor, word) };
+    lane.stamp.store(now, Relaxed);
+    lane.base[side].store(units, Relaxed);
+    compiler_fence(SeqCst);
+    lane.busy.store(0, Relaxed);
+}
+
+/// A block is about to be released.
+#[inline(always)]
+pub fn release(address: usize) {
+    let Some(lane) = lane_of_thread() else { return release_with(address, Flags::NONE) };
+    if lane.busy.load(Relaxed) != 0 {
+        return release_with(address, Flags::NONE);
+    }
+    lane.busy.store(stack_pointer() | STORING, Relaxed);
+    compiler_fence(SeqCst);
+    let now = counter_stamp();
+    let units = address as u64 >> 4;
+    let side = half(address as u64);
+    let step = zigzag(units.wrapping_sub(lane.base[side].load(Relaxed)) as i64);
+    let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
+    let word = pack_release(side, time_step, step);
+    let cursor = lane.cursor.load(Relaxed);
+    if !word.fits | (address & 15 != 0) | (cursor >= lane.limit.load(Relaxed)) {
+        return slow::release_within(lane, address);
+    }
+    // SAFETY: the cursor is below the limit.
+    unsafe { put(lane, cursor, word) };
+    lane.stamp.store(now, Relaxed);
+    lane.base[side].store(units, Relaxed);
+    compiler_fence(SeqCst);
+    lane.busy.store(0, Relaxed);
+}
+
+/// A block was acquired, with more to say than its size.
+#[inline(always)]
+pub fn acquire_with(block: &Acquire) {
+    slow::acquire_block_apart(block, stack_pointer());
+}
+
+/// A block is about to be released, with more to say.
+#[inline(always)]
+pub fn release_with(address: usize, flags: Flags) {
+    slow::release_apart(address, flags, stack_pointer());
+}
+
+/// A cold event happened.
+#[inline(always)]
+pub fn cold(event: &Cold<'_>) {
+    slow::cold_apart(event, stack_pointer());
+}
+
+/// A call begins inside which the allocator may call itself by name: until the matching
+/// [`end_compound`], which takes what this returns, block events are its own business.
+#[inline(always)]
+pub fn begin_compound() -> bool {
+    slow::begin_compound(stack_pointer())
+}
+
+/// The call that [`begin_compound`] announced is over.
+#[inline(always)]
+pub fn end_compound(begun: bool) {
+    if begun && let Some(lane) = lane_of_thread() {
+        lane.busy.store(0, Relaxed);
+    }
+}

@@ -1,0 +1,466 @@
+//! What is rare on a lane: getting one, a full chunk, events that take more than a word.
+
+use super::{COMPOUND, Lane, MAX_LANES, STORING, lane_of_thread};
+use crate::clock::{self, stamp};
+use crate::arch::{set_thread_lane, set_thread_number, stack_pointer, thread_number};
+use crate::ring::{self, Chunk};
+use crate::{file, look, process, sys, text};
+use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
+use fragtrace_format::chunk::ChunkInfo;
+use fragtrace_format::event::{Acquire, Encoded, Flags, MAX_WORD_BYTES, State, Word};
+use fragtrace_format::header::limit;
+use fragtrace_format::record::{self, Cold, UsableRule};
+
+/// Lanes that were ever handed out.
+static LANES: AtomicU32 = AtomicU32::new(0);
+/// Head of the list of free lanes: number in the low half, a count against ABA above.
+static FREE: AtomicU64 = AtomicU64::new(0);
+
+/// Handlers that interrupt handlers, each in the middle of an event.
+const MAX_DEPTH: usize = 8;
+/// A signal frame is larger than this, the frames of two hooks differ by less.
+const FRAME_SLACK: usize = 256;
+/// The longest cold event that the recorder writes itself.
+const COLD_ROOM: usize = 128;
+
+/// Whether an event is about a block: these are left out inside compound calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Block,
+    Other,
+}
+
+/// Lanes handed out so far: the most threads (and handlers) that wrote at the same time.
+pub(crate) fn count() -> u32 {
+    LANES.load(Relaxed)
+}
+
+/// Size word of glibc's chunk for a request (malloc/malloc.c, request2size).
+#[inline(always)]
+pub(super) const fn glibc_chunk(size: usize) -> usize {
+    let chunk = size.wrapping_add(8 + 15) & !15;
+    if chunk < 32 { 32 } else { chunk }
+}
+
+/// A live block as the event path knows it, and what the allocator's own notes add to that.
+#[must_use]
+pub fn block(address: usize, size: usize) -> Acquire {
+    let mut block =
+        Acquire { address: address as u64, size: size as u64, ..Acquire::default() };
+    if process::usable_rule() == UsableRule::Glibc {
+        // SAFETY: the block is live, and malloc is glibc's: `process` looked.
+        unsafe { add_glibc_notes(&mut block, address) };
+    }
+    block
+}
+
+/// Adds what glibc's size word says beyond what the requested size predicts.
+///
+/// # Safety
+/// `address` is a live block of glibc's allocator.
+unsafe fn add_glibc_notes(block: &mut Acquire, address: usize) {
+    const OWN_MAPPING: usize = 2;
+    // SAFETY: the two words of a chunk's header lie before a live block.
+    let (before, word) = unsafe { (*((address - 16) as *const usize), *((address - 8) as *const usize)) };
+    let chunk = word & !7;
+    if word & OWN_MAPPING != 0 {
+        block.usable = Some(chunk as u64 - 16);
+        // From the start of the mapping to the chunk, and its header.
+        block.mapped_offset = Some(before as u64 + 16);
+    } else if chunk != glibc_chunk(block.size as usize) {
+        block.usable = Some(chunk as u64 - 8);
+    }
+}
+
+/// Counts an event that found no room.
+fn dropped() {
+    if process::recording() {
+        file::header().dropped_events.fetch_add(1, Relaxed);
+    }
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn acquire_apart(address: usize, size: usize, sp: usize) {
+    acquire_block_apart(&block(address, size), sp);
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn acquire_block_apart(block: &Acquire, sp: usize) {
+    enter(Kind::Block, sp, |lane| acquire_block(lane, stamp(), block));
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn release_apart(address: usize, flags: Flags, sp: usize) {
+    enter(Kind::Block, sp, |lane| release_block(lane, stamp(), address, flags));
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn cold_apart(event: &Cold<'_>, sp: usize) {
+    enter(Kind::Other, sp, |lane| cold_within(lane, stamp(), event));
+}
+
+/// The event path found that its word does not do.
+#[cold]
+#[inline(never)]
+pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize) {
+    acquire_block(lane, stamp(), &block(address, size));
+    leave(lane);
+}
+
+fn acquire_block(lane: &Lane, now: u64, block: &Acquire) {
+    say(lane, now, |state| {
+        Encoded::acquire(state, now, block, lane.stack.load(Relaxed) == block.stack)
+    });
+}
+
+/// The event path found that its word does not do.
+#[cold]
+#[inline(never)]
+pub(super) fn release_within(lane: &Lane, address: usize) {
+    release_block(lane, stamp(), address, Flags::NONE);
+    leave(lane);
+}
+
+/// The event path's work is done: the lane is free, and nothing of the allocator's is held.
+fn leave(lane: &Lane) {
+    compiler_fence(SeqCst);
+    lane.busy.store(0, Relaxed);
+    if process::recording() {
+        look::if_due();
+    }
+}
+
+fn release_block(lane: &Lane, now: u64, address: usize, flags: Flags) {
+    say(lane, now, |state| Encoded::release(state, now, address as u64, flags));
+}
+
+/// Writes what `encode` makes of the lane's state, in a new chunk if this one is full.
+fn say(lane: &Lane, now: u64, encode: impl Fn(&mut State) -> Encoded) {
+    for _ in 0..2 {
+        let mut state = lane.state();
+        let encoded = encode(&mut state);
+        let cursor = lane.cursor.load(Relaxed);
+        // The last word starts below the limit if all words together do.
+        if cursor + encoded.bytes() < lane.room.load(Relaxed) + MAX_WORD_BYTES
+            && lane.room.load(Relaxed) != 0
+        {
+            // SAFETY: as just checked.
+            unsafe { put_all(lane, encoded.words()) };
+            lane.set_state(&state);
+            return;
+        }
+        if !next_chunk(lane, now) {
+            break;
+        }
+    }
+    dropped();
+}
+
+/// # Safety
+/// There is room for the words in the open chunk.
+unsafe fn put_all(lane: &Lane, words: &[Word]) {
+    for word in words {
+        // SAFETY: by the caller.
+        unsafe { super::put(lane, lane.cursor.load(Relaxed), *word) };
+    }
+}
+
+/// Writes a cold event.
+fn cold_within(lane: &Lane, now: u64, event: &Cold<'_>) {
+    let mut buffer = [0u8; COLD_ROOM + MAX_WORD_BYTES];
+    let Some(len) = record::encode(event, &mut buffer[..COLD_ROOM]) else { return dropped() };
+    for _ in 0..2 {
+        let mut state = lane.state();
+        let encoded = Encoded::cold(&mut state, now, len);
+        let Some((head, prefixes)) = encoded.words().split_last() else { return };
+        let cursor = lane.cursor.load(Relaxed);
+        let needed = encoded.bytes() + len;
+        if lane.room.load(Relaxed) != 0
+            && cursor + needed < lane.room.load(Relaxed) + MAX_WORD_BYTES
+        {
+            // SAFETY: as just checked.
+            unsafe { put_all(lane, prefixes) };
+            // SAFETY: likewise.
+            unsafe { put_cold(lane, *head, &buffer[..len]) };
+            lane.set_state(&state);
+            return;
+        }
+        if !next_chunk(lane, now) {
+            break;
+        }
+    }
+    dropped();
+}
+
+/// Stores payload first and head last, so that the event is there whole or not at all.
+///
+/// # Safety
+/// There is room for both.
+unsafe fn put_cold(lane: &Lane, head: Word, payload: &[u8]) {
+    let at = lane.cursor.load(Relaxed);
+    let head_bytes = head.len as usize;
+    // The head is stored as a word of eight bytes: the payload's first bytes ride on it.
+    let mut first = head.bits.to_le_bytes();
+    let riding = payload.len().min(MAX_WORD_BYTES - head_bytes);
+    first[head_bytes..head_bytes + riding].copy_from_slice(&payload[..riding]);
+    let rest = &payload[riding..];
+    // SAFETY: by the caller, in the lane's own chunk.
+    unsafe {
+        let behind = (at + MAX_WORD_BYTES) as *mut u8;
+        core::ptr::copy_nonoverlapping(rest.as_ptr(), behind, rest.len());
+        compiler_fence(SeqCst);
+        (at as *mut [u8; MAX_WORD_BYTES]).write_unaligned(first);
+    }
+    compiler_fence(SeqCst);
+    lane.cursor.store(at + head_bytes + payload.len(), Relaxed);
+}
+
+/// Closes the lane's chunk, if it has one, and opens another. False: there is none.
+fn next_chunk(lane: &Lane, now: u64) -> bool {
+    let opened = open_chunk(lane, now);
+    file::header()
+        .slow_path_stamps
+        .fetch_add(stamp().saturating_sub(now), Relaxed);
+    opened
+}
+
+fn open_chunk(lane: &Lane, now: u64) -> bool {
+    close_chunk(lane);
+    if !process::recording() {
+        return false;
+    }
+    let Some((chunk, sequence)) = ring::take() else { return false };
+    let state = State { stamp: now, base: [0, 0] };
+    let lane_seq = lane.lane_seq.load(Relaxed) + 1;
+    chunk.header().open(&ChunkInfo {
+        sequence,
+        lane: lane.index.load(Relaxed),
+        thread: lane.thread.load(Relaxed),
+        lane_seq,
+        state,
+        tid: lane.tid.load(Relaxed),
+    });
+    lane.lane_seq.store(lane_seq, Relaxed);
+    lane.stack.store(0, Relaxed);
+    lane.set_state(&state);
+    lane.chunk.store(chunk.address(), Relaxed);
+    lane.cursor.store(chunk.first(), Relaxed);
+    lane.room.store(chunk.limit(), Relaxed);
+    // Where the counter is no clock, every event goes the slow way.
+    lane.limit.store(if clock::by_counter() { chunk.limit() } else { 0 }, Relaxed);
+    process::note_clock();
+    true
+}
+
+fn close_chunk(lane: &Lane) {
+    lane.limit.store(0, Relaxed);
+    lane.room.store(0, Relaxed);
+    let address = lane.chunk.swap(0, Relaxed);
+    if address != 0 {
+        ring::close(Chunk::at(address));
+    }
+}
+
+/// Runs `work` on a lane that is this thread's and not in the middle of an event, and
+/// takes a look afterwards when one is due.
+fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
+    if !process::ready() {
+        return;
+    }
+    let known = lane_of_thread();
+    let Some(lane) = known.or_else(attach) else { return dropped() };
+    if lane.index.load(Relaxed) == 0 {
+        // Wiped: this is a child of fork, and the lane was its parent's.
+        set_thread_lane(0);
+        return process::forked();
+    }
+    // A thread that has a number but no lane has said goodbye: leave nothing behind.
+    let borrowed = known.is_none() && lane.borrowed.load(Relaxed) != 0;
+    on_free_lane(lane, kind, sp, work);
+    if borrowed {
+        detach(lane);
+    }
+    // Calls on mappings may come from inside the allocator: no time for a look.
+    if kind == Kind::Block {
+        look::if_due();
+    }
+}
+
+/// Finds, from `lane` on, the first lane that is not being written, and runs `work` on it.
+fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
+    let mut lane = outermost;
+    for _ in 0..MAX_DEPTH {
+        let busy = lane.busy.load(Relaxed);
+        let owner = busy & !3;
+        let restored = match busy & 3 {
+            0 => 0,
+            COMPOUND if sp >= owner => 0,
+            COMPOUND if kind == Kind::Block => return,
+            COMPOUND => busy,
+            // Storing. A frame further down is dead: somebody jumped out of a handler.
+            _ if sp + FRAME_SLACK >= owner && !sys::on_signal_stack() => {
+                // The event may be half done, and steps would go wrong.
+                close_chunk(lane);
+                0
+            }
+            _ => match deeper(lane) {
+                Some(next) => {
+                    lane = next;
+                    continue;
+                }
+                None => return dropped(),
+            },
+        };
+        lane.busy.store(sp | STORING, Relaxed);
+        compiler_fence(SeqCst);
+        work(lane);
+        compiler_fence(SeqCst);
+        lane.busy.store(restored, Relaxed);
+        return;
+    }
+    dropped();
+}
+
+/// The lane for events that interrupt this one's.
+fn deeper(lane: &Lane) -> Option<&'static Lane> {
+    let known = lane.deeper.load(Relaxed);
+    if known != 0 {
+        // SAFETY: set below, to a lane.
+        return Some(unsafe { &*(known as *const Lane) });
+    }
+    let next = obtain()?;
+    next.thread.store(lane.thread.load(Relaxed), Relaxed);
+    next.tid.store(lane.tid.load(Relaxed), Relaxed);
+    lane.deeper.store(next as *const Lane as usize, Relaxed);
+    announce(next);
+    Some(next)
+}
+
+pub(super) fn begin_compound(sp: usize) -> bool {
+    if !process::may_nest() || !process::ready() {
+        return false;
+    }
+    let Some(lane) = lane_of_thread().or_else(attach) else { return false };
+    let busy = lane.busy.load(Relaxed);
+    if lane.index.load(Relaxed) == 0 || (busy != 0 && (busy & COMPOUND == 0 || sp < busy & !3)) {
+        return false;
+    }
+    lane.busy.store(sp | COMPOUND, Relaxed);
+    true
+}
+
+fn lane_at(number: u32) -> &'static Lane {
+    let address = file::lanes_start() + (number as usize - 1) * size_of::<Lane>();
+    // SAFETY: numbers from 1 to MAX_LANES lie in the mapping that `process` made for lanes,
+    // zeroed and never unmapped; lanes are atomics throughout.
+    unsafe { &*(address as *const Lane) }
+}
+
+/// A lane that nobody has: one given back, or a new one.
+fn obtain() -> Option<&'static Lane> {
+    loop {
+        let head = FREE.load(Acquiring);
+        let number = head as u32;
+        if number == 0 {
+            break;
+        }
+        let lane = lane_at(number);
+        let next = (head >> 32).wrapping_add(1) << 32 | lane.next_free.load(Relaxed) as u64;
+        if FREE.compare_exchange(head, next, AcqRel, Relaxed).is_ok() {
+            return Some(lane);
+        }
+    }
+    let number = LANES.fetch_add(1, Relaxed) + 1;
+    if number as usize > MAX_LANES {
+        LANES.fetch_sub(1, Relaxed);
+        file::header().limits.fetch_or(limit::LANES, Relaxed);
+        return None;
+    }
+    let lane = lane_at(number);
+    lane.index.store(number, Relaxed);
+    Some(lane)
+}
+
+/// Gives a lane back, with its open chunk: the next thread goes on writing there.
+fn give_back(lane: &Lane) {
+    lane.busy.store(0, Relaxed);
+    let number = lane.index.load(Relaxed);
+    loop {
+        let head = FREE.load(Acquiring);
+        lane.next_free.store(head as u32, Relaxed);
+        let next = (head >> 32).wrapping_add(1) << 32 | number as u64;
+        if FREE.compare_exchange(head, next, AcqRel, Relaxed).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Gives this thread a lane: for good, or for one event if the thread is about to end.
+fn attach() -> Option<&'static Lane> {
+    if !process::recording() {
+        return None;
+    }
+    let lane = obtain()?;
+    let known = thread_number();
+    let thread = match known {
+        0 => file::header().threads.fetch_add(1, Relaxed) as usize + 1,
+        known => known,
+    };
+    set_thread_number(thread);
+    set_thread_lane(lane as *const Lane as usize);
+    lane.borrowed.store((known != 0) as u32, Relaxed);
+    if lane.thread.swap(thread as u32, Relaxed) != thread as u32 {
+        lane.tid.store(sys::thread_id(), Relaxed);
+        announce(lane);
+    }
+    if known == 0 {
+        process::call_at_thread_exit(lane as *const Lane as usize);
+    }
+    Some(lane)
+}
+
+/// Says whose events follow on the lane.
+fn announce(lane: &Lane) {
+    let name = sys::thread_name();
+    let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let event = Cold::Thread {
+        thread: lane.thread.load(Relaxed),
+        tid: lane.tid.load(Relaxed),
+        name: text::valid_utf8(&name[..len]),
+    };
+    lane.busy.store(stack_pointer() | STORING, Relaxed);
+    compiler_fence(SeqCst);
+    cold_within(lane, stamp(), &event);
+    compiler_fence(SeqCst);
+    lane.busy.store(0, Relaxed);
+}
+
+/// Takes a thread's lane away again.
+fn detach(lane: &Lane) {
+    set_thread_lane(0);
+    let mut next = lane.deeper.swap(0, Relaxed);
+    while next != 0 {
+        // SAFETY: set by `deeper`, to a lane.
+        let deeper = unsafe { &*(next as *const Lane) };
+        next = deeper.deeper.swap(0, Relaxed);
+        give_back(deeper);
+    }
+    give_back(lane);
+}
+
+/// The thread ends: its lane goes to whoever needs one next. Events may still come, from
+/// destructors that run later; each borrows a lane.
+pub(crate) fn thread_exits() {
+    let Some(lane) = lane_of_thread() else { return };
+    if lane.index.load(Relaxed) == 0 || lane.busy.load(Relaxed) != 0 {
+        return;
+    }
+    // By now the thread has the name that it goes by.
+    announce(lane);
+    detach(lane);
+}

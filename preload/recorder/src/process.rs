@@ -1,0 +1,304 @@
+//! The process that is recorded: how recording begins, ends, and survives fork.
+
+use crate::config::{Config, Environment};
+use crate::describe::Facts;
+use crate::sync::TryLock;
+use crate::text::Text;
+use crate::{clock, describe, file, lane, look, ring, sys};
+use core::ffi::{c_char, c_int, c_void};
+use core::fmt::Write;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize};
+use fragtrace_format::header::{End, HEADER_BYTES, MAGIC, VERSION, limit};
+use fragtrace_format::record::UsableRule;
+
+/// What the recorder needs of the C library, handed in as each C library has it elsewhere.
+#[derive(Clone, Copy)]
+pub struct Facilities {
+    /// The environment.
+    pub environ: *const *const c_char,
+    /// Makes a key whose destructor runs when a thread exits.
+    pub pthread_key_create:
+        Option<unsafe extern "C" fn(*mut u32, unsafe extern "C" fn(*mut c_void)) -> c_int>,
+    /// Arms it for this thread.
+    pub pthread_setspecific: Option<unsafe extern "C" fn(u32, *const c_void) -> c_int>,
+    /// Runs functions around fork.
+    pub pthread_atfork: Option<unsafe extern "C" fn(*const c_void, *const c_void, ForkHandler) -> c_int>,
+    /// Where glibc keeps the end of the brk segment.
+    pub current_brk: Option<*const usize>,
+}
+
+/// A function that runs in the child of a fork.
+pub type ForkHandler = unsafe extern "C" fn();
+
+const NOT_STARTED: u8 = 0;
+const STARTING: u8 = 1;
+const ON: u8 = 2;
+const OFF: u8 = 3;
+
+static PHASE: AtomicU8 = AtomicU8::new(NOT_STARTED);
+static RULE: AtomicU8 = AtomicU8::new(0);
+static MAY_NEST: AtomicBool = AtomicBool::new(false);
+static PID: AtomicU32 = AtomicU32::new(0);
+static KEY: AtomicU32 = AtomicU32::new(u32::MAX);
+static SET_SPECIFIC: AtomicUsize = AtomicUsize::new(0);
+static CLOCK_LOCK: TryLock = TryLock::new();
+
+/// Whether the recorder runs; events before that, or in a child of fork, are nobody's.
+#[inline]
+pub(crate) fn ready() -> bool {
+    PHASE.load(Acquire) == ON
+}
+
+/// Whether events can be written now, by this process.
+pub(crate) fn recording() -> bool {
+    ready() && !wiped()
+}
+
+/// The word behind the last lane is set here and wiped in a child of fork.
+fn wipe_mark() -> &'static AtomicU32 {
+    let address = file::lanes_start() + lane::LANES_BYTES;
+    // SAFETY: `map_lanes` mapped a page there, for good.
+    unsafe { &*(address as *const AtomicU32) }
+}
+
+fn wiped() -> bool {
+    wipe_mark().load(Relaxed) == 0
+}
+
+/// Stops recording in a child of fork, which shares its parent's file and must not write.
+pub(crate) fn forked() {
+    PHASE.store(OFF, Release);
+}
+
+pub(crate) fn usable_rule() -> UsableRule {
+    match RULE.load(Relaxed) {
+        1 => UsableRule::Glibc,
+        2 => UsableRule::ByClass,
+        _ => UsableRule::Unknown,
+    }
+}
+
+/// Whether the allocator may call its own public functions from inside others.
+pub(crate) fn may_nest() -> bool {
+    MAY_NEST.load(Relaxed)
+}
+
+/// Begins recording. Once; later calls do nothing. Says on stderr what went wrong.
+///
+/// # Safety
+/// The pointers in `facilities` are what they claim to be, and stay so.
+pub unsafe fn start(facilities: &Facilities, facts: &Facts<'_>) {
+    if PHASE.compare_exchange(NOT_STARTED, STARTING, AcqRel, Relaxed).is_err() {
+        return;
+    }
+    // SAFETY: by the caller.
+    let environment = unsafe { Environment::new(facilities.environ) };
+    let config = Config::from_environment(environment);
+    say(&config, config.complaint.bytes());
+    let started = begin(facilities, facts, &config, environment);
+    PHASE.store(if started { ON } else { OFF }, Release);
+    if started {
+        look::start(&config);
+    }
+}
+
+/// A line on stderr: for the process that was started under the tracer, not its children.
+fn say(config: &Config, line: &[u8]) {
+    if line.is_empty() || config.quiet || describe::parent_is_traced() {
+        return;
+    }
+    let _ = sys::write(2, line);
+}
+
+fn begin(
+    facilities: &Facilities,
+    facts: &Facts<'_>,
+    config: &Config,
+    environment: Environment,
+) -> bool {
+    RULE.store(
+        match facts.usable_rule {
+            UsableRule::Glibc => 1,
+            UsableRule::ByClass => 2,
+            UsableRule::Unknown => 0,
+        },
+        Relaxed,
+    );
+    MAY_NEST.store(facts.may_nest, Relaxed);
+    PID.store(sys::process_id(), Relaxed);
+    clock::choose();
+    look::know(facts.image_bytes, facilities.current_brk);
+    if !create_file(config, environment) {
+        return false;
+    }
+    if !map_lanes(facilities) {
+        say(config, b"fragtrace: no memory for the recorder; nothing is recorded\n");
+        return false;
+    }
+    let header = file::header();
+    header.pid.store(PID.load(Relaxed), Relaxed);
+    header.header_bytes.store(HEADER_BYTES as u32, Relaxed);
+    let (kind, shift) = clock::kind();
+    header.clock_kind.store(kind as u32, Relaxed);
+    header.clock_shift.store(shift, Relaxed);
+    let (ring_bytes, cut) = ring_size(config);
+    if cut {
+        header.limits.fetch_or(limit::CGROUP, Relaxed);
+    }
+    // The ring comes last, so that its spare room can be cut at exit.
+    let roomy = look::reserve(ring_bytes) && ring::start(ring_bytes);
+    describe::write(facts, config, environment);
+    let (now, monotonic, realtime) = read_clocks();
+    header.clock_start.set(now, monotonic, realtime);
+    header.clock_last.set(now, monotonic, realtime);
+    header.version.store(VERSION, Relaxed);
+    header.magic.store(u64::from_le_bytes(MAGIC), Release);
+    if !roomy {
+        say(config, b"fragtrace: no room for the trace on its disk; nothing is recorded\n");
+        return false;
+    }
+    if let (Some(create), Some(set)) =
+        (facilities.pthread_key_create, facilities.pthread_setspecific)
+    {
+        let mut key = 0;
+        // SAFETY: by `start`, this is pthread_key_create.
+        if unsafe { create(&raw mut key, exit_of_thread) } == 0 {
+            SET_SPECIFIC.store(set as usize, Relaxed);
+            KEY.store(key, Relaxed);
+        }
+    }
+    true
+}
+
+/// The ring asked for, but at most 1/16 of the cgroup's limit: the page cache of the trace
+/// counts against that too. And whether that made it smaller.
+fn ring_size(config: &Config) -> (u64, bool) {
+    let asked = config.ring_bytes;
+    let most = describe::cgroup_limit().map_or(u64::MAX, |limit| limit / 16);
+    let bytes = asked.min(most).max(crate::config::MIN_RING);
+    let chunk_bytes = fragtrace_format::chunk::bytes_for_ring(bytes);
+    (bytes - bytes % chunk_bytes.max(4096), bytes < asked)
+}
+
+/// Creates the trace where it is wanted, else in a directory for temporary files.
+fn create_file(config: &Config, environment: Environment) -> bool {
+    let mut exe = Text::<256>::new();
+    describe::executable_name(&mut exe);
+    let machine = sys::machine();
+    let host = describe::c_bytes(&machine.nodename);
+    let names = file::Names {
+        pid: PID.load(Relaxed),
+        exe: exe.bytes(),
+        host,
+        start_unix_s: sys::clock_ns(libc::CLOCK_REALTIME) / 1_000_000_000,
+    };
+    let wanted = file::wanted_path(config, &names);
+    let Err(first) = file::create(wanted) else { return true };
+    let mut line = Text::<1024>::new();
+    let _ = write!(line, "fragtrace: cannot write {} ({})", first.path.as_str(), error_name(first.error));
+    if config.out.bytes().is_empty() {
+        let directories = [environment.get(b"TMPDIR"), Some(b"/tmp"), Some(b"/var/tmp")];
+        for directory in directories.into_iter().flatten() {
+            let path = file::path_in(directory, &names);
+            let mut shown = Text::<512>::new();
+            shown.push(path.bytes());
+            if file::create(path).is_ok() {
+                let _ = writeln!(line, "; writing {} instead", shown.as_str());
+                say(config, line.bytes());
+                return true;
+            }
+        }
+    }
+    let _ = writeln!(line, "; nothing is recorded: set FRAGTRACE_OUT to a path that can be written");
+    say(config, line.bytes());
+    false
+}
+
+fn error_name(error: c_int) -> &'static str {
+    match error {
+        libc::EACCES | libc::EPERM => "permission denied",
+        libc::ENOENT => "no such directory",
+        libc::ENOTDIR => "not a directory",
+        libc::EISDIR => "is a directory",
+        libc::ENOSPC | libc::EDQUOT => "no space left",
+        libc::EROFS => "read-only file system",
+        libc::ENAMETOOLONG => "name too long",
+        libc::EMFILE | libc::ENFILE => "too many open files",
+        libc::ENOMEM | libc::EEXIST => "no memory to map it",
+        _ => "the kernel refused",
+    }
+}
+
+/// Maps the lanes and the mark behind them, in memory that a child of fork finds wiped.
+fn map_lanes(facilities: &Facilities) -> bool {
+    let bytes = lane::LANES_BYTES + 4096;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let start = file::lanes_start();
+    if sys::map(start, bytes, access, flags, None).is_err() {
+        return false;
+    }
+    let _ = sys::advise(start, bytes, libc::MADV_DONTDUMP);
+    wipe_mark().store(1, Relaxed);
+    if sys::advise(start, bytes, libc::MADV_WIPEONFORK).is_err() {
+        // Before Linux 4.14: what libc itself forks is noticed, other ways are not.
+        let Some(at_fork) = facilities.pthread_atfork else { return false };
+        // SAFETY: by `start`, this is pthread_atfork; the handler takes no argument.
+        return unsafe { at_fork(core::ptr::null(), core::ptr::null(), wipe) } == 0;
+    }
+    true
+}
+
+unsafe extern "C" fn wipe() {
+    wipe_mark().store(0, Relaxed);
+    forked();
+}
+
+/// The three clocks at about the same moment.
+fn read_clocks() -> (u64, u64, u64) {
+    let monotonic = sys::clock_ns(libc::CLOCK_MONOTONIC);
+    let now = clock::stamp();
+    (now, monotonic, sys::clock_ns(libc::CLOCK_REALTIME))
+}
+
+/// Keeps the clocks in the header up to date, so that stamps have a unit.
+pub(crate) fn note_clock() {
+    let Some(_held) = CLOCK_LOCK.try_take() else { return };
+    let (now, monotonic, realtime) = read_clocks();
+    file::header().clock_last.set(now, monotonic, realtime);
+}
+
+/// Arms the call at this thread's exit.
+pub(crate) fn call_at_thread_exit(value: usize) {
+    let set = SET_SPECIFIC.load(Relaxed);
+    if set == 0 {
+        return;
+    }
+    // SAFETY: stored in `begin` from a pointer to pthread_setspecific, of this type.
+    let set: unsafe extern "C" fn(u32, *const c_void) -> c_int = unsafe { core::mem::transmute(set) };
+    // SAFETY: the key was made in `begin`. It is among the first 32 of the process, for which
+    // neither glibc nor musl allocates.
+    unsafe { set(KEY.load(Relaxed), value as *const c_void) };
+}
+
+unsafe extern "C" fn exit_of_thread(_value: *mut c_void) {
+    lane::thread_exits();
+}
+
+/// Whether this is the recorded process itself, and not a vfork child in its memory.
+fn is_recorded_process() -> bool {
+    recording() && sys::process_id() == PID.load(Relaxed)
+}
+
+/// The process ends, in the way said. Events may still come and are recorded.
+pub fn end(how: End) {
+    if !is_recorded_process() {
+        return;
+    }
+    look::take_last();
+    note_clock();
+    let header = file::header();
+    header.end.store(how.to_word(), Release);
+    ring::cut();
+}

@@ -1,0 +1,158 @@
+//! The ring: which chunks there are, which are taken, and how they come and go.
+//!
+//! A chunk has one owner, the lane that took it, until it is closed. Taking is one
+//! compare-and-swap on a word that holds how many chunks are taken and how many have room
+//! in the file. Whoever takes the last one sees to it that the file grows.
+
+use crate::file;
+use crate::lane;
+use crate::sys;
+use core::sync::atomic::{AtomicU64, Ordering};
+use fragtrace_format::chunk::{self, ChunkHeader};
+use fragtrace_format::event::MAX_WORD_BYTES;
+use fragtrace_format::header::{Area, limit};
+
+/// Low half: chunks taken. High half: chunks with room in the file.
+static POOL: AtomicU64 = AtomicU64::new(0);
+static CHUNK_BYTES: AtomicU64 = AtomicU64::new(0);
+static RING_CHUNKS: AtomicU64 = AtomicU64::new(0);
+/// Bytes of chunks that are mapped in and touched: part of the tracer's resident memory.
+static RESIDENT: AtomicU64 = AtomicU64::new(0);
+
+const PAGE: u64 = 4096;
+/// The file grows by at least this much, so that short processes stay small.
+const MIN_GROWTH: u64 = 128 << 10;
+const MAX_GROWTH: u64 = 1 << 20;
+/// How often a thread that finds the file growing looks again before it gives up.
+const PATIENCE: u32 = 1000;
+
+/// A chunk that its caller owns.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk {
+    address: usize,
+}
+
+impl Chunk {
+    /// The chunk whose header is at `address`.
+    pub(crate) fn at(address: usize) -> Chunk {
+        Chunk { address }
+    }
+
+    /// Where its header is.
+    pub(crate) fn address(&self) -> usize {
+        self.address
+    }
+
+    /// The header, zero in a chunk just taken.
+    pub(crate) fn header(&self) -> &'static ChunkHeader {
+        // SAFETY: chunks are mapped for good, aligned to 1 KiB; the header is all atomics.
+        unsafe { &*(self.address as *const ChunkHeader) }
+    }
+
+    /// Where the first event goes.
+    pub(crate) fn first(&self) -> usize {
+        self.address + chunk::HEADER_BYTES
+    }
+
+    /// The first place at which no word may start any more: a word is stored as 8 bytes,
+    /// and a zero byte must follow the last one.
+    pub(crate) fn limit(&self) -> usize {
+        self.address + CHUNK_BYTES.load(Ordering::Relaxed) as usize - 2 * MAX_WORD_BYTES + 1
+    }
+}
+
+/// Sets the ring up, with room for its first chunks. False: no room.
+pub(crate) fn start(ring_bytes: u64) -> bool {
+    let chunk_bytes = chunk::bytes_for_ring(ring_bytes);
+    CHUNK_BYTES.store(chunk_bytes, Ordering::Relaxed);
+    RING_CHUNKS.store(ring_bytes / chunk_bytes, Ordering::Relaxed);
+    let header = file::header();
+    header.ring_bytes.store(ring_bytes, Ordering::Relaxed);
+    header.chunk_bytes.store(chunk_bytes, Ordering::Relaxed);
+    grow(0)
+}
+
+/// Chunks that the bound of the file allows: those of the ring, or two for each lane.
+fn bound() -> u64 {
+    RING_CHUNKS.load(Ordering::Relaxed).max(2 * lane::count() as u64)
+}
+
+/// Grows the file behind `backed` chunks. True: there is more room, or somebody makes it.
+fn grow(backed: u64) -> bool {
+    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
+    let left = bound().saturating_sub(backed) * chunk_bytes;
+    let cap = MAX_GROWTH.max(RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes / 256);
+    let bytes = (backed * chunk_bytes / 2).clamp(MIN_GROWTH, cap).min(left);
+    // Whole pages, whole chunks.
+    let bytes = bytes - bytes % chunk_bytes.max(PAGE);
+    if bytes == 0 {
+        file::header().limits.fetch_or(limit::RING_FULL, Ordering::Relaxed);
+        return false;
+    }
+    let publish = || {
+        POOL.fetch_add((bytes / chunk_bytes) << 32, Ordering::AcqRel);
+    };
+    file::grow(Area::Events, bytes, publish).unwrap_or(true)
+}
+
+/// Takes a chunk, and the number it has among all that were ever taken, from 1 on.
+pub(crate) fn take() -> Option<(Chunk, u64)> {
+    let mut patience = PATIENCE;
+    loop {
+        let pool = POOL.load(Ordering::Acquire);
+        let (taken, backed) = (pool & 0xffff_ffff, pool >> 32);
+        if taken == backed {
+            if !grow(backed) || patience == 0 {
+                return None;
+            }
+            patience -= 1;
+            sys::yield_now();
+            continue;
+        }
+        if POOL.compare_exchange_weak(pool, pool + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            continue;
+        }
+        if taken + 1 == backed && backed < bound() {
+            grow(backed);
+        }
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+        let address = file::area_start(Area::Events) + taken as usize * chunk_bytes;
+        if chunk_bytes as u64 >= PAGE {
+            // One call instead of a fault a page.
+            let _ = sys::advise(address, chunk_bytes, libc::MADV_POPULATE_WRITE);
+        }
+        RESIDENT.fetch_add(chunk_bytes as u64, Ordering::Relaxed);
+        file::header().chunks_taken.fetch_add(1, Ordering::Relaxed);
+        return Some((Chunk { address }, taken + 1));
+    }
+}
+
+/// Closes a chunk: what stands in it stays in the file, its pages leave our memory.
+pub(crate) fn close(chunk: Chunk) {
+    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+    if chunk_bytes as u64 >= PAGE {
+        // On a shared file mapping this unmaps pages; their bytes stay in the page cache.
+        let _ = sys::advise(chunk.address, chunk_bytes, libc::MADV_DONTNEED);
+        RESIDENT.fetch_sub(chunk_bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of chunks in our resident memory.
+pub(crate) fn resident_bytes() -> u64 {
+    RESIDENT.load(Ordering::Relaxed)
+}
+
+/// Gives back the room of chunks that were never taken. More can be made again.
+pub(crate) fn cut() {
+    file::cut(Area::Events, || {
+        let pool = POOL.load(Ordering::Acquire);
+        let taken = pool & 0xffff_ffff;
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
+        // Pages are whole: a chunk that shares one with the last taken keeps its room.
+        let kept = (taken * chunk_bytes).next_multiple_of(PAGE) / chunk_bytes;
+        let withdrawn = taken | kept << 32;
+        POOL.compare_exchange(pool, withdrawn, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+            .then_some(kept * chunk_bytes)
+    });
+}

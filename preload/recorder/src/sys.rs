@@ -1,0 +1,228 @@
+//! System calls, made directly: libc's wrappers would set errno, and some allocate.
+//!
+//! Results are `Err(errno)` or the value. Once the program has installed a system call
+//! filter, nothing here reaches the kernel any more: see [`forbid`].
+
+use crate::arch::syscall;
+use core::sync::atomic::{AtomicBool, Ordering};
+use libc::{c_int, timespec};
+
+static FORBIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// From now on every call fails with EPERM, without asking the kernel.
+pub fn forbid() {
+    FORBIDDEN.store(true, Ordering::Relaxed);
+}
+
+/// # Safety
+/// As the call demands.
+unsafe fn call(number: libc::c_long, a: [usize; 6]) -> Result<usize, c_int> {
+    if FORBIDDEN.load(Ordering::Relaxed) {
+        return Err(libc::EPERM);
+    }
+    // SAFETY: the caller vouches.
+    let result = unsafe { syscall(number as usize, a) };
+    if result < 0 && result >= -4095 { Err(-result as c_int) } else { Ok(result as usize) }
+}
+
+/// Opens a file by a path that ends in a zero byte.
+pub(crate) fn open(path: &[u8], flags: c_int, mode: u32) -> Result<c_int, c_int> {
+    debug_assert_eq!(path.last(), Some(&0));
+    let at = libc::AT_FDCWD as isize as usize;
+    let flags = (flags | libc::O_CLOEXEC) as usize;
+    // SAFETY: the path is terminated and lives over the call.
+    unsafe { call(libc::SYS_openat, [at, path.as_ptr() as usize, flags, mode as usize, 0, 0]) }
+        .map(|fd| fd as c_int)
+}
+
+pub(crate) fn close(fd: c_int) {
+    // SAFETY: takes a number; we close what we opened.
+    let _ = unsafe { call(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
+}
+
+/// Removes a file.
+pub(crate) fn unlink(path: &[u8]) {
+    let at = libc::AT_FDCWD as isize as usize;
+    // SAFETY: the path is terminated and lives over the call.
+    let _ = unsafe { call(libc::SYS_unlinkat, [at, path.as_ptr() as usize, 0, 0, 0, 0]) };
+}
+
+pub(crate) fn read(fd: c_int, into: &mut [u8]) -> Result<usize, c_int> {
+    let a = [fd as usize, into.as_mut_ptr() as usize, into.len(), 0, 0, 0];
+    // SAFETY: the buffer is ours and as long as said.
+    unsafe { call(libc::SYS_read, a) }
+}
+
+pub(crate) fn write(fd: c_int, from: &[u8]) -> Result<usize, c_int> {
+    let a = [fd as usize, from.as_ptr() as usize, from.len(), 0, 0, 0];
+    // SAFETY: the buffer is ours and as long as said.
+    unsafe { call(libc::SYS_write, a) }
+}
+
+pub(crate) fn pwrite(fd: c_int, from: &[u8], offset: u64) -> Result<usize, c_int> {
+    let a = [fd as usize, from.as_ptr() as usize, from.len(), offset as usize, 0, 0];
+    // SAFETY: the buffer is ours and as long as said.
+    unsafe { call(libc::SYS_pwrite64, a) }
+}
+
+/// Reads a file into `into`, as far as it fits; the bytes read.
+pub(crate) fn read_file(path: &[u8], into: &mut [u8]) -> Result<usize, c_int> {
+    let fd = open(path, libc::O_RDONLY, 0)?;
+    let mut len = 0;
+    let result = loop {
+        match read(fd, &mut into[len..]) {
+            Ok(0) => break Ok(len),
+            Ok(more) => len += more,
+            Err(libc::EINTR) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    close(fd);
+    result
+}
+
+pub(crate) fn read_link(path: &[u8], into: &mut [u8]) -> Result<usize, c_int> {
+    let at = libc::AT_FDCWD as isize as usize;
+    let a = [at, path.as_ptr() as usize, into.as_mut_ptr() as usize, into.len(), 0, 0];
+    // SAFETY: the path is terminated, the buffer ours and as long as said.
+    unsafe { call(libc::SYS_readlinkat, a) }
+}
+
+pub(crate) fn current_directory(into: &mut [u8]) -> Result<usize, c_int> {
+    // SAFETY: the buffer is ours and as long as said.
+    let len = unsafe {
+        call(libc::SYS_getcwd, [into.as_mut_ptr() as usize, into.len(), 0, 0, 0, 0])?
+    };
+    // The kernel counts the zero at the end; a directory outside our root starts oddly.
+    if into.first() == Some(&b'/') { Ok(len - 1) } else { Err(libc::ENOENT) }
+}
+
+/// Device and inode of an open file.
+pub(crate) fn identity(fd: c_int) -> Result<(u64, u64), c_int> {
+    // SAFETY: `stat` is plain integers.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    let a = [fd as usize, &raw mut stat as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel fills the struct.
+    unsafe { call(libc::SYS_fstat, a) }?;
+    Ok((stat.st_dev as u64, stat.st_ino as u64))
+}
+
+pub(crate) fn truncate(fd: c_int, bytes: u64) -> Result<(), c_int> {
+    // SAFETY: takes numbers.
+    unsafe { call(libc::SYS_ftruncate, [fd as usize, bytes as usize, 0, 0, 0, 0]) }.map(drop)
+}
+
+pub(crate) fn allocate(fd: c_int, offset: u64, bytes: u64) -> Result<(), c_int> {
+    let a = [fd as usize, 0, offset as usize, bytes as usize, 0, 0];
+    // SAFETY: takes numbers.
+    unsafe { call(libc::SYS_fallocate, a) }.map(drop)
+}
+
+/// Maps; `at` is where, and nothing that stands there is replaced.
+pub(crate) fn map(
+    at: usize,
+    bytes: usize,
+    protection: c_int,
+    flags: c_int,
+    file: Option<(c_int, u64)>,
+) -> Result<usize, c_int> {
+    let (fd, offset) = file.unwrap_or((-1, 0));
+    let flags = flags | libc::MAP_FIXED_NOREPLACE;
+    let a = [at, bytes, protection as usize, flags as usize, fd as isize as usize, offset as usize];
+    // SAFETY: a new mapping replaces nothing and so disturbs nobody.
+    let address = unsafe { call(libc::SYS_mmap, a) }?;
+    if address == at {
+        return Ok(address);
+    }
+    // Before Linux 4.17 the flag is only a hint.
+    unmap(address, bytes);
+    Err(libc::EEXIST)
+}
+
+pub(crate) fn unmap(address: usize, bytes: usize) {
+    // SAFETY: callers unmap what they mapped.
+    let _ = unsafe { call(libc::SYS_munmap, [address, bytes, 0, 0, 0, 0]) };
+}
+
+pub(crate) fn advise(address: usize, bytes: usize, advice: c_int) -> Result<(), c_int> {
+    // SAFETY: callers advise on their own mappings, with advice that keeps their bytes.
+    unsafe { call(libc::SYS_madvise, [address, bytes, advice as usize, 0, 0, 0]) }.map(drop)
+}
+
+fn number(call_number: libc::c_long) -> u32 {
+    // SAFETY: takes nothing.
+    unsafe { call(call_number, [0; 6]) }.unwrap_or(0) as u32
+}
+
+pub(crate) fn process_id() -> u32 {
+    number(libc::SYS_getpid)
+}
+
+pub(crate) fn parent_id() -> u32 {
+    number(libc::SYS_getppid)
+}
+
+pub(crate) fn thread_id() -> u32 {
+    number(libc::SYS_gettid)
+}
+
+/// The kernel's name of this thread, ended by a zero byte.
+pub(crate) fn thread_name() -> [u8; 16] {
+    let mut name = [0; 16];
+    let a = [libc::PR_GET_NAME as usize, name.as_mut_ptr() as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel writes at most 16 bytes.
+    let _ = unsafe { call(libc::SYS_prctl, a) };
+    name
+}
+
+pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
+    let a = [clock as usize, &raw mut time as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel fills the struct.
+    let _ = unsafe { call(libc::SYS_clock_gettime, a) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The greatest size that a file of this process may have.
+pub(crate) fn file_size_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: u64::MAX, rlim_max: u64::MAX };
+    let a = [0, libc::RLIMIT_FSIZE as usize, 0, &raw mut limit as usize, 0, 0];
+    // SAFETY: the kernel fills the struct; no new limit is given.
+    let _ = unsafe { call(libc::SYS_prlimit64, a) };
+    limit.rlim_cur
+}
+
+/// Whether this thread runs on an alternate signal stack.
+pub(crate) fn on_signal_stack() -> bool {
+    // SAFETY: `stack_t` is plain data.
+    let mut stack: libc::stack_t = unsafe { core::mem::zeroed() };
+    let a = [0, &raw mut stack as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel fills the struct; no new stack is given.
+    let known = unsafe { call(libc::SYS_sigaltstack, a) }.is_ok();
+    // What cannot be known counts as yes: the careful answer.
+    !known || stack.ss_flags & libc::SS_ONSTACK != 0
+}
+
+/// Lets another thread run.
+pub(crate) fn yield_now() {
+    number(libc::SYS_sched_yield);
+}
+
+/// Machine name, kernel release and version.
+pub(crate) fn machine() -> libc::utsname {
+    // SAFETY: `utsname` is arrays of characters.
+    let mut name: libc::utsname = unsafe { core::mem::zeroed() };
+    // SAFETY: the kernel fills the struct.
+    let _ = unsafe { call(libc::SYS_uname, [&raw mut name as usize, 0, 0, 0, 0, 0]) };
+    name
+}
+
+/// Whether rdtsc works in this process: PR_SET_TSC can make it a fault.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn counter_is_readable() -> bool {
+    let mut mode: c_int = libc::PR_TSC_ENABLE;
+    let a = [libc::PR_GET_TSC as usize, &raw mut mode as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel fills the integer.
+    let _ = unsafe { call(libc::SYS_prctl, a) };
+    mode == libc::PR_TSC_ENABLE
+}
