@@ -138,9 +138,8 @@ impl Object {
     /// The address of a symbol that this object defines.
     pub(crate) fn find(&self, name: &CStr) -> Option<usize> {
         // SAFETY: the tables are those of a loaded object.
-        let symbol = unsafe {
-            if self.gnu_hash != 0 { self.find_gnu(name) } else { self.find_old(name) }
-        }?;
+        let symbol =
+            unsafe { if self.gnu_hash != 0 { self.find_gnu(name) } else { self.find_old(name) } }?;
         let address = self.base.wrapping_add(symbol.value);
         if symbol.info & 15 == STT_GNU_IFUNC {
             // SAFETY: an indirect function's value is its resolver, which takes nothing that

@@ -28,11 +28,11 @@ macro_rules! next {
                 /// As the function demands.
                 #[inline(always)]
                 pub(crate) unsafe fn $name(&self, $($arg: $kind),*) $(-> $result)? {
+                    type Function = unsafe extern "C" fn($($kind),*) $(-> $result)?;
                     let next = self.$name.load(Ordering::Relaxed);
                     // SAFETY: a slot holds a function of its own type: the stub, the next
                     // definition, or the substitute.
-                    let next: unsafe extern "C" fn($($kind),*) $(-> $result)? =
-                        unsafe { core::mem::transmute(next) };
+                    let next = unsafe { core::mem::transmute::<*mut (), Function>(next) };
                     // SAFETY: by the caller.
                     unsafe { next($($arg),*) }
                 }
@@ -69,8 +69,8 @@ macro_rules! next {
             #![allow(unused_variables, non_snake_case, reason = "a substitute uses what it can")]
             use super::*;
             $(pub(super) unsafe extern "C" fn $name($($arg: $kind),*) $(-> $result)? {
-                // SAFETY: by the caller.
                 #[allow(unused_unsafe, reason = "some substitutes are plain values")]
+                // SAFETY: by the caller.
                 unsafe { $missing }
             })*
         }

@@ -126,7 +126,8 @@ struct Objects {
 
 impl Objects {
     fn collect() -> Objects {
-        let mut objects = Objects { list: [None; MAX_OBJECTS], after_us: MAX_OBJECTS, own_bytes: 0 };
+        let mut objects =
+            Objects { list: [None; MAX_OBJECTS], after_us: MAX_OBJECTS, own_bytes: 0 };
         let mut count = 0;
         let here = collect_marker as *const () as usize;
         elf::each_object(|object| {

@@ -13,7 +13,6 @@
 //!  64  events …        then zeros, at least 8 of them
 //! ```
 
-
 use crate::event::{Decoder, MAX_WORD_BYTES, State};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -118,4 +117,3 @@ pub fn read(chunk: &[u8]) -> Option<(ChunkInfo, Decoder<'_>)> {
     };
     (info.sequence != 0).then(|| (info, Decoder::new(&chunk[HEADER_BYTES..], info.state)))
 }
-

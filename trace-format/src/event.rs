@@ -156,11 +156,7 @@ const PREFIX_COLD: u64 = 7;
 pub const fn pack_prefix(prefix: Prefix, value: u64) -> Word {
     let bytes = (bit_length(value).div_ceil(8)) as u64;
     let bytes = if bytes == 0 { 1 } else { bytes };
-    Word {
-        bits: bytes | (prefix as u64) << 5 | value << 8,
-        len: bytes + 1,
-        fits: value >> 56 == 0,
-    }
+    Word { bits: bytes | (prefix as u64) << 5 | value << 8, len: bytes + 1, fits: value >> 56 == 0 }
 }
 
 /// Packs a detail; `value` must be below 2⁴⁸.

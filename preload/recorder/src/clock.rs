@@ -31,9 +31,5 @@ pub(crate) fn by_counter() -> bool {
 
 /// Now, in units of the trace.
 pub(crate) fn stamp() -> u64 {
-    if by_counter() {
-        counter_stamp()
-    } else {
-        sys::clock_ns(libc::CLOCK_MONOTONIC) >> CLOCK_SHIFT
-    }
+    if by_counter() { counter_stamp() } else { sys::clock_ns(libc::CLOCK_MONOTONIC) >> CLOCK_SHIFT }
 }

@@ -80,7 +80,10 @@ pub(crate) fn write(facts: &Facts<'_>, config: &Config, environment: Environment
     };
     // SAFETY: `file` mapped this much behind the header; only this function writes there.
     let area = unsafe {
-        core::slice::from_raw_parts_mut(file::description_start() as *mut u8, file::DESCRIPTION_BYTES)
+        core::slice::from_raw_parts_mut(
+            file::description_start() as *mut u8,
+            file::DESCRIPTION_BYTES,
+        )
     };
     let (frame, payload) = area.split_at_mut(FRAME_BYTES);
     if let Some(len) = record::encode(&description, payload) {

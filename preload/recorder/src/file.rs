@@ -32,8 +32,7 @@ const SPAN: u64 = 1 << 42;
 
 /// Bases to try, 4 TiB apart: between the heap of programs at fixed addresses and that of
 /// position-independent ones.
-const BASES: [usize; 4] =
-    [0x1800_0000_0000, 0x1c00_0000_0000, 0x2000_0000_0000, 0x1400_0000_0000];
+const BASES: [usize; 4] = [0x1800_0000_0000, 0x1c00_0000_0000, 0x2000_0000_0000, 0x1400_0000_0000];
 
 /// What only a holder of [`GROWING`] may touch.
 struct Growth {
@@ -135,12 +134,6 @@ fn reserve(fd: c_int, offset: u64, bytes: u64) -> Result<(), u64> {
     Ok(())
 }
 
-/// Why there is no trace.
-pub(crate) struct CannotCreate {
-    pub(crate) path: Text<PATH_ROOM>,
-    pub(crate) error: c_int,
-}
-
 /// Creates a file that was not there: the path, or the path with the next free number.
 fn create_new(path: &mut Text<PATH_ROOM>) -> Result<c_int, c_int> {
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
@@ -157,19 +150,14 @@ fn create_new(path: &mut Text<PATH_ROOM>) -> Result<c_int, c_int> {
     Err(libc::EEXIST)
 }
 
-/// Creates the file with room for header and description, and maps these.
-pub(crate) fn create(mut path: Text<PATH_ROOM>) -> Result<(), CannotCreate> {
+/// Creates the file with room for header and description, and maps these. On success the
+/// path may have got a number; on failure, whose errno is returned, it is as it was.
+pub(crate) fn create(path: &mut Text<PATH_ROOM>) -> Result<(), c_int> {
     if path.cut {
-        return Err(CannotCreate { path, error: libc::ENAMETOOLONG });
+        return Err(libc::ENAMETOOLONG);
     }
     let bare = path.bytes().len();
-    let fd = match create_new(&mut path) {
-        Ok(fd) => fd,
-        Err(error) => {
-            path.truncate(bare);
-            return Err(CannotCreate { path, error });
-        }
-    };
+    let fd = create_new(path).inspect_err(|_| path.truncate(bare))?;
     let bytes = HEADER_BYTES + DESCRIPTION_BYTES;
     let made = reserve(fd, 0, bytes as u64).map_err(|_| libc::ENOSPC).and_then(|()| {
         let base = map_first(fd, bytes)?;
@@ -177,15 +165,12 @@ pub(crate) fn create(mut path: Text<PATH_ROOM>) -> Result<(), CannotCreate> {
         sys::identity(fd)
     });
     sys::close(fd);
-    let identity = match made {
-        Ok(identity) => identity,
-        Err(error) => {
-            sys::unlink(path.c_str());
-            return Err(CannotCreate { path, error });
-        }
-    };
+    let identity = made.inspect_err(|_| {
+        sys::unlink(path.c_str());
+        path.truncate(bare);
+    })?;
     let set_up = with_growth(|growth| {
-        growth.path = path;
+        growth.path.push(path.bytes());
         growth.identity = identity;
         growth.file_bytes = bytes as u64;
     });

@@ -12,6 +12,7 @@
 #![no_std]
 
 mod arch;
+mod children;
 mod clock;
 mod config;
 mod describe;

@@ -139,7 +139,8 @@ fn write(cause: LookCause, now: u64, monotonic_ns: u64) -> bool {
             }
         }
     }
-    SCRATCH_TOUCHED.fetch_max(text_len.next_multiple_of(4096) + len.next_multiple_of(4096), Relaxed);
+    SCRATCH_TOUCHED
+        .fetch_max(text_len.next_multiple_of(4096) + len.next_multiple_of(4096), Relaxed);
     let written = append(&mut out[..record::framed_bytes(len)], len);
     if written {
         LAST_MAPPINGS.store(hash, Relaxed);
@@ -180,7 +181,12 @@ fn resident_bytes() -> u64 {
     let lanes = (lane::count() as u64 * 256).next_multiple_of(4096) + 4096;
     let looks = USED.load(Relaxed).next_multiple_of(4096);
     let scratch = SCRATCH_TOUCHED.load(Relaxed) as u64;
-    header_bytes + lanes + looks + scratch + ring::resident_bytes() + IMAGE_BYTES.load(Relaxed) as u64
+    header_bytes
+        + lanes
+        + looks
+        + scratch
+        + ring::resident_bytes()
+        + IMAGE_BYTES.load(Relaxed) as u64
 }
 
 fn current_brk() -> Option<u64> {

@@ -4,7 +4,7 @@ use crate::config::{Config, Environment};
 use crate::describe::Facts;
 use crate::sync::TryLock;
 use crate::text::Text;
-use crate::{clock, describe, file, lane, look, ring, sys};
+use crate::{children, clock, describe, file, lane, look, ring, sys};
 use core::ffi::{c_char, c_int, c_void};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -23,7 +23,8 @@ pub struct Facilities {
     /// Arms it for this thread.
     pub pthread_setspecific: Option<unsafe extern "C" fn(u32, *const c_void) -> c_int>,
     /// Runs functions around fork.
-    pub pthread_atfork: Option<unsafe extern "C" fn(*const c_void, *const c_void, ForkHandler) -> c_int>,
+    pub pthread_atfork:
+        Option<unsafe extern "C" fn(*const c_void, *const c_void, ForkHandler) -> c_int>,
     /// Where glibc keeps the end of the brk segment.
     pub current_brk: Option<*const usize>,
 }
@@ -97,6 +98,10 @@ pub unsafe fn start(facilities: &Facilities, facts: &Facts<'_>) {
     let config = Config::from_environment(environment);
     say(&config, config.complaint.bytes());
     let started = begin(facilities, facts, &config, environment);
+    if !config.children {
+        // SAFETY: by the caller; the process is starting, so nobody else reads them yet.
+        unsafe { children::leave_out_tracer(facilities.environ) };
+    }
     PHASE.store(if started { ON } else { OFF }, Release);
     if started {
         look::start(&config);
@@ -193,24 +198,23 @@ fn create_file(config: &Config, environment: Environment) -> bool {
         host,
         start_unix_s: sys::clock_ns(libc::CLOCK_REALTIME) / 1_000_000_000,
     };
-    let wanted = file::wanted_path(config, &names);
-    let Err(first) = file::create(wanted) else { return true };
+    let mut wanted = file::wanted_path(config, &names);
+    let Err(error) = file::create(&mut wanted) else { return true };
     let mut line = Text::<1024>::new();
-    let _ = write!(line, "fragtrace: cannot write {} ({})", first.path.as_str(), error_name(first.error));
+    let _ = write!(line, "fragtrace: cannot write {} ({})", wanted.as_str(), error_name(error));
     if config.out.bytes().is_empty() {
         let directories = [environment.get(b"TMPDIR"), Some(b"/tmp"), Some(b"/var/tmp")];
         for directory in directories.into_iter().flatten() {
-            let path = file::path_in(directory, &names);
-            let mut shown = Text::<512>::new();
-            shown.push(path.bytes());
-            if file::create(path).is_ok() {
-                let _ = writeln!(line, "; writing {} instead", shown.as_str());
+            let mut path = file::path_in(directory, &names);
+            if file::create(&mut path).is_ok() {
+                let _ = writeln!(line, "; writing {} instead", path.as_str());
                 say(config, line.bytes());
                 return true;
             }
         }
     }
-    let _ = writeln!(line, "; nothing is recorded: set FRAGTRACE_OUT to a path that can be written");
+    let _ =
+        writeln!(line, "; nothing is recorded: set FRAGTRACE_OUT to a path that can be written");
     say(config, line.bytes());
     false
 }
@@ -276,7 +280,8 @@ pub(crate) fn call_at_thread_exit(value: usize) {
         return;
     }
     // SAFETY: stored in `begin` from a pointer to pthread_setspecific, of this type.
-    let set: unsafe extern "C" fn(u32, *const c_void) -> c_int = unsafe { core::mem::transmute(set) };
+    let set: unsafe extern "C" fn(u32, *const c_void) -> c_int =
+        unsafe { core::mem::transmute(set) };
     // SAFETY: the key was made in `begin`. It is among the first 32 of the process, for which
     // neither glibc nor musl allocates.
     unsafe { set(KEY.load(Relaxed), value as *const c_void) };

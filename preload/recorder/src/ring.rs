@@ -109,7 +109,8 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
             sys::yield_now();
             continue;
         }
-        if POOL.compare_exchange_weak(pool, pool + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if POOL.compare_exchange_weak(pool, pool + 1, Ordering::AcqRel, Ordering::Relaxed).is_err()
+        {
             continue;
         }
         if taken + 1 == backed && backed < bound() {

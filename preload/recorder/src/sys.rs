@@ -22,7 +22,7 @@ unsafe fn call(number: libc::c_long, a: [usize; 6]) -> Result<usize, c_int> {
     }
     // SAFETY: the caller vouches.
     let result = unsafe { syscall(number as usize, a) };
-    if result < 0 && result >= -4095 { Err(-result as c_int) } else { Ok(result as usize) }
+    if (-4095..0).contains(&result) { Err(-result as c_int) } else { Ok(result as usize) }
 }
 
 /// Opens a file by a path that ends in a zero byte.
@@ -90,9 +90,8 @@ pub(crate) fn read_link(path: &[u8], into: &mut [u8]) -> Result<usize, c_int> {
 
 pub(crate) fn current_directory(into: &mut [u8]) -> Result<usize, c_int> {
     // SAFETY: the buffer is ours and as long as said.
-    let len = unsafe {
-        call(libc::SYS_getcwd, [into.as_mut_ptr() as usize, into.len(), 0, 0, 0, 0])?
-    };
+    let len =
+        unsafe { call(libc::SYS_getcwd, [into.as_mut_ptr() as usize, into.len(), 0, 0, 0, 0])? };
     // The kernel counts the zero at the end; a directory outside our root starts oddly.
     if into.first() == Some(&b'/') { Ok(len - 1) } else { Err(libc::ENOENT) }
 }

@@ -69,11 +69,7 @@ unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 
 /// Both halves of a realloc of a block, and the call between them.
 #[inline(always)]
-fn reallocated(
-    block: *mut c_void,
-    size: usize,
-    call: impl FnOnce() -> *mut c_void,
-) -> *mut c_void {
+fn reallocated(block: *mut c_void, size: usize, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
     if block.is_null() {
         let fresh = compound(call);
         if !fresh.is_null() {
@@ -101,11 +97,7 @@ unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn reallocarray(
-    block: *mut c_void,
-    count: usize,
-    size: usize,
-) -> *mut c_void {
+unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void {
     match count.checked_mul(size) {
         // All that reallocarray adds is the check. glibc's calls realloc by name, so going
         // there directly also keeps the call from being counted twice.
@@ -118,11 +110,7 @@ unsafe extern "C" fn reallocarray(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn posix_memalign(
-    out: *mut *mut c_void,
-    alignment: usize,
-    size: usize,
-) -> c_int {
+unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
     // SAFETY: by the caller.
     let error = compound(|| unsafe { NEXT.posix_memalign(out, alignment, size) });
     if error == 0 {
@@ -136,11 +124,7 @@ unsafe extern "C" fn posix_memalign(
 }
 
 #[inline(always)]
-fn aligned(
-    size: usize,
-    alignment: usize,
-    call: impl FnOnce() -> *mut c_void,
-) -> *mut c_void {
+fn aligned(size: usize, alignment: usize, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
     let block = compound(call);
     if !block.is_null() {
         acquired_with(block, size, Flags::NONE, alignment);

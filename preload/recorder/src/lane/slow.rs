@@ -1,8 +1,8 @@
 //! What is rare on a lane: getting one, a full chunk, events that take more than a word.
 
 use super::{COMPOUND, Lane, MAX_LANES, STORING, lane_of_thread};
-use crate::clock::{self, stamp};
 use crate::arch::{set_thread_lane, set_thread_number, stack_pointer, thread_number};
+use crate::clock::{self, stamp};
 use crate::ring::{self, Chunk};
 use crate::{file, look, process, sys, text};
 use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, SeqCst};
@@ -46,8 +46,7 @@ pub(super) const fn glibc_chunk(size: usize) -> usize {
 /// A live block as the event path knows it, and what the allocator's own notes add to that.
 #[must_use]
 pub fn block(address: usize, size: usize) -> Acquire {
-    let mut block =
-        Acquire { address: address as u64, size: size as u64, ..Acquire::default() };
+    let mut block = Acquire { address: address as u64, size: size as u64, ..Acquire::default() };
     if process::usable_rule() == UsableRule::Glibc {
         // SAFETY: the block is live, and malloc is glibc's: `process` looked.
         unsafe { add_glibc_notes(&mut block, address) };
@@ -62,7 +61,8 @@ pub fn block(address: usize, size: usize) -> Acquire {
 unsafe fn add_glibc_notes(block: &mut Acquire, address: usize) {
     const OWN_MAPPING: usize = 2;
     // SAFETY: the two words of a chunk's header lie before a live block.
-    let (before, word) = unsafe { (*((address - 16) as *const usize), *((address - 8) as *const usize)) };
+    let (before, word) =
+        unsafe { (*((address - 16) as *const usize), *((address - 8) as *const usize)) };
     let chunk = word & !7;
     if word & OWN_MAPPING != 0 {
         block.usable = Some(chunk as u64 - 16);
@@ -223,9 +223,7 @@ unsafe fn put_cold(lane: &Lane, head: Word, payload: &[u8]) {
 /// Closes the lane's chunk, if it has one, and opens another. False: there is none.
 fn next_chunk(lane: &Lane, now: u64) -> bool {
     let opened = open_chunk(lane, now);
-    file::header()
-        .slow_path_stamps
-        .fetch_add(stamp().saturating_sub(now), Relaxed);
+    file::header().slow_path_stamps.fetch_add(stamp().saturating_sub(now), Relaxed);
     opened
 }
 
