@@ -1,0 +1,16 @@
+//! What the tests of the whole path have in common. A test builds a small C program whose answer
+//! is known, runs it under the tracer, asks the analyzer, and compares.
+//!
+//! `programs` builds, `run` runs with a time-out, `traced` runs under the tracer, `report` asks
+//! the analyzer, `check` compares readably, `witness` reads a second, independent count, `tools`
+//! finds what a machine may lack, `elf` reads what readelf prints.
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod elf;
+pub mod programs;
+pub mod report;
+pub mod run;
+pub mod tools;
+pub mod traced;
+pub mod witness;

@@ -1,0 +1,89 @@
+//! Builds the C programs of `tests/programs` into a folder under the target directory, once for
+//! each version of their source and each way to build them.
+
+use std::collections::hash_map::DefaultHasher;
+use std::env;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::run::{command, run};
+use crate::tools;
+
+/// `-fno-builtin` keeps every call that the source makes: gcc drops pairs of malloc and free. The
+/// warning that is off cannot know that a realloc fails.
+const FLAGS: [&str; 8] = [
+    "-std=gnu11",
+    "-O1",
+    "-g",
+    "-fno-builtin",
+    "-Wall",
+    "-Werror",
+    "-Wno-unused-function",
+    "-Wno-use-after-free",
+];
+
+/// A program on the system's libc.
+pub fn program(name: &str) -> PathBuf {
+    build("cc", name, name, &["-pthread".into()])
+}
+
+/// A program on the system's libc that is linked statically.
+pub fn static_program(name: &str) -> PathBuf {
+    build("cc", name, name, &["-pthread".into(), "-static".into()])
+}
+
+/// A program on musl; `None`, after saying so, where there is no musl-gcc.
+pub fn musl_program(name: &str) -> Option<PathBuf> {
+    tools::find("musl-gcc")?;
+    Some(build("musl-gcc", name, name, &["-pthread".into()]))
+}
+
+/// A shared library, under the given file name, with `NAME=value` macros defined.
+pub fn library(name: &str, file_name: &str, defines: &[(&str, String)]) -> PathBuf {
+    let mut flags = vec!["-shared".to_string(), "-fPIC".into(), "-pthread".into()];
+    flags.extend(defines.iter().map(|(macro_name, value)| format!("-D{macro_name}={value}")));
+    build("cc", name, file_name, &flags)
+}
+
+/// Builds `<source>.c`, unless that was done before, and returns the result's path. Its folder
+/// carries the hash of everything that went in, so that the file keeps its bare name.
+fn build(compiler: &str, source: &str, file_name: &str, flags: &[String]) -> PathBuf {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+    let source = programs.join(format!("{source}.c"));
+    let mut key = DefaultHasher::new();
+    (compiler, FLAGS, flags, file_name).hash(&mut key);
+    for text in [&source, &programs.join("answer.h")] {
+        fs::read(text).unwrap_or_else(|error| panic!("{}: {error}", text.display())).hash(&mut key);
+    }
+    let folder = cache().join(format!("{:016x}", key.finish()));
+    let built = folder.join(file_name);
+    if built.is_file() {
+        return built;
+    }
+    fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let fresh = fresh_name(&built);
+    let mut cc: Command = command(compiler);
+    cc.args(FLAGS).arg("-o").arg(&fresh).arg(&source).args(flags);
+    run(&mut cc).expect_code(0);
+    // Several tests may build the same program at once: each into a file of its own, the last
+    // one renamed stays.
+    fs::rename(&fresh, &built).expect("a file just written can be renamed");
+    built
+}
+
+/// A name that no other thread or process uses.
+fn fresh_name(path: &Path) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    path.with_extension(format!("{}-{number}", std::process::id()))
+}
+
+/// `<target>/test-programs`: test executables lie in `<target>/<profile>/deps`.
+fn cache() -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own path");
+    let target = test.ancestors().nth(3).expect("tests run from the target directory");
+    target.join("test-programs")
+}

@@ -1,0 +1,89 @@
+//! Asks the analyzer about a trace and gives its answers by path.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::check::assert_numbers;
+use crate::run::{Outcome, command, run};
+use crate::tools;
+
+/// One JSON answer of the analyzer about one trace.
+pub struct Report {
+    /// The whole answer.
+    pub json: Value,
+    trace: PathBuf,
+}
+
+impl Report {
+    /// `fragtrace report TRACE --json`.
+    pub fn of(trace: &Path) -> Self {
+        Self::answer(trace, "report", &[])
+    }
+
+    /// `fragtrace holes TRACE --json`, with more arguments.
+    pub fn holes(trace: &Path, arguments: &[&str]) -> Self {
+        Self::answer(trace, "holes", arguments)
+    }
+
+    fn answer(trace: &Path, subcommand: &str, arguments: &[&str]) -> Self {
+        let outcome = analyze(subcommand, trace, &[arguments, &["--json"]].concat());
+        let outcome = outcome.expect_code(0);
+        let json = serde_json::from_slice(&outcome.stdout)
+            .unwrap_or_else(|error| panic!("not JSON: {error}: {}", outcome.describe()));
+        Self { json, trace: trace.to_path_buf() }
+    }
+
+    /// The value at a JSON pointer, as `/trace/allocs`; panics when the key is not there.
+    pub fn value(&self, pointer: &str) -> &Value {
+        self.json.pointer(pointer).unwrap_or_else(|| {
+            panic!("the answer about {} has no {pointer}:\n{:#}", self.trace.display(), self.json)
+        })
+    }
+
+    /// The integer at a JSON pointer.
+    pub fn number(&self, pointer: &str) -> u64 {
+        let value = self.value(pointer);
+        value.as_u64().unwrap_or_else(|| panic!("{pointer} is {value}, expected an integer"))
+    }
+
+    /// The text at a JSON pointer.
+    pub fn text(&self, pointer: &str) -> &str {
+        let value = self.value(pointer);
+        value.as_str().unwrap_or_else(|| panic!("{pointer} is {value}, expected a text"))
+    }
+
+    /// The array at a JSON pointer.
+    pub fn array(&self, pointer: &str) -> &[Value] {
+        let value = self.value(pointer);
+        value.as_array().unwrap_or_else(|| panic!("{pointer} is {value}, expected an array"))
+    }
+
+    /// Nothing was dropped, nothing is out of order, no free without its block.
+    pub fn assert_complete(&self) {
+        let faults = ["dropped_events", "order_anomalies", "unknown_frees"];
+        let found = faults.map(|key| (key, 0, self.number(&format!("/trace/{key}"))));
+        assert_numbers(&format!("the trace {} is complete", self.trace.display()), &found);
+    }
+
+    /// Complete, and what was acquired and not released is what lives at the end.
+    pub fn assert_adds_up(&self) {
+        self.assert_complete();
+        let acquired = self.number("/trace/allocs");
+        let released = self.number("/trace/frees");
+        assert!(
+            acquired - released == self.number("/end/live_blocks"),
+            "{}: {acquired} allocs - {released} frees = {}, but live_blocks is {}",
+            self.trace.display(),
+            acquired.wrapping_sub(released),
+            self.number("/end/live_blocks")
+        );
+        let (live, usable) = (self.number("/end/live_bytes"), self.number("/end/usable_bytes"));
+        assert!(live <= usable, "live_bytes {live} must not exceed usable_bytes {usable}");
+    }
+}
+
+/// `fragtrace SUBCOMMAND TRACE ARGUMENTS…`.
+pub fn analyze(subcommand: &str, trace: &Path, arguments: &[&str]) -> Outcome {
+    run(command(tools::analyzer()).arg(subcommand).arg(trace).args(arguments))
+}

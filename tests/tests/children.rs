@@ -1,0 +1,89 @@
+//! Processes that start others: each has a trace of its own, none disturbs another's, and what
+//! only forks to become another program leaves nothing behind.
+#![forbid(unsafe_code)]
+
+use std::process::Command;
+
+use fragtrace_tests::check::{Answers, assert_numbers};
+use fragtrace_tests::programs::program;
+use fragtrace_tests::report::Report;
+use fragtrace_tests::run::command;
+use fragtrace_tests::traced::Traced;
+
+fn children(how: &[&str]) -> Command {
+    let mut children = command(program("children"));
+    children.args(how);
+    children
+}
+
+/// The reports on a run's traces, the parent's first.
+fn reports(traced: &Traced) -> Vec<Report> {
+    let mut reports: Vec<_> = traced.traces().iter().map(|trace| Report::of(trace)).collect();
+    reports.sort_by_key(|report| report.number("/trace/pid") != u64::from(traced.outcome.pid));
+    reports
+}
+
+fn assert_parent_exact(traced: &Traced, report: &Report) {
+    let answers = Answers::of(&traced.outcome);
+    let keys = [
+        ("allocs", "/trace/allocs"),
+        ("frees", "/trace/frees"),
+        ("live_blocks", "/end/live_blocks"),
+    ];
+    let numbers = keys.map(|(name, key)| (name, answers.get(name), report.number(key)));
+    assert_numbers(&format!("the parent of `{}`", traced.outcome.command), &numbers);
+    report.assert_complete();
+    let pid = u64::from(traced.outcome.pid);
+    assert_numbers("the parent", &[("pid", pid, report.number("/trace/pid"))]);
+}
+
+#[test]
+fn a_forked_child_has_a_trace_of_its_own() {
+    let traced = Traced::run_well(children(&["fork"]));
+    let answers = Answers::of(&traced.outcome);
+    assert_numbers("the child's status", &[("status", 33, answers.get("child_status"))]);
+    let reports = reports(&traced);
+    assert!(reports.len() == 2, "parent and child: {:?}", traced.traces());
+    assert_parent_exact(&traced, &reports[0]);
+    let child = &reports[1];
+    let kept = answers.get("child_kept");
+    assert_numbers(
+        "the child",
+        &[
+            ("allocs", answers.get("child_allocs"), child.number("/trace/allocs")),
+            ("frees", answers.get("child_allocs") - kept, child.number("/trace/frees")),
+            ("dropped_events", 0, child.number("/trace/dropped_events")),
+            ("order_anomalies", 0, child.number("/trace/order_anomalies")),
+        ],
+    );
+    let end = child.text("/trace/end");
+    assert!(end == "exit", "the child's end: expected `exit`, found `{end}`");
+}
+
+#[test]
+fn a_child_that_becomes_another_program_leaves_only_that_programs_trace() {
+    for how in ["exec", "vfork", "spawn"] {
+        let ends = program("ends");
+        let traced = Traced::run_well(children(&[how, &ends.to_string_lossy(), "exit"]));
+        let reports = reports(&traced);
+        assert!(reports.len() == 2, "{how}: parent and program: {:?}", traced.traces());
+        assert_parent_exact(&traced, &reports[0]);
+        let program = &reports[1];
+        assert!(program.text("/trace/exe").ends_with("ends"), "{how}: the program is traced");
+        assert_numbers(how, &[("allocs", 1000, program.number("/trace/allocs"))]);
+        program.assert_adds_up();
+    }
+}
+
+#[test]
+fn children_are_left_alone_on_request() {
+    for how in ["fork", "exec", "vfork", "spawn"] {
+        let ends = program("ends");
+        let mut program = children(&[how, &ends.to_string_lossy(), "exit"]);
+        program.env("FRAGTRACE_CHILDREN", "off");
+        let traced = Traced::run_well(program);
+        let reports = reports(&traced);
+        assert!(reports.len() == 1, "{how}: the parent alone: {:?}", traced.traces());
+        assert_parent_exact(&traced, &reports[0]);
+    }
+}

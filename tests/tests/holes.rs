@@ -1,0 +1,130 @@
+//! `fragtrace holes` on a program whose holes are known, down to the byte.
+#![forbid(unsafe_code)]
+
+use fragtrace_tests::check::{Answers, assert_numbers};
+use fragtrace_tests::programs::program;
+use fragtrace_tests::report::{Report, analyze};
+use fragtrace_tests::run::command;
+use fragtrace_tests::traced::Traced;
+use serde_json::Value;
+
+fn traced(size: &str) -> (Answers, Traced) {
+    let mut holes = command(program("holes"));
+    holes.arg(size);
+    let traced = Traced::run_well(holes);
+    (Answers::of(&traced.outcome), traced)
+}
+
+fn integer(entry: &Value, key: &str) -> u64 {
+    entry[key].as_u64().unwrap_or_else(|| panic!("no integer {key} in {entry}"))
+}
+
+/// The class of the histogram that counts holes of this size.
+fn class_of(holes: &Report, bytes: u64) -> (u64, u64) {
+    let classes = holes.array("/histogram").iter();
+    let class = classes
+        .filter(|class| integer(class, "from_bytes") <= bytes)
+        .max_by_key(|class| integer(class, "from_bytes"));
+    class.map_or((0, 0), |class| (integer(class, "count"), integer(class, "bytes")))
+}
+
+#[test]
+fn holes_are_counted_exactly() {
+    // Sizes whose holes share no power of two with what is free before and after the blocks.
+    for size in ["2000", "5000"] {
+        let (answers, traced) = traced(size);
+        let holes = Report::holes(&traced.trace(), &[]);
+        let (count, bytes) = class_of(&holes, answers.get("hole_bytes"));
+        let expected = answers.get("holes");
+        assert_numbers(
+            &format!("every second block of {size} bytes is a hole"),
+            &[
+                ("holes", expected, count),
+                ("bytes in them", expected * answers.get("hole_bytes"), bytes),
+            ],
+        );
+    }
+}
+
+#[test]
+fn the_answers_add_up_and_agree_with_the_report() {
+    let (_, traced) = traced("2000");
+    let (holes, report) = (Report::holes(&traced.trace(), &[]), traced.report());
+    let classes = holes.array("/histogram");
+    let sum = |key: &str| classes.iter().map(|class| integer(class, key)).sum::<u64>();
+    assert_numbers(
+        "holes and report say the same",
+        &[
+            ("holes of all classes", holes.number("/hole_count"), sum("count")),
+            ("bytes of all classes", holes.number("/free_bytes"), sum("bytes")),
+            ("hole_count", report.number("/end/hole_count"), holes.number("/hole_count")),
+            ("free_bytes", report.number("/end/free_bytes"), holes.number("/free_bytes")),
+        ],
+    );
+    report.assert_adds_up();
+}
+
+#[test]
+fn the_largest_holes_lie_where_the_program_freed() {
+    let (answers, traced) = traced("2000");
+    let holes = Report::holes(&traced.trace(), &[]);
+    let largest = holes.array("/largest");
+    assert!(!largest.is_empty(), "there are largest holes");
+    let sizes: Vec<_> = largest.iter().map(|hole| integer(hole, "bytes")).collect();
+    assert!(sizes.is_sorted_by(|one, next| one >= next), "largest first: {sizes:?}");
+    let (first, last) = (answers.get("first_block"), answers.get("last_block"));
+    let inside = largest.iter().filter(|hole| (first..last).contains(&integer(hole, "address")));
+    let mut seen = 0;
+    for hole in inside {
+        seen += 1;
+        let bytes = answers.get("hole_bytes");
+        assert_numbers("a hole between two blocks", &[("bytes", bytes, integer(hole, "bytes"))]);
+        // A hole begins with the header of the block that was there.
+        let from_first = integer(hole, "address") - (first - 8);
+        assert!(
+            from_first % (2 * bytes) == bytes,
+            "the hole lies {from_first} bytes behind the first block, expected odd multiples of {bytes}"
+        );
+    }
+    assert!(seen > 0, "none of {largest:?} lies in {first:#x}..{last:#x}");
+}
+
+#[test]
+fn what_would_fit_is_told() {
+    let (_, traced) = traced("2000");
+    let share = |size: &str| {
+        let holes = Report::holes(&traced.trace(), &["--fit", size]);
+        let share = holes.value("/fit/share_ratio").as_f64();
+        share.unwrap_or_else(|| panic!("no share for {size}: {}", holes.value("/fit")))
+    };
+    let (fits, too_large) = (share("1500"), share("1M"));
+    assert!(fits > 0.98, "1,500 bytes fit into nearly all that is free, found {fits}");
+    assert!(too_large < 0.001, "1 MiB fits into nothing that is free, found {too_large}");
+}
+
+#[test]
+fn before_the_blocks_were_freed_there_were_no_holes() {
+    let (answers, traced) = traced("2000");
+    let at_peak = Report::holes(&traced.trace(), &["--at", "peak"]);
+    let (count, _) = class_of(&at_peak, answers.get("hole_bytes"));
+    assert!(count <= 1, "expected no holes between blocks at the peak, found {count}");
+    assert!(at_peak.number("/at_ns") < Report::holes(&traced.trace(), &[]).number("/at_ns"));
+}
+
+#[test]
+fn the_text_shows_sizes_for_people() {
+    let (_, traced) = traced("2000");
+    let outcome = analyze("holes", &traced.trace(), &[]).expect_code(0);
+    assert!(outcome.out().contains("KiB"), "sizes in KiB: {}", outcome.describe());
+    assert!(outcome.stderr.is_empty(), "{}", outcome.describe());
+}
+
+#[test]
+fn a_moment_or_a_size_that_makes_no_sense_is_refused() {
+    let (_, traced) = traced("2000");
+    for arguments in [["--at", "banana"], ["--at", "500%"], ["--fit", "banana"]] {
+        let outcome = analyze("holes", &traced.trace(), &arguments).expect_code(2);
+        assert!(outcome.err().contains(arguments[1]), "{}", outcome.describe());
+        fragtrace_tests::check::assert_no_panic(&outcome);
+    }
+}

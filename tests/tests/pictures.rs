@@ -1,0 +1,126 @@
+//! `fragtrace map` and `fragtrace timeline` write whole PNG files of the size that was asked for,
+//! and there is something to see on them.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use fragtrace_tests::check::assert_no_panic;
+use fragtrace_tests::programs::program;
+use fragtrace_tests::report::analyze;
+use fragtrace_tests::run::command;
+use fragtrace_tests::traced::Traced;
+
+struct Picture {
+    width: u32,
+    height: u32,
+    colours: BTreeSet<Vec<u8>>,
+}
+
+/// Decodes the whole file.
+fn picture(path: &Path) -> Picture {
+    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut decoder = png::Decoder::new(BufReader::new(file));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().expect("it is a PNG file");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("its size fits in memory")];
+    let frame = reader.next_frame(&mut pixels).expect("it is whole");
+    let pixel_bytes = frame.line_size / frame.width as usize;
+    let colours = pixels[..frame.buffer_size()].chunks(pixel_bytes).map(<[u8]>::to_vec).collect();
+    Picture { width: frame.width, height: frame.height, colours }
+}
+
+fn traced() -> Traced {
+    let mut holes = command(program("holes"));
+    holes.arg("2000");
+    Traced::run_well(holes)
+}
+
+/// Draws into a fresh folder and decodes the result.
+fn drawn(traced: &Traced, subcommand: &str, arguments: &[&str]) -> Picture {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("picture.png");
+    let output = path.to_string_lossy();
+    let arguments = [&["-o", &output], arguments].concat();
+    let outcome = analyze(subcommand, &traced.trace(), &arguments).expect_code(0);
+    assert_no_panic(&outcome);
+    picture(&path)
+}
+
+#[test]
+fn pictures_have_a_useful_size_and_more_than_a_few_colours() {
+    let traced = traced();
+    for subcommand in ["map", "timeline"] {
+        let picture = drawn(&traced, subcommand, &[]);
+        let size = (picture.width, picture.height);
+        assert!(picture.width >= 640 && picture.height >= 400, "{subcommand}: {size:?}");
+        let colours = picture.colours.len();
+        assert!(colours >= 5, "{subcommand}: text, axes and data in {colours} colours");
+    }
+}
+
+#[test]
+fn pictures_have_the_size_that_was_asked_for() {
+    let traced = traced();
+    for subcommand in ["map", "timeline"] {
+        for (size, width, height) in [("640x480", 640, 480), ("1921x1081", 1921, 1081)] {
+            let picture = drawn(&traced, subcommand, &["--size", size]);
+            let found = (picture.width, picture.height);
+            assert!(found == (width, height), "{subcommand}: expected {size}, found {found:?}");
+        }
+    }
+}
+
+#[test]
+fn themes_differ() {
+    let traced = traced();
+    for subcommand in ["map", "timeline"] {
+        let [light, dark] =
+            ["light", "dark"].map(|theme| drawn(&traced, subcommand, &["--theme", theme]).colours);
+        assert!(light != dark, "{subcommand}: the same colours in both themes");
+    }
+}
+
+#[test]
+fn tiny_and_senseless_sizes_are_calm() {
+    let traced = traced();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let output = folder.path().join("picture.png");
+    let output = output.to_string_lossy();
+    for subcommand in ["map", "timeline"] {
+        for size in ["1x1", "20x20", "3000x30", "0x0", "banana", "640", "-5x7", "9999999x9999999"] {
+            let arguments = ["-o", &output, &format!("--size={size}")];
+            let outcome = analyze(subcommand, &traced.trace(), &arguments);
+            assert_no_panic(&outcome);
+            assert!([0, 2].contains(&outcome.code()), "{}", outcome.describe());
+        }
+    }
+}
+
+#[test]
+fn pictures_of_a_process_without_blocks_are_drawn() {
+    let mut idle = command(program("state"));
+    idle.arg("nothing");
+    let traced = Traced::run_well(idle);
+    for subcommand in ["map", "timeline"] {
+        let picture = drawn(&traced, subcommand, &["--size", "640x480"]);
+        assert!((picture.width, picture.height) == (640, 480), "{subcommand} is empty, but drawn");
+    }
+}
+
+#[test]
+fn the_same_trace_gives_the_same_picture() {
+    let traced = traced();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    for subcommand in ["map", "timeline"] {
+        let bytes = ["one.png", "two.png"].map(|name| {
+            let path = folder.path().join(format!("{subcommand}-{name}"));
+            let output = path.to_string_lossy();
+            analyze(subcommand, &traced.trace(), &["-o", &output]).expect_code(0);
+            std::fs::read(&path).expect("the picture is there")
+        });
+        assert!(bytes[0] == bytes[1], "{subcommand} differs from run to run");
+    }
+}

@@ -1,0 +1,162 @@
+//! The figures of a moment: all are known on glibc, they agree with the program's own sums and
+//! with the kernel, and with each other.
+#![forbid(unsafe_code)]
+
+use fragtrace_tests::check::{Answers, assert_near, assert_numbers};
+use fragtrace_tests::programs::program;
+use fragtrace_tests::report::Report;
+use fragtrace_tests::run::{command, run};
+use fragtrace_tests::traced::Traced;
+
+/// Known at any time on glibc.
+const KNOWN: [&str; 23] = [
+    "time_ns",
+    "live_bytes",
+    "live_blocks",
+    "usable_bytes",
+    "heap_reserved_bytes",
+    "heap_mapped_bytes",
+    "footprint_bytes",
+    "rss_bytes",
+    "tracer_resident_bytes",
+    "swapped_bytes",
+    "lazyfree_bytes",
+    "huge_bytes",
+    "metadata_bytes",
+    "free_bytes",
+    "hole_count",
+    "largest_hole_bytes",
+    "external_index_ratio",
+    "high_water_bytes",
+    "growth_despite_fit_bytes",
+    "growth_despite_fit_count",
+    "cross_thread_frees",
+    "arena_count",
+    "region_count",
+];
+
+/// Residency by page, and what follows from it: there, but not known yet.
+const FROM_RESIDENCY: [&str; 6] = [
+    "heap_resident_bytes",
+    "residency_age_ns",
+    "releasable_bytes",
+    "fragmentation_ratio",
+    "pinned_waste_bytes",
+    "page_live_histogram",
+];
+
+/// The program's pages that differ from run to run: the stack, relocated pages, libc's data.
+const SLACK_BYTES: u64 = 512 << 10;
+
+fn state() -> (Answers, Report) {
+    let traced = Traced::run_well(command(program("state")));
+    let report = traced.report();
+    report.assert_complete();
+    (Answers::of(&traced.outcome), report)
+}
+
+#[test]
+fn every_figure_is_known_on_glibc() {
+    let (_, report) = state();
+    for moment in ["end", "peak", "peak_footprint"] {
+        for key in KNOWN.iter().chain(&FROM_RESIDENCY) {
+            let value = report.value(&format!("/{moment}/{key}"));
+            let may_be_unknown = FROM_RESIDENCY.contains(key);
+            assert!(may_be_unknown || !value.is_null(), "{moment}.{key} is null");
+        }
+    }
+}
+
+#[test]
+fn every_figure_of_the_series_is_there_and_time_goes_forward() {
+    let (_, report) = state();
+    let series = report.array("/series");
+    assert!((2..=2000).contains(&series.len()), "2 to 2,000 states, found {}", series.len());
+    let mut last_ns = 0;
+    for (index, moment) in series.iter().enumerate() {
+        for key in KNOWN.iter().chain(&FROM_RESIDENCY) {
+            assert!(moment.get(key).is_some(), "series[{index}] has no {key}");
+        }
+        let time_ns = moment["time_ns"].as_u64().expect("a time is an integer");
+        assert!(time_ns >= last_ns, "series[{index}]: {time_ns} ns comes after {last_ns} ns");
+        last_ns = time_ns;
+    }
+    let highest = series.iter().filter_map(|moment| moment["live_bytes"].as_u64()).max();
+    assert!(highest == Some(report.number("/peak/live_bytes")), "the peak is kept: {highest:?}");
+}
+
+#[test]
+fn sums_are_the_programs_own() {
+    let (answers, report) = state();
+    // The C library's block for the thread is beside the program's own.
+    let of_libc = report.number("/end/live_blocks") - answers.get("live_blocks");
+    assert!(of_libc <= 1, "at most one block is libc's, found {of_libc}");
+    for key in ["live_bytes", "usable_bytes"] {
+        let found = report.number(&format!("/end/{key}"));
+        assert_near(key, answers.get(key), found, 1024 * of_libc);
+    }
+}
+
+#[test]
+fn mapped_memory_of_the_heap_is_the_kernels_figure() {
+    let (answers, report) = state();
+    let expected = answers.get("heap_mapped_bytes");
+    let found = report.number("/end/heap_mapped_bytes");
+    assert_numbers(
+        "the brk segment, an arena's heap and four mappings of blocks",
+        &[("heap_mapped_bytes", expected, found)],
+    );
+    assert_numbers("main and one more", &[("arenas", 2, report.number("/end/arena_count"))]);
+}
+
+/// The program's own reading includes the tracer's pages; the report keeps them apart.
+#[test]
+fn resident_memory_is_the_kernels_figure_less_the_tracers() {
+    let (answers, report) = state();
+    let own = report.number("/end/rss_bytes");
+    let tracers = report.number("/end/tracer_resident_bytes");
+    assert!(tracers > 0, "the tracer has pages of its own");
+    assert_near("rss and the tracer's", answers.get("rss_bytes"), own + tracers, SLACK_BYTES);
+    let bare = Answers::of(&run(&mut command(program("state"))).expect_code(0));
+    assert_near("rss beside a bare run", bare.get("rss_bytes"), own, SLACK_BYTES);
+}
+
+#[test]
+fn figures_agree_with_each_other() {
+    let (_, report) = state();
+    let mut moments = vec![report.value("/end"), report.value("/peak")];
+    moments.extend(report.array("/series"));
+    for moment in moments {
+        let bytes = |key: &str| moment[key].as_u64().unwrap_or_default();
+        let ordered = [
+            ("live_bytes", "usable_bytes"),
+            ("footprint_bytes", "heap_mapped_bytes"),
+            ("heap_mapped_bytes", "heap_reserved_bytes"),
+            ("largest_hole_bytes", "free_bytes"),
+        ];
+        for (less, more) in ordered {
+            assert!(
+                bytes(less) <= bytes(more),
+                "{less} {} must not exceed {more} {}: {moment:#}",
+                bytes(less),
+                bytes(more)
+            );
+        }
+        if let Some(ratio) = moment["external_index_ratio"].as_f64() {
+            let expected = 1.0 - bytes("largest_hole_bytes") as f64 / bytes("free_bytes") as f64;
+            assert!((ratio - expected).abs() < 1e-6, "1 - largest hole / free: {moment:#}");
+        }
+    }
+}
+
+/// This program touches every byte of its blocks, so that footprint is the sum of its parts.
+#[test]
+fn the_footprint_is_used_free_or_overhead() {
+    let (_, report) = state();
+    let bytes = |key: &str| report.number(&format!("/end/{key}"));
+    let parts = bytes("usable_bytes") + bytes("metadata_bytes") + bytes("free_bytes");
+    assert_numbers("footprint", &[("its parts", bytes("footprint_bytes"), parts)]);
+    // A third of the small blocks was freed.
+    assert!(bytes("free_bytes") > 10 << 20, "free_bytes is {}", bytes("free_bytes"));
+    assert!(bytes("hole_count") > 5000, "hole_count is {}", bytes("hole_count"));
+}

@@ -1,0 +1,85 @@
+//! The traced program gets the same addresses, results and errors as without the tracer. Any
+//! preloaded library moves what mmap places, so the comparison is with one that does nothing and
+//! is as large as the tracer.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use fragtrace_tests::check::{assert_same_lines, assert_same_run};
+use fragtrace_tests::elf::{Extent, extent};
+use fragtrace_tests::programs::{library, program};
+use fragtrace_tests::run::{command, run};
+use fragtrace_tests::tools::tracer;
+use fragtrace_tests::traced::{Traced, run_at_fixed_addresses};
+
+fn idle(tls_bytes: u64, pad_bytes: u64) -> PathBuf {
+    let sizes = [("TLS_BYTES", tls_bytes.to_string()), ("PAD_BYTES", pad_bytes.to_string())];
+    library("idle", "libidle.so", &sizes)
+}
+
+/// A library that does nothing and takes as much address space and thread-local storage.
+fn idle_like_the_tracer() -> PathBuf {
+    let wanted = extent(&tracer());
+    let smallest = extent(&idle(wanted.tls_bytes, 0));
+    let mut pad_bytes = wanted.span_bytes.saturating_sub(smallest.span_bytes);
+    let mut like = idle(wanted.tls_bytes, pad_bytes);
+    // The linker's own alignment can cost a page.
+    for _ in 0..2 {
+        let excess = extent(&like).span_bytes.saturating_sub(wanted.span_bytes);
+        pad_bytes = pad_bytes.saturating_sub(excess);
+        like = idle(wanted.tls_bytes, pad_bytes);
+    }
+    let found: Extent = extent(&like);
+    assert!(found == wanted, "the idle library is {found:?}, the tracer {wanted:?}");
+    like
+}
+
+fn assert_same_places(mode: &str, settings: &[&str]) {
+    let program = program("addresses");
+    let at = |preload| run_at_fixed_addresses(preload, settings, &program, &[mode]);
+    let (idle, tracer) = (idle_like_the_tracer(), tracer());
+    let Some(expected) = at(&idle) else { return };
+    let found = at(&tracer).expect("what ran once runs twice");
+    let claim = format!("`addresses {mode}` is undisturbed with {settings:?}");
+    assert_same_lines(&claim, &expected.stdout, &found.stdout);
+    assert!(expected.stdout.len() > 500, "the program printed nothing: {}", expected.describe());
+}
+
+#[test]
+fn blocks_of_the_brk_heap_have_the_same_addresses() {
+    assert_same_places("brk", &[]);
+}
+
+#[test]
+fn blocks_with_mappings_of_their_own_have_the_same_offsets() {
+    assert_same_places("mapped", &[]);
+}
+
+#[test]
+fn blocks_of_arenas_have_the_same_offsets_with_threads() {
+    assert_same_places("arenas", &[]);
+}
+
+#[test]
+fn looks_and_stacks_do_not_move_anything() {
+    for settings in [
+        ["FRAGTRACE_LOOK_MS=1", "FRAGTRACE_STACKS=on"],
+        ["FRAGTRACE_LOOK_MS=0", "FRAGTRACE_STACKS=off"],
+        ["FRAGTRACE_RING=1M", "FRAGTRACE_STACKS=256"],
+    ] {
+        assert_same_places("brk", &settings);
+        assert_same_places("mapped", &settings);
+    }
+}
+
+#[test]
+fn the_mmap_family_gets_its_hints_flags_results_and_errors() {
+    assert_same_places("calls", &[]);
+}
+
+#[test]
+fn corner_cases_answer_as_they_do_bare() {
+    let corners = program("corners");
+    let bare = run(&mut command(&corners)).expect_code(0);
+    assert_same_run(&bare, &Traced::run(command(&corners)).outcome);
+}

@@ -1,0 +1,149 @@
+//! What every benchmark stands on: a program run bare, traced, or under heaptrack, in a scratch
+//! folder under the target folder.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::facts::Facts;
+use crate::project::{self, Artifacts};
+use crate::shell;
+
+/// How a program is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    Bare,
+    /// Under libfragtrace.so without stacks.
+    Traced,
+    /// Under heaptrack as its user starts it: with stacks, which it always takes.
+    Heaptrack,
+}
+
+/// Samples of one figure, by variant.
+#[derive(Default)]
+pub struct Samples {
+    pub bare: Vec<f64>,
+    pub traced: Vec<f64>,
+    pub heaptrack: Vec<f64>,
+}
+
+impl Samples {
+    pub fn add(&mut self, variant: Variant, value: f64) {
+        match variant {
+            Variant::Bare => &mut self.bare,
+            Variant::Traced => &mut self.traced,
+            Variant::Heaptrack => &mut self.heaptrack,
+        }
+        .push(value);
+    }
+}
+
+/// Where and how benchmarks run.
+pub struct Rig {
+    pub artifacts: Artifacts,
+    pub runs: usize,
+    pub quick: bool,
+    folder: PathBuf,
+    heaptrack: Option<PathBuf>,
+}
+
+/// Large enough for every program here: a full ring would record nothing, and cost nothing.
+const RING: &str = "2G";
+
+impl Rig {
+    pub fn new(artifacts: Artifacts, quick: bool) -> Result<Rig> {
+        let folder = artifacts.target.join("bench");
+        let runs = if quick { 3 } else { 7 };
+        let heaptrack = shell::find("heaptrack");
+        let rig = Rig { artifacts, runs, quick, folder, heaptrack };
+        rig.forget_traces()?;
+        Ok(rig)
+    }
+
+    /// The variants to compare, in the order in which they take turns.
+    pub fn variants(&self) -> Vec<Variant> {
+        let mut variants = vec![Variant::Bare, Variant::Traced];
+        variants.extend(self.heaptrack.as_ref().map(|_| Variant::Heaptrack));
+        variants
+    }
+
+    /// The path of a scratch file.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A C program of the `bench` folder, compiled.
+    pub fn compile(&self, name: &str) -> Result<PathBuf> {
+        let cc = shell::find("cc").context("no C compiler `cc` here (Debian package gcc)")?;
+        let source = project::root().join("xtask/bench").join(name).with_extension("c");
+        let program = self.file(name);
+        shell::run(Command::new(cc).args(["-O2", "-pthread", "-o"]).arg(&program).arg(source))?;
+        Ok(program)
+    }
+
+    /// The program's command line, to be run as the variant says.
+    pub fn command<S: AsRef<OsStr>>(
+        &self,
+        variant: Variant,
+        program: &Path,
+        arguments: &[S],
+    ) -> Result<Command> {
+        self.forget_traces()?;
+        let mut command = match (variant, &self.heaptrack) {
+            (Variant::Heaptrack, Some(heaptrack)) => {
+                let mut command = Command::new(heaptrack);
+                command.arg("-o").arg(self.heaptrack_output()).arg(program);
+                command
+            }
+            (Variant::Heaptrack, None) => bail!("heaptrack is not installed"),
+            (Variant::Bare | Variant::Traced, _) => Command::new(program),
+        };
+        if variant == Variant::Traced {
+            command.env("LD_PRELOAD", &self.artifacts.tracer);
+            command.env("FRAGTRACE_OUT", self.traces().join("%e.%p.ftr"));
+            command.env("FRAGTRACE_STACKS", "off").env("FRAGTRACE_RING", RING);
+            command.env("FRAGTRACE_QUIET", "1");
+        }
+        command.args(arguments).current_dir(&self.folder);
+        Ok(command)
+    }
+
+    /// What the last heaptrack run wrote.
+    pub fn heaptrack_output(&self) -> PathBuf {
+        self.file("heaptrack")
+    }
+
+    /// The trace of the last traced run; of several processes, the one with most events.
+    pub fn facts(&self) -> Result<Facts> {
+        let mut best: Option<Facts> = None;
+        for entry in fs::read_dir(self.traces()).context("cannot read the traces' folder")? {
+            let facts = Facts::read(&self.artifacts.fragtrace, &entry?.path())?;
+            if best.as_ref().is_none_or(|best| best.events < facts.events) {
+                best = Some(facts);
+            }
+        }
+        best.context("the traced program left no trace")
+    }
+
+    /// Removes all scratch files.
+    pub fn clear(&self) -> Result<()> {
+        fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("cannot remove {}", self.folder.display()))
+    }
+
+    fn traces(&self) -> PathBuf {
+        self.file("traces")
+    }
+
+    fn forget_traces(&self) -> Result<()> {
+        let traces = self.traces();
+        if traces.exists() {
+            fs::remove_dir_all(&traces)
+                .with_context(|| format!("cannot empty {}", traces.display()))?;
+        }
+        fs::create_dir_all(&traces).with_context(|| format!("cannot make {}", traces.display()))
+    }
+}
