@@ -102,6 +102,7 @@ next! {
     free_sized(block: *mut c_void, size: usize) = NEXT.free(block);
     free_aligned_sized(block: *mut c_void, alignment: usize, size: usize) =
         NEXT.free(block);
+    malloc_usable_size(block: *mut c_void) -> usize = 0;
     // Mappings.
     mmap(at: *mut c_void, bytes: usize, protection: c_int, flags: c_int, fd: c_int, offset: i64)
         -> *mut c_void = libc::MAP_FAILED;

@@ -85,12 +85,14 @@ pub const fn half(address: u64) -> usize {
     (address >> HALF_BIT) as usize & 1
 }
 
-/// Bits that `value` needs; 0 for 0. One bit scan.
+/// Bits that `value` needs, below 2⁶³; 0 for 0. One bit scan.
 #[inline(always)]
 const fn bit_length(value: u64) -> u32 {
     63 - (value << 1 | 1).leading_zeros()
 }
 
+/// Steps are below 2⁶³, as addresses have at most 60 bits in units of 16 bytes; one whose bits
+/// do not all survive the shift makes a word of more than 64 bits, which does not fit.
 #[inline(always)]
 const fn finish(low: u64, step: u64, shift: u32, fits: bool) -> Word {
     let bits = shift + bit_length(step);
@@ -105,8 +107,7 @@ pub const fn pack_acquire(half: usize, time_step: u64, size: u64, step: u64) -> 
     let kind = if small { KIND_ACQUIRE_SMALL } else { KIND_ACQUIRE_MEDIUM };
     let size_bits = if small { SMALL_SIZE_BITS } else { MEDIUM_SIZE_BITS };
     let low = kind << 3 | (half as u64) << 5 | time_step << 6 | size << VALUE_BITS;
-    // The step must survive the shift: 28 bits are left behind a 20-bit size.
-    let fits = (time_step >> TIME_STEP_BITS) | (size >> MEDIUM_SIZE_BITS) | (step >> 48) == 0;
+    let fits = (time_step >> TIME_STEP_BITS) | (size >> MEDIUM_SIZE_BITS) == 0;
     finish(low, step, VALUE_BITS + size_bits, fits)
 }
 
@@ -114,8 +115,7 @@ pub const fn pack_acquire(half: usize, time_step: u64, size: u64, step: u64) -> 
 #[inline(always)]
 pub const fn pack_release(half: usize, time_step: u64, step: u64) -> Word {
     let low = KIND_RELEASE << 3 | (half as u64) << 5 | time_step << 6;
-    let fits = (time_step >> TIME_STEP_BITS) | (step >> 48) == 0;
-    finish(low, step, VALUE_BITS, fits)
+    finish(low, step, VALUE_BITS, time_step >> TIME_STEP_BITS == 0)
 }
 
 /// What a prefix carries for the event behind it.

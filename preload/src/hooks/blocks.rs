@@ -182,3 +182,10 @@ unsafe extern "C" fn free_aligned_sized(block: *mut c_void, alignment: usize, si
     // SAFETY: by the caller.
     unsafe { NEXT.free_aligned_sized(block, alignment, size) }
 }
+
+/// Says nothing to the recorder, but must ask the allocator that the block came from.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
+    // SAFETY: by the caller.
+    unsafe { NEXT.malloc_usable_size(block) }
+}
