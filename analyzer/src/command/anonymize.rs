@@ -1,0 +1,50 @@
+//! What `--anonymize` takes out: whatever names people, places or machines.
+
+use fragtrace_analyzer::measure::TraceFacts;
+
+/// Stands for the program.
+const PROGRAM: &str = "program";
+
+/// Replaces command, executable, host and environment; keeps what the figures depend on.
+pub fn facts(trace: &mut TraceFacts) {
+    trace.exe = trace.exe.as_ref().map(|_| PROGRAM.into());
+    trace.command = trace.command.as_ref().map(|_| PROGRAM.into());
+    trace.host = trace.host.as_ref().map(|_| "host".into());
+    trace.allocator = trace.allocator.as_deref().map(file_name);
+    for variable in &mut trace.allocator_env {
+        // The name says which allocator was steered; the value may be a path.
+        let name = variable.split('=').next().unwrap_or_default();
+        *variable = format!("{name}=hidden");
+    }
+}
+
+/// The last part of a path: names of libraries are no secret, folders may be.
+pub fn file_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_names_somebody_stays() {
+        let mut trace = TraceFacts {
+            pid: 42,
+            exe: Some("/home/alice/bin/secret-server".into()),
+            command: Some("secret-server --password hunter2".into()),
+            host: Some("alice-laptop".into()),
+            allocator: Some("/home/alice/lib/libjemalloc.so.2".into()),
+            allocator_env: vec!["MALLOC_CONF=prof_prefix:/home/alice/x".into()],
+            allocs: 7,
+            ..TraceFacts::default()
+        };
+        facts(&mut trace);
+        let text = format!("{trace:?}");
+        for secret in ["alice", "secret", "hunter2"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        assert!(text.contains("libjemalloc.so.2") && text.contains("MALLOC_CONF="));
+        assert_eq!(trace.allocs, 7);
+    }
+}

@@ -1,0 +1,134 @@
+//! Where results go: standard output with colours where they are wanted, or a file that is
+//! there whole or not at all.
+
+use anstream::AutoStream;
+use anyhow::{Context, Result, bail};
+use clap::ColorChoice;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What is known about the reader of standard output.
+pub struct Output {
+    color: ColorChoice,
+}
+
+impl Output {
+    /// `auto` follows the terminal, NO_COLOR and TERM.
+    pub fn new(color: ColorChoice) -> Self {
+        Output { color }
+    }
+
+    /// Prints a text whose styles are dropped where nobody wants them.
+    ///
+    /// # Errors
+    /// Whatever writing says.
+    pub fn print(&self, styled: &str) -> Result<()> {
+        let choice = match self.color {
+            ColorChoice::Auto => anstream::ColorChoice::Auto,
+            ColorChoice::Always => anstream::ColorChoice::Always,
+            ColorChoice::Never => anstream::ColorChoice::Never,
+        };
+        let mut stream = AutoStream::new(io::stdout().lock(), choice);
+        stream.write_all(styled.as_bytes())?;
+        Ok(stream.flush()?)
+    }
+
+    /// Standard output for plain text that may be long.
+    pub fn plain(&self) -> BufWriter<StdoutLock<'static>> {
+        BufWriter::with_capacity(1 << 16, io::stdout().lock())
+    }
+}
+
+/// Whether the reader's locale says UTF-8, so that block characters can be shown.
+pub fn unicode() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
+    locale.is_some_and(|locale| {
+        let locale = locale.to_string_lossy().to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}
+
+/// Writes `bytes` to `path`: either all of it is there in the end, or the old file.
+/// `-` is standard output. `trace` is what was read, which must not be written over.
+///
+/// # Errors
+/// When `path` is the trace itself or cannot be written.
+pub fn write_file(path: &Path, bytes: &[u8], trace: &Path) -> Result<()> {
+    if path == Path::new("-") {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        return Ok(stdout.flush()?);
+    }
+    if is_same_file(path, trace) {
+        bail!("{} is the trace itself; name another file with -o", path.display());
+    }
+    let cannot = || format!("cannot write {}", path.display());
+    match fs::metadata(path) {
+        Ok(target) if target.is_dir() => {
+            bail!("{} is a directory; name a file in it with -o", path.display())
+        }
+        // A device or a pipe: to rename a file over it would take it away.
+        Ok(target) if !target.is_file() => {
+            File::options().write(true).open(path).and_then(|mut file| file.write_all(bytes))
+        }
+        _ => replace(&resolve_link(path), bytes),
+    }
+    .with_context(cannot)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // The user's umask decides who may read a picture.
+    let mut file = tempfile::Builder::new()
+        .prefix(".fragtrace-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn resolve_link(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_its_links_are_kept() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (file, link) = (folder.path().join("a.png"), folder.path().join("link.png"));
+        fs::write(&file, "old").expect("written");
+        std::os::unix::fs::symlink(&file, &link).expect("linked");
+        write_file(&link, b"new", Path::new("/nonexistent")).expect("replaced");
+        assert_eq!(fs::read(&file).expect("read"), b"new");
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 2, "nothing is left over");
+    }
+
+    #[test]
+    fn the_trace_itself_is_never_written_over() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let trace = folder.path().join("t.ftr");
+        fs::write(&trace, "trace").expect("written");
+        let error = write_file(&trace, b"png", &trace).expect_err("refused");
+        assert!(error.to_string().contains("is the trace itself"), "{error}");
+        assert_eq!(fs::read(&trace).expect("read"), b"trace");
+    }
+}

@@ -1,0 +1,134 @@
+//! `fragtrace report`: what happened to the memory of a process, as text or JSON; of a
+//! folder, a line a trace.
+
+use super::output::{self, Output};
+use super::record::places;
+use super::{anonymize, input};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use fragtrace_analyzer::measure::{self, Analysis};
+use fragtrace_analyzer::read::Trace;
+use fragtrace_analyzer::render::{json, text};
+use fragtrace_format::header::MAGIC;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  fragtrace report fragtrace-server.4242.ftr
+  fragtrace report .                       a line for each trace in this folder
+  fragtrace report run.ftr --json | jq .end.footprint_bytes
+
+The words: live is what the program asked for and has not freed. The footprint is the part
+of the heap that was touched and not given back to the kernel. Holes are the free ranges in
+it. RSS is what the kernel counts for the whole process, less the tracer's own memory.
+
+With --json, sizes are bytes, times are nanoseconds, and what is not known is null; of a
+folder, each line is an object of its own, without the series.";
+
+/// Show what happened to the memory of a process
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The trace, or a folder of traces
+    #[arg(value_name = "TRACE|DIR")]
+    trace: PathBuf,
+
+    /// Print JSON: all figures, exact, and their course over time
+    #[arg(long)]
+    json: bool,
+
+    /// Leave out the command, paths, host and environment, to share the report
+    #[arg(long)]
+    anonymize: bool,
+}
+
+/// Prints the report.
+///
+/// # Errors
+/// When the path leads to no trace, or the result cannot be printed.
+pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
+    if arguments.trace.is_dir() {
+        return report_folder(arguments, output);
+    }
+    let trace = input::open(&arguments.trace)?;
+    let analysis = analyze(&trace, arguments)?;
+    if arguments.json {
+        let mut out = output.plain();
+        json::report(&analysis, &mut out)?;
+        out.flush()?;
+    } else {
+        let extras = text::ReportExtras {
+            path: places::quoted(&arguments.trace),
+            limits: trace.header().limits,
+            damage: trace.damage().to_vec(),
+            unicode: output::unicode(),
+        };
+        output.print(&text::report(&analysis, &extras))?;
+    }
+    Ok(0)
+}
+
+fn analyze(trace: &Trace, arguments: &Arguments) -> Result<Analysis> {
+    let mut analysis = measure::analyze(trace)?;
+    if arguments.anonymize {
+        anonymize::facts(&mut analysis.trace);
+    }
+    Ok(analysis)
+}
+
+fn report_folder(arguments: &Arguments, output: &Output) -> Result<u8> {
+    let folder = &arguments.trace;
+    let traces = traces_in(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    if traces.is_empty() {
+        bail!(
+            "there is no trace in {}\nmake one with `fragtrace record -- PROGRAM`",
+            folder.display()
+        );
+    }
+    if !arguments.json {
+        output.print(&text::list_heading())?;
+    }
+    let mut readable = false;
+    for path in &traces {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let analysis = input::open(path).and_then(|trace| analyze(&trace, arguments));
+        match analysis {
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "fragtrace: {error:#}");
+            }
+            Ok(analysis) => {
+                readable = true;
+                // The name of a trace holds that of its program.
+                let name = if arguments.anonymize { "trace" } else { &name };
+                if arguments.json {
+                    let mut out = output.plain();
+                    json::list_line(&analysis, name, &mut out)?;
+                    out.flush()?;
+                } else {
+                    output.print(&text::list_line(&analysis, name))?;
+                }
+            }
+        }
+    }
+    Ok(if readable { 0 } else { crate::CANNOT })
+}
+
+/// The files of a folder that begin as traces do, sorted by name.
+fn traces_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut traces = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if fs::metadata(&path).is_ok_and(|file| file.is_file()) && begins_as_trace(&path) {
+            traces.push(path);
+        }
+    }
+    traces.sort();
+    Ok(traces)
+}
+
+fn begins_as_trace(path: &Path) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == MAGIC
+}

@@ -1,0 +1,92 @@
+//! What the trace says about the process as a whole: the `trace` object of the JSON.
+
+use super::State;
+use serde::Serialize;
+
+/// The process, its recording and its counts. Counts are of the whole life of the process.
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+pub struct TraceFacts {
+    /// Process number.
+    pub pid: u32,
+    /// Path of the executable.
+    pub exe: Option<String>,
+    /// Command line, arguments joined by spaces, quoted as a shell would need.
+    pub command: Option<String>,
+    /// The machine's name.
+    pub host: Option<String>,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// C library with its version.
+    pub libc: Option<String>,
+    /// Object whose malloc the program calls.
+    pub allocator: Option<String>,
+    /// Environment variables that steer allocators, NAME=value.
+    pub allocator_env: Vec<String>,
+    /// Version of the tracer.
+    pub tracer_version: Option<String>,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// When recording began, wall-clock time.
+    pub start_unix_ns: u64,
+    /// From then to the last thing on record.
+    pub duration_ns: u64,
+    /// From when on events are kept, in nanoseconds since the start.
+    pub window_start_ns: u64,
+    /// How the process ended: exit, _exit, signal N, exec, running or unknown.
+    pub end: String,
+    /// Whether the tracer saw the end.
+    pub clean_exit: bool,
+    /// Memory limit of the cgroup.
+    pub cgroup_limit_bytes: Option<u64>,
+    /// Bytes of the ring.
+    pub ring_bytes: u64,
+    /// Whether old events made room for new ones.
+    pub wrapped: bool,
+    /// Threads seen.
+    pub threads: u64,
+    /// Events on record.
+    pub events: u64,
+    /// Calls that returned a new block.
+    pub allocs: u64,
+    /// Blocks freed.
+    pub frees: u64,
+    /// Blocks reallocated.
+    pub reallocs: u64,
+    /// Mappings made.
+    pub mmaps: u64,
+    /// Ranges unmapped.
+    pub munmaps: u64,
+    /// Mappings moved or resized.
+    pub mremaps: u64,
+    /// Ranges advised on.
+    pub madvises: u64,
+    /// Times the end of the brk segment was seen to have moved.
+    pub brk_changes: u64,
+    /// Events that found no room in the ring.
+    pub dropped_events: u64,
+    /// Acquisitions of a live address, or releases of a free one, that no order explains.
+    pub order_anomalies: u64,
+    /// Releases of addresses never seen to be acquired.
+    pub unknown_frees: u64,
+    /// Bytes of chunks used, per event.
+    pub bytes_per_event: Option<f64>,
+    /// Time the tracer spent off the event path (looks, chunks).
+    pub tracer_cost_ns: u64,
+    /// Looks at the kernel's view.
+    pub looks: u64,
+}
+
+/// All that one pass over a trace yields: what `report` shows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Analysis {
+    /// The process and its counts.
+    pub trace: TraceFacts,
+    /// When live bytes were greatest.
+    pub peak: State,
+    /// When the footprint was greatest.
+    pub peak_footprint: State,
+    /// At the end.
+    pub end: State,
+    /// At most 2,000 moments, evenly spread, the peaks among them.
+    pub series: Vec<State>,
+}

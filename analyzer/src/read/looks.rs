@@ -1,0 +1,116 @@
+//! Looks at the kernel's view, with the mappings that they saw.
+
+use super::area::AreaBytes;
+use super::source::Source;
+use fragtrace_format::record::{self, LookCause};
+use std::sync::Arc;
+
+/// One look at the kernel's view. Sizes in bytes; `None` = the kernel did not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// When, in units of the trace.
+    pub stamp: u64,
+    /// CLOCK_MONOTONIC at the same moment.
+    pub monotonic_ns: u64,
+    /// Why it was taken.
+    pub cause: LookCause,
+    /// Anonymous pages of the resident set.
+    pub rss_anon: Option<u64>,
+    /// File pages of the resident set, the tracer's included.
+    pub rss_file: Option<u64>,
+    /// Shared memory pages of the resident set.
+    pub rss_shmem: Option<u64>,
+    /// Swapped out.
+    pub swapped: Option<u64>,
+    /// The tracer's own resident pages.
+    pub tracer_resident: u64,
+    /// The end of the brk segment.
+    pub brk_end: Option<u64>,
+    /// Pages given back lazily.
+    pub lazyfree: Option<u64>,
+    /// Anonymous huge pages.
+    pub anon_huge: Option<u64>,
+    /// All mappings of the process, rising; empty = never seen.
+    pub mappings: Arc<[Mapping]>,
+}
+
+/// A mapping as /proc/self/maps shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// First address.
+    pub start: u64,
+    /// Address behind the last byte.
+    pub end: u64,
+    /// Whether the process may write there.
+    pub writable: bool,
+    /// Whether it may read, write or execute there at all.
+    pub accessible: bool,
+    /// Whether neither a file nor another process is behind it.
+    pub private_anonymous: bool,
+    /// Path, or the kernel's name in brackets, or empty.
+    pub name: Box<str>,
+}
+
+impl Mapping {
+    fn new(mapping: &record::Mapping<'_>) -> Mapping {
+        const WRITE: u8 = 2;
+        const ACCESS: u8 = 7;
+        const SHARED: u8 = 8;
+        Mapping {
+            start: mapping.start,
+            end: mapping.start.saturating_add(mapping.bytes),
+            writable: mapping.permissions & WRITE != 0,
+            accessible: mapping.permissions & ACCESS != 0,
+            private_anonymous: mapping.inode == 0 && mapping.permissions & SHARED == 0,
+            name: mapping.name.into(),
+        }
+    }
+}
+
+pub(super) fn read(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) -> Vec<Look> {
+    let mut looks: Vec<Look> = Vec::new();
+    let mut unreadable = 0u64;
+    area.for_each_record(source, "look", damage, |payload| {
+        let Some((look, mut at)) = record::decode::<record::Look>(payload) else {
+            unreadable += 1;
+            return;
+        };
+        let mut mappings = Vec::new();
+        for _ in 0..look.mappings {
+            let rest = payload.get(at..).unwrap_or(&[]);
+            let Some((mapping, used)) = record::decode::<record::Mapping<'_>>(rest) else { break };
+            mappings.push(Mapping::new(&mapping));
+            at += used;
+        }
+        // The kernel lists mappings in order; only damage could change that.
+        mappings.sort_by_key(|mapping| mapping.start);
+        let before = looks.last().map(|look| &look.mappings);
+        let mappings = match before {
+            Some(before) if look.mappings == 0 || before[..] == mappings[..] => before.clone(),
+            _ => mappings.into(),
+        };
+        looks.push(with_mappings(&look, mappings));
+    });
+    if unreadable > 0 {
+        damage.push(format!("{unreadable} looks could not be read"));
+    }
+    looks.sort_by_key(|look| look.stamp);
+    looks
+}
+
+fn with_mappings(look: &record::Look, mappings: Arc<[Mapping]>) -> Look {
+    Look {
+        stamp: look.stamp,
+        monotonic_ns: look.monotonic_ns,
+        cause: look.cause,
+        rss_anon: look.rss_anon,
+        rss_file: look.rss_file,
+        rss_shmem: look.rss_shmem,
+        swapped: look.swapped,
+        tracer_resident: look.tracer_resident,
+        brk_end: look.brk_end,
+        lazyfree: look.lazyfree,
+        anon_huge: look.anon_huge,
+        mappings,
+    }
+}

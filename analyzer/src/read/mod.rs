@@ -1,0 +1,164 @@
+//! Reading a trace: from a path to typed areas, looks and chunks.
+//!
+//! This is the last stage that does I/O. It is total: any file gives a trace or a
+//! [`ReadError`], and what is damaged inside a trace is left out and noted in
+//! [`Trace::damage`] with its offset. Memory goes with what the areas hold, not with what
+//! lengths claim.
+//!
+//! A trace may be read while its process runs. Then everything is as of one stamp, the
+//! last one on record when it was opened: later events are not seen, so that two passes
+//! over the trace see the same.
+
+mod area;
+mod chunks;
+mod clock;
+mod ending;
+mod error;
+mod looks;
+mod process;
+mod source;
+
+pub use chunks::ChunkPlace;
+pub use clock::Clock;
+pub use ending::Ending;
+pub use error::ReadError;
+pub use looks::{Look, Mapping};
+pub use process::Process;
+
+use area::AreaBytes;
+use fragtrace_format::Stamp;
+use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
+use source::Source;
+use std::borrow::Cow;
+use std::fs::File;
+use std::path::Path;
+
+/// An opened trace.
+#[derive(Debug)]
+pub struct Trace {
+    header: HeaderInfo,
+    source: Source,
+    events: AreaBytes,
+    process: Process,
+    looks: Vec<Look>,
+    chunks: Vec<ChunkPlace>,
+    clock: Clock,
+    ending: Ending,
+    last_stamp: Stamp,
+    damage: Vec<String>,
+}
+
+impl Trace {
+    /// Opens the trace at `path`.
+    ///
+    /// # Errors
+    /// [`ReadError`]: the file cannot be read, or is no trace that this version knows.
+    pub fn open(path: &Path) -> Result<Trace, ReadError> {
+        let failed = |cause| ReadError::Open { path: path.to_path_buf(), cause };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(ReadError::NotAFile { path: path.to_path_buf() });
+        }
+        let mut head = vec![0; HEADER_BYTES.min(metadata.len() as usize)];
+        let got = source::read_at(&file, 0, &mut head).map_err(failed)?;
+        head.truncate(got);
+        let header = HeaderInfo::read(&head).map_err(|e| ReadError::of_header(path, e))?;
+        let writer_lives = ending::writer_lives(header.pid, path, &metadata);
+        let settled = header.end != End::Open && !writer_lives;
+        let source = Source::new(file, metadata.len(), settled).map_err(failed)?;
+        let mut trace = Trace {
+            ending: Ending::new(header.end, writer_lives),
+            clock: Clock::new(&header, &[]),
+            header,
+            source,
+            events: AreaBytes::default(),
+            process: Process::default(),
+            looks: Vec::new(),
+            chunks: Vec::new(),
+            last_stamp: 0,
+            damage: Vec::new(),
+        };
+        trace.read_areas(&head);
+        Ok(trace)
+    }
+
+    fn read_areas(&mut self, head: &[u8]) {
+        let areas = area::find(&self.header, head, self.source.bytes(), &mut self.damage);
+        let of = |area: Area| areas.get(&area).cloned().unwrap_or_default();
+        self.process = process::read(&of(Area::Description), &self.source, &mut self.damage);
+        self.looks = looks::read(&of(Area::Looks), &self.source, &mut self.damage);
+        self.clock = Clock::new(&self.header, &self.looks);
+        if !self.clock.is_known() {
+            self.damage.push(
+                "the clocks in the header do not tell how long a stamp is: times are guesses"
+                    .into(),
+            );
+        }
+        self.events = of(Area::Events);
+        let chunk_bytes = self.header.chunk_bytes;
+        self.chunks = chunks::list(&self.events, &self.source, chunk_bytes, &mut Vec::new());
+        self.last_stamp = self.find_last_stamp();
+        // Chunks may have been opened since; what they hold up to that stamp counts too.
+        self.chunks = chunks::list(&self.events, &self.source, chunk_bytes, &mut self.damage);
+        self.looks.retain(|look| look.stamp <= self.last_stamp);
+    }
+
+    /// The stamp of the last thing on record.
+    fn find_last_stamp(&self) -> Stamp {
+        let of_events = chunks::last_stamp(&self.chunks, |place| self.chunk_bytes(place));
+        let of_looks = self.looks.iter().map(|look| look.stamp).max().unwrap_or(0);
+        of_events.max(of_looks).max(self.header.clock_last.stamp)
+    }
+
+    /// The header, as it stood when the trace was opened.
+    pub fn header(&self) -> &HeaderInfo {
+        &self.header
+    }
+
+    /// The process and the machine; empty fields where the trace does not say.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Looks at the kernel's view, in order of time.
+    pub fn looks(&self) -> &[Look] {
+        &self.looks
+    }
+
+    /// What stamps mean.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How the process ended.
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// The chunks that hold events, by lane and by order within it.
+    pub fn chunks(&self) -> &[ChunkPlace] {
+        &self.chunks
+    }
+
+    /// The bytes of a chunk, header included.
+    pub fn chunk_bytes(&self, place: &ChunkPlace) -> Cow<'_, [u8]> {
+        self.events.read(&self.source, place.area_offset, self.header.chunk_bytes as usize)
+    }
+
+    /// Where in the file a chunk begins, in bytes.
+    pub fn chunk_offset(&self, place: &ChunkPlace) -> u64 {
+        self.events.file_offset(place.area_offset)
+    }
+
+    /// The stamp of the last thing on record. Nothing later belongs to the trace, even if
+    /// the process goes on and writes it.
+    pub fn last_stamp(&self) -> Stamp {
+        self.last_stamp
+    }
+
+    /// What could not be made sense of, in words, with offsets.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
+    }
+}

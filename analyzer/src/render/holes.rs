@@ -1,0 +1,102 @@
+//! The holes of a heap as text and JSON: how many, how large, where, and what would fit.
+
+use super::picture::scale;
+use super::text::{self, BOLD, DIM};
+use crate::measure::{Hole, Holes};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// How many of the largest holes are listed in the text.
+const LISTED: usize = 10;
+const BAR_COLUMNS: usize = 24;
+
+/// What would fit: a size, and the share of the free bytes that lies in holes which hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Fit {
+    /// Bytes of the block that is to be placed.
+    pub size: u64,
+    /// Share of the free bytes, from 0 to 1; `None` when nothing is free.
+    pub share_ratio: Option<f64>,
+}
+
+/// The holes as text.
+pub fn report(holes: &Holes, fit: Option<Fit>, unicode: bool) -> String {
+    let mut out = String::new();
+    let Some(free_bytes) = holes.free_bytes else {
+        let _ = writeln!(
+            out,
+            "The holes at {} are not known: nothing on record says how far the heap reaches.",
+            scale::duration(holes.at_ns)
+        );
+        return out;
+    };
+    let count = text::plural(holes.hole_count, "hole");
+    let _ = writeln!(
+        out,
+        "{BOLD}At {}, {} of the heap are free, in {count}.{BOLD:#}",
+        scale::duration(holes.at_ns),
+        scale::bytes(free_bytes)
+    );
+    if let Some(Fit { size, share_ratio: Some(share) }) = fit {
+        let _ = writeln!(
+            out,
+            "{} of that lies in holes that would hold a block of {}.",
+            scale::percent(share),
+            scale::bytes(size)
+        );
+    }
+    histogram(holes, unicode, &mut out);
+    largest(&holes.largest, &mut out);
+    out
+}
+
+fn histogram(holes: &Holes, unicode: bool, out: &mut String) {
+    let most = holes.histogram.iter().map(|bucket| bucket.bytes).max().unwrap_or(0).max(1);
+    if holes.histogram.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{BOLD}{:>12}{:>12}{:>12}{BOLD:#}", "holes of", "count", "free");
+    for bucket in &holes.histogram {
+        let columns = (bucket.bytes as f64 / most as f64 * BAR_COLUMNS as f64).ceil() as usize;
+        let bar = if unicode { "▇" } else { "#" }.repeat(columns);
+        let _ = writeln!(
+            out,
+            "{:>12}{:>12}{:>12}  {DIM}{bar}{DIM:#}",
+            format!("{} up", scale::bytes(bucket.from_bytes)),
+            scale::count(bucket.count),
+            scale::bytes(bucket.bytes)
+        );
+    }
+}
+
+fn largest(holes: &[Hole], out: &mut String) {
+    if holes.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{BOLD}{:>12}  {:<16}  region{BOLD:#}", "largest", "address");
+    for hole in holes.iter().take(LISTED) {
+        let _ = writeln!(
+            out,
+            "{:>12}  {:<16}  {}",
+            scale::bytes(hole.bytes),
+            format!("{:#x}", hole.address),
+            hole.region
+        );
+    }
+}
+
+/// The holes as the contract's JSON object.
+///
+/// # Errors
+/// Whatever writing says.
+pub fn json(holes: &Holes, fit: Option<Fit>, out: &mut impl Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Page<'a> {
+        #[serde(flatten)]
+        holes: &'a Holes,
+        fit: Option<Fit>,
+    }
+    super::json::value(&Page { holes, fit }, out)?;
+    out.write_all(b"\n")
+}

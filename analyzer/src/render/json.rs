@@ -1,0 +1,92 @@
+//! The report as JSON: the object that docs and scripts rely on.
+//!
+//! A key a line, and a moment of the series a line: one object for programs, and still
+//! something that `grep` and `diff` can work with.
+
+use crate::measure::{Analysis, State, TraceFacts};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Version of the object: raised when a key changes its meaning or goes away.
+const SCHEMA: u32 = 1;
+
+/// Writes the report of one trace.
+///
+/// # Errors
+/// Whatever writing says.
+pub fn report(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+    let Analysis { trace, peak, peak_footprint, end, series } = analysis;
+    write!(out, "{{\n\"schema\": {SCHEMA},\n\"trace\": ")?;
+    value(trace, out)?;
+    for (key, state) in [("peak", peak), ("peak_footprint", peak_footprint), ("end", end)] {
+        write!(out, ",\n\"{key}\": ")?;
+        value(state, out)?;
+    }
+    out.write_all(b",\n\"series\": [")?;
+    for (index, state) in series.iter().enumerate() {
+        out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
+        value(state, out)?;
+    }
+    out.write_all(b"\n],\n\"diagnoses\": [],\n\"sites\": []\n}\n")
+}
+
+/// Writes the report of one trace among many: a line, without the series.
+///
+/// # Errors
+/// Whatever writing says.
+pub fn list_line(analysis: &Analysis, path: &str, out: &mut impl Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        schema: u32,
+        path: &'a str,
+        trace: &'a TraceFacts,
+        peak: &'a State,
+        peak_footprint: &'a State,
+        end: &'a State,
+    }
+    let Analysis { trace, peak, peak_footprint, end, .. } = analysis;
+    value(&Line { schema: SCHEMA, path, trace, peak, peak_footprint, end }, out)?;
+    out.write_all(b"\n")
+}
+
+/// Writes one value without blanks.
+///
+/// # Errors
+/// Whatever writing says.
+pub fn value<T: Serialize>(value: &T, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(out, value).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_contract_is_there() {
+        let mut out = Vec::new();
+        let analysis = Analysis { series: vec![State::default(); 3], ..Analysis::default() };
+        report(&analysis, &mut out).expect("written");
+        let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        let keys: Vec<&str> =
+            json.as_object().expect("an object").keys().map(String::as_str).collect();
+        for key in
+            ["schema", "trace", "peak", "peak_footprint", "end", "series", "diagnoses", "sites"]
+        {
+            assert!(keys.contains(&key), "{key} is missing");
+        }
+        assert_eq!(json["schema"], 1);
+        assert_eq!(json["series"].as_array().map(Vec::len), Some(3));
+        assert_eq!(json["end"]["footprint_bytes"], serde_json::Value::Null, "unknown is null");
+        let state = json["peak"].as_object().expect("an object");
+        assert!(state.contains_key("page_live_histogram") && state.contains_key("region_count"));
+    }
+
+    #[test]
+    fn a_ratio_that_is_no_number_is_null() {
+        let end = State { fragmentation_ratio: Some(f64::INFINITY), ..State::default() };
+        let mut out = Vec::new();
+        report(&Analysis { end, ..Analysis::default() }, &mut out).expect("written");
+        let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(json["end"]["fragmentation_ratio"], serde_json::Value::Null);
+    }
+}

@@ -1,0 +1,96 @@
+//! The sentence above the map, computed from its cells: how full the held heap was when
+//! most was live, and how full it is at the end.
+
+use crate::measure::{Cell, HeapMap};
+use crate::render::picture::scale;
+
+/// Cells held at one moment, and how many of them would hold all that is live there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Fill {
+    held: f64,
+    live: f64,
+}
+
+impl Fill {
+    fn of(column: &[Cell]) -> Self {
+        column.iter().fold(Self { held: 0.0, live: 0.0 }, |fill, cell| match cell {
+            Cell::Used { live } => {
+                Self { held: fill.held + 1.0, live: fill.live + f64::from(*live) / 255.0 }
+            }
+            _ => fill,
+        })
+    }
+
+    fn share(&self) -> f64 {
+        self.live / self.held
+    }
+}
+
+/// Two sentences; one or none when there is too little to say.
+pub(super) fn sentence(map: &HeapMap) -> String {
+    let fills = map.columns.iter().map(|column| Fill::of(column));
+    let moments: Vec<(u64, Fill)> = map.times_ns.iter().copied().zip(fills).collect();
+    let fullest = moments.iter().max_by(|a, b| a.1.live.total_cmp(&b.1.live));
+    let (Some((peak_ns, peak)), Some((end_ns, end))) = (fullest, moments.last()) else {
+        return String::new();
+    };
+    if peak.live == 0.0 {
+        return String::new();
+    }
+    let first = format!(
+        "When most was live ({}), blocks filled {} of the heap that was held.",
+        scale::duration(*peak_ns),
+        scale::percent(peak.share())
+    );
+    if peak_ns == end_ns {
+        return first;
+    }
+    let second = if end.held == 0.0 {
+        "At the end nothing is held.".to_owned()
+    } else {
+        let size = match end.held / peak.held {
+            same if (0.995..1.005).contains(&same) => "as large as then".to_owned(),
+            ratio => format!("{} of that size", scale::percent(ratio)),
+        };
+        let fill = scale::percent(end.share());
+        if end.share() < peak.share() * 0.75 {
+            format!("At the end the heap is {size}, but blocks fill only {fill} of it.")
+        } else {
+            format!("At the end the heap is {size}, and blocks fill {fill} of it.")
+        }
+    };
+    format!("{first} {second}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(columns: Vec<Vec<Cell>>) -> String {
+        let times_ns = (1..=columns.len() as u64).map(|t| t * 1_000_000_000).collect();
+        sentence(&HeapMap { cell_bytes: 4096, bands: vec![], times_ns, columns })
+    }
+
+    #[test]
+    fn a_heap_that_emptied_but_was_kept_is_said_so() {
+        let full = vec![Cell::Used { live: 255 }; 10];
+        let sparse = vec![Cell::Used { live: 25 }; 9];
+        assert_eq!(
+            said(vec![full.clone(), sparse]),
+            "When most was live (1.00 s), blocks filled 100 % of the heap that was held. \
+             At the end the heap is 90 % of that size, but blocks fill only 10 % of it."
+        );
+        assert_eq!(
+            said(vec![full.clone(), vec![Cell::GivenBack; 10]]),
+            "When most was live (1.00 s), blocks filled 100 % of the heap that was held. \
+             At the end nothing is held."
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_heap_that_never_held_anything() {
+        assert_eq!(said(vec![]), "");
+        assert_eq!(said(vec![vec![Cell::Unused; 3]]), "");
+        assert!(!said(vec![vec![Cell::Used { live: 255 }]]).contains("At the end"));
+    }
+}

@@ -1,0 +1,9 @@
+//! What people see: text, JSON, pictures.
+
+pub mod dump;
+pub mod holes;
+pub mod json;
+pub mod map;
+pub mod picture;
+pub mod text;
+pub mod timeline;

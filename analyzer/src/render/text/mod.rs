@@ -1,0 +1,241 @@
+//! The report as text: what happened to the memory of one process, readable at three in
+//! the morning.
+//!
+//! The order is that of the questions: what is this, can it be trusted, how much was where,
+//! what do the figures say, what next. Nothing is said that the figures do not say.
+//! The text carries styles; whoever prints it drops them where they are not wanted.
+
+mod sentences;
+mod sparkline;
+mod table;
+mod unseen;
+mod warnings;
+
+use super::picture::scale;
+use crate::measure::{Analysis, TraceFacts};
+use anstyle::Style;
+use std::fmt::Write;
+
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+const WARNING: Style =
+    Style::new().bold().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Yellow)));
+/// Where a line of prose is broken.
+const WIDTH: usize = 90;
+
+/// What the report needs besides the analysis.
+#[derive(Debug, Clone, Default)]
+pub struct ReportExtras {
+    /// The trace's path, as one would type it.
+    pub path: String,
+    /// What limited the recording: the header's bits.
+    pub limits: u64,
+    /// What reading could not make sense of, in words.
+    pub damage: Vec<String>,
+    /// Whether the reader's terminal shows block characters.
+    pub unicode: bool,
+}
+
+/// A size in bytes as every text shows it: "640 B", "12.5 MiB".
+pub fn size_in_words(bytes: u64) -> String {
+    scale::bytes(bytes)
+}
+
+/// A span in nanoseconds as every text shows it: "850 ms", "9.80 s".
+pub fn time_in_words(nanoseconds: u64) -> String {
+    scale::duration(nanoseconds)
+}
+
+/// The whole report.
+pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
+    let mut page = String::new();
+    if let Some(warning) = unseen::warning(analysis) {
+        page.push_str(&paragraph(&warning, WARNING));
+        page.push('\n');
+    }
+    page.push_str(&heading(&analysis.trace));
+    for warning in warnings::all(&analysis.trace, extras) {
+        page.push('\n');
+        page.push_str(&paragraph(&warning, WARNING));
+    }
+    page.push('\n');
+    page.push_str(&table::draw(analysis));
+    if extras.unicode
+        && let Some(lines) = sparkline::draw(analysis)
+    {
+        page.push('\n');
+        page.push_str(&lines);
+    }
+    page.push('\n');
+    for sentence in sentences::all(analysis) {
+        page.push_str(&paragraph(&sentence, Style::new()));
+    }
+    page.push('\n');
+    page.push_str(&next_steps(&extras.path));
+    // Of all signs used here, the micro sign alone has a plain stand-in.
+    if extras.unicode { page } else { page.replace('µ', "u") }
+}
+
+/// A line about one trace, for a list of many; with its heading as [`list_heading`].
+pub fn list_line(analysis: &Analysis, name: &str) -> String {
+    let Analysis { trace, peak, peak_footprint, end, .. } = analysis;
+    let known = |bytes: Option<u64>| bytes.map_or_else(|| "not known".into(), scale::bytes);
+    let mut remarks = vec![trace.end.clone()];
+    remarks.extend((trace.dropped_events > 0).then(|| "events dropped".to_owned()));
+    remarks.extend(unseen::warning(analysis).map(|_| "heap not seen".to_owned()));
+    format!(
+        "{name:<36} {:>8} {:>10} {:>10} {:>14} {:>10} {:>10}  {}\n",
+        trace.pid,
+        scale::duration(trace.duration_ns),
+        scale::bytes(peak.live_bytes),
+        known(peak_footprint.footprint_bytes),
+        scale::bytes(end.live_bytes),
+        known(end.footprint_bytes),
+        remarks.join(", ")
+    )
+}
+
+/// What stands above the lines of [`list_line`].
+pub fn list_heading() -> String {
+    format!(
+        "{BOLD}{:<36} {:>8} {:>10} {:>10} {:>14} {:>10} {:>10}  {}{BOLD:#}\n",
+        "trace", "pid", "ran for", "peak live", "peak footprint", "end live", "end heap", "end"
+    )
+}
+
+fn heading(trace: &TraceFacts) -> String {
+    let program = program_name(trace);
+    let mut out = format!(
+        "{BOLD}{program}{BOLD:#}, process {}, {}\n",
+        trace.pid,
+        ending(&trace.end, trace.duration_ns)
+    );
+    if let Some(command) = &trace.command {
+        let _ = writeln!(out, "  {command}");
+    }
+    let mut setting = Vec::new();
+    setting.extend(trace.libc.clone());
+    setting
+        .extend(trace.allocator.as_deref().map(|path| format!("malloc from {}", file_name(path))));
+    setting.extend(trace.allocator_env.iter().cloned());
+    setting.extend(
+        trace
+            .kernel
+            .as_deref()
+            .and_then(|kernel| kernel.split(' ').next())
+            .map(|release| format!("Linux {release}")),
+    );
+    setting.extend(trace.host.as_deref().map(|host| format!("on {host}")));
+    setting.extend(began(trace.start_unix_ns));
+    if let Some(limit) = trace.cgroup_limit_bytes {
+        setting.push(format!("memory limit {}", scale::bytes(limit)));
+    }
+    out.push_str(&indented(&setting.join(", "), 2, DIM));
+    let counts = format!(
+        "{} allocs, {} frees, {} reallocs, {} mmaps, {} munmaps on {}",
+        scale::count(trace.allocs),
+        scale::count(trace.frees),
+        scale::count(trace.reallocs),
+        scale::count(trace.mmaps),
+        scale::count(trace.munmaps),
+        plural(trace.threads, "thread")
+    );
+    out.push_str(&indented(&counts, 2, DIM));
+    out
+}
+
+/// The name of the program, as one would call it.
+pub fn program_name(trace: &TraceFacts) -> &str {
+    trace.exe.as_deref().map_or("a program", file_name)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// When recording began, in words.
+pub fn began(start_unix_ns: u64) -> Option<String> {
+    let start = jiff::Timestamp::from_nanosecond(i128::from(start_unix_ns)).ok()?;
+    Some(format!("began {} UTC", start.strftime("%Y-%m-%d %H:%M:%S")))
+}
+
+fn ending(end: &str, duration_ns: u64) -> String {
+    let duration = scale::duration(duration_ns);
+    match end {
+        "exit" => format!("ran for {duration} and exited."),
+        "_exit" => format!("ran for {duration} and ended through _exit."),
+        "exec" => format!("ran for {duration} and became another program through exec."),
+        "running" => format!("has run for {duration} so far."),
+        _ => match end.strip_prefix("signal ").and_then(|number| number.parse().ok()) {
+            Some(signal) => {
+                format!("ran for {duration} and was killed by {}.", signal_name(signal))
+            }
+            None => format!("was seen for {duration}; its end was not (killed?)."),
+        },
+    }
+}
+
+fn signal_name(signal: u32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        _ => return format!("signal {signal}"),
+    };
+    format!("signal {signal} ({name})")
+}
+
+fn next_steps(path: &str) -> String {
+    let steps = [
+        ("timeline", " -o timeline.png", "live, footprint and RSS over time"),
+        ("map", " -o heap.png", "where in the heap the live blocks lie"),
+        ("holes", "", "the holes by size, and what would fit"),
+    ];
+    let commands = steps.map(|(name, output, _)| format!("fragtrace {name} {path}{output}"));
+    let width = commands.iter().map(|command| command.chars().count()).max().unwrap_or(0);
+    let mut out = format!("{BOLD}Next{BOLD:#}\n");
+    for (command, (_, _, what)) in commands.iter().zip(steps) {
+        let _ = writeln!(out, "  {command:<width$}  {DIM}{what}{DIM:#}");
+    }
+    out
+}
+
+/// "1 thread", "4 threads".
+pub(super) fn plural(count: u64, thing: &str) -> String {
+    format!("{} {thing}{}", scale::count(count), if count == 1 { "" } else { "s" })
+}
+
+/// A text broken into lines.
+fn paragraph(text: &str, style: Style) -> String {
+    indented(text, 0, style)
+}
+
+fn indented(text: &str, indent: usize, style: Style) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH - indent {
+            let _ = writeln!(out, "{:indent$}{style}{line}{style:#}", "");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        let _ = writeln!(out, "{:indent$}{style}{line}{style:#}", "");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What the figures say, in sentences that are arithmetic on them and nothing more.
+
+use super::{plural, scale};
+use crate::measure::{Analysis, State};
+
+/// Below this a heap is mostly what any process has, and ratios say nothing.
+const SMALL_HEAP_BYTES: u64 = 4 << 20;
+
+/// The sentences, most telling first.
+pub(super) fn all(analysis: &Analysis) -> Vec<String> {
+    let mut out = Vec::new();
+    out.extend(held_at_end(&analysis.end));
+    out.extend(fall_from_peaks(analysis));
+    out.extend(share_of_rss(&analysis.end));
+    out.extend(too_small(analysis));
+    out
+}
+
+/// A part of a whole as a percentage; `whole` must not be 0.
+fn share(part: u64, whole: u64) -> String {
+    scale::percent(part as f64 / whole as f64)
+}
+
+fn held_at_end(end: &State) -> Option<String> {
+    let footprint = end.footprint_bytes.filter(|footprint| *footprint > 0)?;
+    let free = end.free_bytes?;
+    let mut text = format!(
+        "At the end {} are live while the heap holds {}: {} of the footprint is free",
+        scale::bytes(end.live_bytes),
+        scale::bytes(footprint),
+        share(free, footprint)
+    );
+    if let (Some(count @ 1..), Some(largest)) = (end.hole_count, end.largest_hole_bytes) {
+        text += &format!(", in {}, the largest {}", plural(count, "hole"), scale::bytes(largest));
+    }
+    Some(text + ".")
+}
+
+fn fall_from_peaks(analysis: &Analysis) -> Option<String> {
+    let (peak, end) = (&analysis.peak, &analysis.end);
+    let most = analysis.peak_footprint.footprint_bytes.filter(|most| *most > 0)?;
+    let held = end.footprint_bytes?;
+    // Without a fall there is nothing to compare it with.
+    let fallen = peak.live_bytes.checked_sub(end.live_bytes).filter(|fallen| *fallen > 0)?;
+    Some(format!(
+        "Since {}, when {} were live, live bytes fell by {}; the footprint fell by {} from its \
+         greatest, {}.",
+        scale::duration(peak.time_ns),
+        scale::bytes(peak.live_bytes),
+        share(fallen, peak.live_bytes),
+        share(most.saturating_sub(held), most),
+        scale::bytes(most)
+    ))
+}
+
+fn share_of_rss(end: &State) -> Option<String> {
+    let rss = end.rss_bytes.filter(|rss| *rss > 0)?;
+    let footprint = end.footprint_bytes?;
+    let text = if footprint <= rss {
+        format!(
+            "The process has {} in memory (RSS); the heap's footprint is {} of it.",
+            scale::bytes(rss),
+            share(footprint, rss)
+        )
+    } else {
+        format!(
+            "The process has {} in memory (RSS), less than the heap's footprint of {}: part of \
+             the heap is swapped out, or was given back unseen.",
+            scale::bytes(rss),
+            scale::bytes(footprint)
+        )
+    };
+    Some(text)
+}
+
+fn too_small(analysis: &Analysis) -> Option<String> {
+    let most = analysis.peak_footprint.footprint_bytes?;
+    (most < SMALL_HEAP_BYTES).then(|| {
+        format!(
+            "The heap never held more than {}: too little to judge its fragmentation by.",
+            scale::bytes(most)
+        )
+    })
+}

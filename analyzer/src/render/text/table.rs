@@ -1,0 +1,62 @@
+//! The figures of the three moments that count, side by side.
+
+use super::{BOLD, scale};
+use crate::measure::{Analysis, State};
+use std::fmt::Write;
+
+const LABEL_WIDTH: usize = 16;
+const COLUMN_WIDTH: usize = 16;
+
+/// What a row shows of a state; `None` where it is not known.
+type Figure = fn(&State) -> Option<String>;
+
+fn size(bytes: Option<u64>) -> Option<String> {
+    bytes.map(scale::bytes)
+}
+
+/// Rows in the order of the questions: used, held, lost in between.
+const ROWS: [(&str, Figure); 13] = [
+    ("live", |state| size(Some(state.live_bytes))),
+    ("live blocks", |state| Some(scale::count(state.live_blocks))),
+    ("usable", |state| size(state.usable_bytes)),
+    ("footprint", |state| size(state.footprint_bytes)),
+    ("heap mapped", |state| size(state.heap_mapped_bytes)),
+    ("heap resident", |state| size(state.heap_resident_bytes)),
+    ("RSS", |state| size(state.rss_bytes)),
+    ("free in holes", |state| size(state.free_bytes)),
+    ("holes", |state| state.hole_count.map(scale::count)),
+    ("largest hole", |state| size(state.largest_hole_bytes)),
+    ("footprint/live", |state| {
+        let footprint = state.footprint_bytes.filter(|_| state.live_bytes > 0)?;
+        Some(format!("{:.2}", footprint as f64 / state.live_bytes as f64))
+    }),
+    ("fragmentation", |state| state.fragmentation_ratio.map(|ratio| format!("{ratio:.2}"))),
+    ("pinned waste", |state| size(state.pinned_waste_bytes)),
+];
+/// Rows that are left out where no moment knows them: they need residency by page.
+const OPTIONAL: [&str; 3] = ["heap resident", "fragmentation", "pinned waste"];
+
+/// The table, with its heading.
+pub(super) fn draw(analysis: &Analysis) -> String {
+    let moments = [&analysis.peak, &analysis.peak_footprint, &analysis.end];
+    let mut out = String::new();
+    let headings = ["most live", "most footprint", "end"];
+    row(&mut out, "", headings.map(|heading| format!("{BOLD}{heading:>COLUMN_WIDTH$}{BOLD:#}")));
+    row(&mut out, "at", moments.map(|state| scale::duration(state.time_ns)));
+    for (label, figure) in ROWS {
+        let figures = moments.map(figure);
+        if OPTIONAL.contains(&label) && figures.iter().all(Option::is_none) {
+            continue;
+        }
+        row(&mut out, label, figures.map(|figure| figure.unwrap_or_else(|| "not known".into())));
+    }
+    out
+}
+
+fn row(out: &mut String, label: &str, figures: [String; 3]) {
+    let [first, second, third] = figures;
+    let _ = writeln!(
+        out,
+        "{label:<LABEL_WIDTH$}{first:>COLUMN_WIDTH$}{second:>COLUMN_WIDTH$}{third:>COLUMN_WIDTH$}"
+    );
+}

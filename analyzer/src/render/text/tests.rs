@@ -1,0 +1,150 @@
+//! The report of a hand-made analysis, as one reads it.
+
+use super::*;
+use crate::measure::State;
+use insta::assert_snapshot;
+
+const MIB: u64 = 1 << 20;
+const SECOND: u64 = 1_000_000_000;
+
+fn state(time_ns: u64, live_bytes: u64, footprint_bytes: u64) -> State {
+    State {
+        time_ns,
+        live_bytes,
+        live_blocks: live_bytes / 100,
+        usable_bytes: Some(live_bytes + live_bytes / 20),
+        footprint_bytes: Some(footprint_bytes),
+        heap_mapped_bytes: Some(footprint_bytes + 2 * MIB),
+        rss_bytes: Some(footprint_bytes + 8 * MIB),
+        free_bytes: Some(footprint_bytes - live_bytes - live_bytes / 10),
+        hole_count: Some(31_204),
+        largest_hole_bytes: Some(240 << 10),
+        ..State::default()
+    }
+}
+
+/// A server that gave its work back, and whose heap stayed.
+fn fragmented() -> Analysis {
+    let peak = state(3_210_000_000, 120 * MIB, 132 * MIB);
+    let peak_footprint = state(4 * SECOND, 118 * MIB, 148 * MIB);
+    let end = state(12_400_000_000, 12 * MIB, 146 * MIB);
+    Analysis {
+        trace: TraceFacts {
+            pid: 4242,
+            exe: Some("/opt/shop/bin/shop-server".into()),
+            command: Some("shop-server --port 8080".into()),
+            host: Some("web3".into()),
+            kernel: Some("6.1.0-25-amd64 #1 SMP".into()),
+            libc: Some("glibc 2.36".into()),
+            allocator: Some("/lib/x86_64-linux-gnu/libc.so.6".into()),
+            allocator_env: vec!["MALLOC_ARENA_MAX=2".into()],
+            start_unix_ns: 1_750_000_000 * SECOND,
+            duration_ns: 12_400_000_000,
+            end: "exit".into(),
+            clean_exit: true,
+            ring_bytes: 256 * MIB,
+            threads: 8,
+            events: 4_000_120,
+            allocs: 2_000_120,
+            frees: 1_874_290,
+            reallocs: 12,
+            mmaps: 34,
+            munmaps: 3,
+            ..TraceFacts::default()
+        },
+        series: vec![
+            state(0, 0, MIB),
+            state(SECOND, 40 * MIB, 44 * MIB),
+            peak.clone(),
+            peak_footprint.clone(),
+            state(5 * SECOND, 12 * MIB, 146 * MIB),
+            end.clone(),
+        ],
+        peak,
+        peak_footprint,
+        end,
+    }
+}
+
+fn plain(analysis: &Analysis, extras: ReportExtras) -> String {
+    let extras = ReportExtras { path: "shop.ftr".into(), ..extras };
+    anstream::adapter::strip_str(&report(analysis, &extras)).to_string()
+}
+
+fn unicode() -> ReportExtras {
+    ReportExtras { unicode: true, ..ReportExtras::default() }
+}
+
+#[test]
+fn a_fragmented_server_is_told_in_one_screen() {
+    assert_snapshot!(plain(&fragmented(), unicode()));
+}
+
+#[test]
+fn what_is_not_known_is_said_to_be_so() {
+    let mut analysis = fragmented();
+    for state in [&mut analysis.peak, &mut analysis.peak_footprint, &mut analysis.end] {
+        *state = State { time_ns: state.time_ns, live_bytes: state.live_bytes, ..State::default() };
+    }
+    analysis.series.clear();
+    let text = plain(&analysis, ReportExtras::default());
+    assert_eq!(text.lines().filter(|line| line.matches("not known").count() == 3).count(), 8);
+    assert!(!text.contains("At the end"), "no sentence on figures that are not there:\n{text}");
+}
+
+#[test]
+fn warnings_come_before_the_figures_and_name_a_remedy() {
+    let mut analysis = fragmented();
+    analysis.trace.dropped_events = 1_200_000;
+    analysis.trace.order_anomalies = 1;
+    analysis.trace.unknown_frees = 3;
+    analysis.trace.wrapped = true;
+    analysis.trace.window_start_ns = 2 * SECOND;
+    let extras = ReportExtras { limits: fragtrace_format::header::limit::DISK_FULL, ..unicode() };
+    let text = plain(&analysis, extras);
+    let warnings = &text[..text.find("most live").expect("the table")];
+    assert_snapshot!(warnings);
+}
+
+#[test]
+fn a_heap_that_is_not_seen_is_the_first_line() {
+    let mut analysis = fragmented();
+    let outside =
+        |time_ns, rss_bytes| State { rss_bytes: Some(rss_bytes), ..state(time_ns, 100_000, MIB) };
+    analysis.series = vec![outside(0, 3 * MIB), outside(SECOND, 300 * MIB)];
+    analysis.peak = outside(SECOND, 300 * MIB);
+    analysis.trace.allocs = 17;
+    let text = plain(&analysis, ReportExtras::default());
+    let first: Vec<&str> = text.lines().take(3).collect();
+    assert_snapshot!(first.join("\n"));
+    analysis.trace.exe = Some("/usr/bin/python3.11".into());
+    assert!(plain(&analysis, ReportExtras::default()).contains("PYTHONMALLOC=malloc"));
+}
+
+#[test]
+fn a_program_without_a_block_is_told_so() {
+    let mut analysis = fragmented();
+    analysis.trace.allocs = 0;
+    assert!(plain(&analysis, unicode()).starts_with("No block was seen: shop-server never called"));
+}
+
+#[test]
+fn every_end_is_a_sentence() {
+    let said =
+        ["exit", "_exit", "exec", "signal 9", "running", "unknown"].map(|end| ending(end, SECOND));
+    assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_terminal_without_unicode_gets_plain_signs() {
+    let mut analysis = fragmented();
+    analysis.trace.duration_ns = 12_400;
+    let text = plain(&analysis, ReportExtras::default());
+    assert!(text.is_ascii(), "{text}");
+}
+
+#[test]
+fn many_traces_are_a_line_each() {
+    let text = list_heading() + &list_line(&fragmented(), "fragtrace-shop-server.4242.ftr");
+    assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+}

@@ -1,0 +1,80 @@
+//! What stands between the trace and the truth, in plain words, with what to do about it.
+
+use super::{ReportExtras, plural, scale};
+use crate::measure::TraceFacts;
+use fragtrace_format::header::limit;
+
+/// Of many damaged places, so many are named.
+const MOST_NOTES: usize = 3;
+
+/// The warnings, those that bend the figures most first.
+pub(super) fn all(trace: &TraceFacts, extras: &ReportExtras) -> Vec<String> {
+    let mut out = damage(&extras.damage);
+    out.extend(dropped(trace, extras.limits));
+    if trace.wrapped {
+        out.push(format!(
+            "The ring of {} was used over and over: events before {} are gone, and the figures are \
+             of what came after. For more of the past record with a larger --ring.",
+            scale::bytes(trace.ring_bytes),
+            scale::duration(trace.window_start_ns)
+        ));
+    }
+    if trace.order_anomalies > 0 {
+        out.push(format!(
+            "{} could not be put in any order that makes sense, so a few blocks may be \
+             counted wrongly. Please report it, with the trace if you can share it.",
+            plural(trace.order_anomalies, "event")
+        ));
+    }
+    if trace.unknown_frees > 0 {
+        out.push(format!(
+            "{} of blocks that were never seen to be allocated: they came from before the tracer \
+             was loaded, or from an allocator that is called under another name.",
+            plural(trace.unknown_frees, "free")
+        ));
+    }
+    if extras.limits & limit::CGROUP != 0 {
+        out.push(format!(
+            "The ring was cut to {} for the sake of the memory limit; raise the limit to \
+             record more.",
+            scale::bytes(trace.ring_bytes)
+        ));
+    }
+    out
+}
+
+fn damage(notes: &[String]) -> Vec<String> {
+    let shown = notes.iter().take(MOST_NOTES);
+    let mut out: Vec<String> =
+        shown.map(|note| format!("The trace is not whole: {note}.")).collect();
+    if notes.len() > MOST_NOTES {
+        out.push(format!(
+            "So it is in {} more.",
+            plural((notes.len() - MOST_NOTES) as u64, "place")
+        ));
+    }
+    out
+}
+
+fn dropped(trace: &TraceFacts, limits: u64) -> Option<String> {
+    if trace.dropped_events == 0 {
+        return None;
+    }
+    let (cause, remedy) = if limits & limit::DISK_FULL != 0 {
+        ("the disk was full", "free some space, or write the trace elsewhere with -o")
+    } else if limits & limit::FILE_SIZE != 0 {
+        ("the limit on file sizes was reached", "raise it with `ulimit -f unlimited`")
+    } else if limits & limit::LANES != 0 {
+        ("there were more threads than lanes", "record with a larger --ring")
+    } else if limits & limit::MAPPING != 0 {
+        ("the kernel refused to map the trace", "raise `ulimit -v`, or vm.max_map_count")
+    } else {
+        ("the ring was full", "record again with a larger --ring, such as 4G")
+    };
+    let ring = scale::bytes(trace.ring_bytes);
+    Some(format!(
+        "{} found no room (ring: {ring}), because {cause}: what happened then is not in these \
+         figures. Remedy: {remedy}.",
+        plural(trace.dropped_events, "event")
+    ))
+}

@@ -1,0 +1,142 @@
+//! Inferring regions from blocks: where a block lies, there is heap.
+//!
+//! Of glibc it is known how heaps are laid out (malloc/malloc.c and arena.c, 2.10 to 2.42):
+//! the main arena grows by brk, others live in heaps of 64 MiB at addresses that are
+//! multiples of that, reserved without access and made accessible from the start on. Of
+//! other allocators nothing is assumed: the mapping that the kernel showed there counts, or
+//! the block's own pages until the next look.
+
+use super::region::{Kind, Region};
+use super::{AddressSpace, MAX_ADDRESS};
+use std::ops::Range;
+
+/// HEAP_MAX_SIZE of glibc on 64 bit: twice DEFAULT_MMAP_THRESHOLD_MAX of 32 MiB.
+pub(super) const ARENA_HEAP_BYTES: u64 = 64 << 20;
+
+/// A block this far behind the known end of brk still is in the brk heap: another thread
+/// moved the end, and has not said so yet.
+const BRK_SLACK_BYTES: u64 = 64 << 20;
+
+/// glibc takes blocks from a heap's low end up. What lies below the first one is its own:
+/// in an arena heap heap_info (32 bytes, from 2.35 on 48) and malloc_state (about 2,200),
+/// in every heap the first thread's tcache_perthread_struct (592 bytes from 2.26 on, 656
+/// from 2.30 on). More than two pages can only mean that the first blocks were not seen.
+const MAX_HEAD_BYTES: u64 = 8 << 10;
+
+impl AddressSpace {
+    /// Sees to it that all pages of a block lie in accessible heap.
+    pub(super) fn claim(&mut self, pages: &Range<u64>, extent: &Range<u64>) {
+        let mut at = pages.start;
+        while at < pages.end {
+            match self.regions.at(at) {
+                Some((_, region)) if region.kind == Kind::Mapping => self.regions.adopt(at),
+                Some((_, region)) => {
+                    if !region.accessible {
+                        self.regions.set_access(&(at..region.end.min(pages.end)), true);
+                    }
+                    at = region.end;
+                }
+                None => {
+                    let next = self.regions.next_from(at).map_or(u64::MAX, |(start, _)| start);
+                    let gap = at..next.min(pages.end);
+                    at = gap.end;
+                    self.infer(&gap, extent);
+                }
+            }
+        }
+    }
+
+    /// Makes a region around pages of which nothing is known.
+    fn infer(&mut self, pages: &Range<u64>, extent: &Range<u64>) {
+        if self.brk.as_ref().is_some_and(|brk| {
+            pages.start >= brk.start && pages.start < brk.end.saturating_add(BRK_SLACK_BYTES)
+        }) {
+            self.infer_brk(pages, extent);
+        } else if self.glibc {
+            self.infer_arena(pages, extent);
+        } else {
+            self.infer_segment(pages);
+        }
+    }
+
+    fn infer_brk(&mut self, pages: &Range<u64>, extent: &Range<u64>) {
+        let Some(brk) = self.brk.as_mut() else { return };
+        brk.end = brk.end.max(pages.end);
+        let brk = brk.clone();
+        let fresh = self.regions.at(brk.start).is_none_or(|(_, region)| region.kind != Kind::Brk);
+        let mapping = self.regions.new_mapping();
+        let region = Region { end: brk.end, kind: Kind::Brk, accessible: true, mapping };
+        self.regions.put(brk.start, region);
+        if fresh && self.glibc {
+            self.has_main_arena = true;
+            self.set_head(brk.start, extent.start);
+        }
+    }
+
+    fn infer_arena(&mut self, pages: &Range<u64>, extent: &Range<u64>) {
+        let start = pages.start & !(ARENA_HEAP_BYTES - 1);
+        let heap = start..start.saturating_add(ARENA_HEAP_BYTES).min(MAX_ADDRESS);
+        if !self.regions.within(&heap).is_empty() || pages.end > heap.end {
+            // Something else is there: the main arena, on a mapping because brk failed.
+            self.has_main_arena = true;
+            return self.infer_segment(pages);
+        }
+        let mapping = self.regions.new_mapping();
+        let kind = Kind::Arena;
+        self.regions.put(start, Region { end: heap.end, kind, accessible: false, mapping });
+        self.regions.set_access(&(start..pages.end), true);
+        self.arenas.insert(start);
+        self.set_head(start, extent.start);
+    }
+
+    /// The mapping that the last look saw there, or just the pages.
+    fn infer_segment(&mut self, pages: &Range<u64>) {
+        let above = self.regions.next_from(pages.start).map_or(u64::MAX, |(start, _)| start);
+        let below = match self.regions.before(pages.start) {
+            Some((start, region)) if region.end == pages.start && region.mapping == INFERRED => {
+                // One more page of what was inferred before.
+                return self.regions.put(start, Region { end: pages.end, ..region });
+            }
+            Some((_, region)) => region.end,
+            None => 0,
+        };
+        let at = self.seen.partition_point(|mapping| mapping.end <= pages.start);
+        let found = self.seen.get(at).filter(|mapping| {
+            mapping.start <= pages.start && mapping.private_anonymous && mapping.accessible
+        });
+        let (bounds, kind, mapping) = match found {
+            Some(found) => {
+                let kind = if &*found.name == "[heap]" { Kind::Brk } else { Kind::Segment };
+                let bounds = found.start.max(below)..found.end.min(above).max(pages.end);
+                (bounds, kind, self.regions.new_mapping())
+            }
+            None => (pages.clone(), Kind::Segment, INFERRED),
+        };
+        self.regions.put(bounds.start, Region { end: bounds.end, kind, accessible: true, mapping });
+    }
+
+    /// Marks what the allocator keeps below the first block of a heap as covered.
+    fn set_head(&mut self, start: u64, first_extent: u64) {
+        let bytes = first_extent.saturating_sub(start);
+        if bytes == 0 || bytes > MAX_HEAD_BYTES || self.heads.contains_key(&start) {
+            return;
+        }
+        self.heads.insert(start, bytes);
+        self.head_bytes += bytes;
+        self.space.cover(start..first_extent);
+    }
+
+    /// A heap is gone, and its head with it.
+    pub(super) fn forget_heads(&mut self, range: &Range<u64>) {
+        let gone: Vec<(u64, u64)> =
+            self.heads.range(range.clone()).map(|(start, bytes)| (*start, *bytes)).collect();
+        for (start, bytes) in gone {
+            self.heads.remove(&start);
+            self.head_bytes -= bytes;
+            self.space.uncover(start..start + bytes);
+        }
+    }
+}
+
+/// The mapping of regions that were inferred page by page.
+pub(super) const INFERRED: u64 = 0;

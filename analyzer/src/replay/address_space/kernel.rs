@@ -1,0 +1,269 @@
+//! What the kernel did: events of mappings, and looks at all of them.
+
+use super::claim::ARENA_HEAP_BYTES;
+use super::region::{Kind, Region};
+use super::{AddressSpace, MAX_ADDRESS, claim};
+use crate::read::{Look, Mapping};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What an unmapping took away, in case that the kernel refuses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    regions: Vec<(u64, Region)>,
+    /// Pages of the footprint.
+    touched: Vec<Range<u64>>,
+}
+
+impl AddressSpace {
+    /// The pages that lie in a range of bytes, or have a part in it.
+    fn clipped(&self, address: u64, bytes: u64) -> Range<u64> {
+        let start = address.min(MAX_ADDRESS) & !(self.page_bytes - 1);
+        let end = address.saturating_add(bytes).min(MAX_ADDRESS);
+        start..end.next_multiple_of(self.page_bytes).max(start)
+    }
+
+    /// A mapping was made. What lay there before is gone, as with MAP_FIXED.
+    pub fn map(&mut self, address: u64, bytes: u64, accessible: bool, file: bool) {
+        let range = self.clipped(address, bytes);
+        self.space.give_back(range.clone());
+        let before = self.regions.carve(&range);
+        if file || range.is_empty() {
+            return;
+        }
+        // An allocator that maps anew inside its own segment makes heap available.
+        let heap = before.iter().find(|(_, region)| region.kind == Kind::Segment);
+        let (kind, mapping) = match heap {
+            Some((_, region)) => (region.kind, region.mapping),
+            None => (Kind::Mapping, self.regions.new_mapping()),
+        };
+        self.regions.put(range.start, Region { end: range.end, kind, accessible, mapping });
+    }
+
+    /// A range is unmapped.
+    pub fn unmap(&mut self, address: u64, bytes: u64) -> Removed {
+        let range = self.clipped(address, bytes);
+        let mut touched: Vec<Range<u64>> = Vec::new();
+        self.space.for_each_stretch(range.clone(), |stretch| {
+            let end = stretch.start + stretch.bytes;
+            match touched.last_mut() {
+                _ if !stretch.touched => {}
+                Some(last) if last.end == stretch.start => last.end = end,
+                _ => touched.push(stretch.start..end),
+            }
+        });
+        self.space.give_back(range.clone());
+        Removed { regions: self.regions.carve(&range), touched }
+    }
+
+    /// The kernel refused: all is as before.
+    pub fn restore(&mut self, removed: Removed) {
+        for (start, region) in removed.regions {
+            self.regions.put(start, region);
+        }
+        for range in removed.touched {
+            self.space.touch(range);
+        }
+    }
+
+    /// A mapping that was removed is there again, elsewhere or with another size.
+    pub fn map_again(&mut self, address: u64, bytes: u64, removed: Option<&Removed>) {
+        let Some((_, before)) = removed.and_then(|removed| removed.regions.first()) else {
+            return self.map(address, bytes, true, removed.is_none());
+        };
+        let range = self.clipped(address, bytes);
+        self.space.give_back(range.clone());
+        self.regions.put(range.start, Region { end: range.end, ..*before });
+    }
+
+    /// Pages went back to the kernel; the mapping stays.
+    pub fn give_back(&mut self, address: u64, bytes: u64) {
+        let end = address.saturating_add(bytes).min(MAX_ADDRESS);
+        self.space.give_back(address.min(end)..end);
+    }
+
+    /// A range became accessible, or inaccessible.
+    pub fn protect(&mut self, address: u64, bytes: u64, accessible: bool) {
+        let range = self.clipped(address, bytes);
+        self.regions.set_access(&range, accessible);
+    }
+
+    /// The brk segment ends there now.
+    pub fn set_brk_end(&mut self, end: u64) {
+        let end = end.min(MAX_ADDRESS).next_multiple_of(self.page_bytes);
+        let before = self.brk.clone().unwrap_or(end..end);
+        let brk = before.start.min(end)..end;
+        if end < before.end {
+            self.space.give_back(end..before.end);
+            self.regions.carve(&(end..before.end));
+        }
+        self.brk = Some(brk.clone());
+        if let Some((start, region)) = self.regions.at(brk.start)
+            && region.kind == Kind::Brk
+        {
+            self.regions.put(start, Region { end, ..region });
+        }
+    }
+
+    /// The kernel's own view: corrects what was inferred.
+    pub fn look(&mut self, look: &Look) {
+        if let Some(end) = look.brk_end {
+            let known = self.brk.as_ref().map_or(end, |brk| brk.end);
+            self.drift_bytes += known.abs_diff(end.next_multiple_of(self.page_bytes));
+            self.set_brk_end(end);
+        }
+        if look.mappings.is_empty() || Arc::ptr_eq(&look.mappings, &self.seen) {
+            return;
+        }
+        self.seen = look.mappings.clone();
+        let seen = self.seen.clone();
+        if let Some(heap) = seen.iter().find(|mapping| &*mapping.name == "[heap]") {
+            self.correct_brk_start(heap);
+        }
+        let arenas: Vec<u64> = self
+            .regions
+            .iter()
+            .filter(|(start, region)| {
+                region.kind == Kind::Arena && *start % ARENA_HEAP_BYTES == 0
+            })
+            .map(|(start, _)| start)
+            .collect();
+        for start in arenas {
+            self.correct_arena(start, &seen);
+        }
+        self.correct_segments(&seen);
+    }
+
+    fn correct_brk_start(&mut self, heap: &Mapping) {
+        let Some(brk) = self.brk.as_mut() else {
+            self.brk = Some(heap.start..heap.end);
+            return;
+        };
+        if brk.start == heap.start || heap.start >= brk.end {
+            return;
+        }
+        let before = std::mem::replace(&mut brk.start, heap.start);
+        let end = brk.end;
+        if let Some((start, region)) = self.regions.at(before)
+            && region.kind == Kind::Brk
+            && start == before
+        {
+            self.drift_bytes += before.abs_diff(heap.start);
+            self.regions.carve(&(before..end));
+            self.regions.put(heap.start, region);
+        }
+    }
+
+    /// An arena's heap is accessible as far as the kernel says, or is gone.
+    fn correct_arena(&mut self, start: u64, seen: &[Mapping]) {
+        let heap = start..start + ARENA_HEAP_BYTES;
+        let first = seen.partition_point(|mapping| mapping.end <= start);
+        let mut accessible_end = start;
+        let mut reserved_end = start;
+        for mapping in &seen[first..] {
+            if mapping.start > reserved_end || reserved_end >= heap.end {
+                break;
+            }
+            reserved_end = mapping.end.min(heap.end);
+            if mapping.accessible && mapping.start <= accessible_end {
+                accessible_end = reserved_end;
+            }
+        }
+        let known = self.regions.at(start).map_or(start, |(_, region)| region.end);
+        let mapping = self.regions.at(start).map_or(claim::INFERRED, |(_, region)| region.mapping);
+        // Blocks are facts: where one lives, there is heap.
+        let beyond = accessible_end..known.max(accessible_end);
+        if self.space.live_bytes_in(beyond.clone()) > self.heads.get(&accessible_end).copied().unwrap_or(0) {
+            return;
+        }
+        self.drift_bytes += known.abs_diff(accessible_end);
+        self.space.give_back(beyond);
+        self.regions.carve(&heap);
+        if accessible_end == start {
+            self.forget_heads(&heap);
+            return;
+        }
+        let kind = if reserved_end == heap.end { Kind::Arena } else { Kind::Segment };
+        let region = Region { end: accessible_end, kind, accessible: true, mapping };
+        self.regions.put(start, region);
+        if kind == Kind::Arena {
+            let rest = Region { end: heap.end, accessible: false, ..region };
+            self.regions.put(accessible_end, rest);
+        } else {
+            // No arena has a heap that is not reserved whole: the main arena fell back.
+            self.arenas.remove(&start);
+            self.has_main_arena = true;
+        }
+    }
+
+    /// Segments and mappings are where the kernel has mappings, and nowhere else.
+    fn correct_segments(&mut self, seen: &[Mapping]) {
+        let known: Vec<(u64, Region)> = self
+            .regions
+            .iter()
+            .filter(|(_, region)| matches!(region.kind, Kind::Segment | Kind::Mapping))
+            .map(|(start, region)| (start, *region))
+            .collect();
+        for (start, region) in known {
+            let mut at = start;
+            let first = seen.partition_point(|mapping| mapping.end <= start);
+            for mapping in seen[first..].iter().take_while(|mapping| mapping.start < region.end) {
+                self.drop_unmapped(at..mapping.start);
+                let part = mapping.start.max(start)..mapping.end.min(region.end);
+                self.correct_access(&part, mapping.accessible, region);
+                at = part.end;
+            }
+            self.drop_unmapped(at..region.end);
+            if region.mapping == claim::INFERRED {
+                self.widen(start, seen);
+            }
+        }
+    }
+
+    fn drop_unmapped(&mut self, range: Range<u64>) {
+        if range.start >= range.end || self.space.live_bytes_in(range.clone()) > 0 {
+            return;
+        }
+        self.space.give_back(range.clone());
+        for (start, region) in self.regions.carve(&range) {
+            if region.kind.is_heap() {
+                self.drift_bytes += region.end - start;
+            }
+        }
+    }
+
+    fn correct_access(&mut self, part: &Range<u64>, accessible: bool, region: Region) {
+        if accessible != region.accessible && self.space.live_bytes_in(part.clone()) == 0 {
+            if region.kind.is_heap() {
+                self.drift_bytes += part.end - part.start;
+            }
+            self.regions.set_access(part, accessible);
+        }
+    }
+
+    /// A segment of which only pages with blocks were known is the whole mapping.
+    fn widen(&mut self, start: u64, seen: &[Mapping]) {
+        let Some((start, region)) = self.regions.at(start) else { return };
+        let at = seen.partition_point(|mapping| mapping.end <= start);
+        let Some(mapping) = seen.get(at).filter(|mapping| {
+            mapping.start <= start && mapping.private_anonymous && mapping.accessible
+        }) else {
+            return;
+        };
+        let number = self.regions.new_mapping();
+        let mut gap = mapping.start;
+        let mut gaps = Vec::new();
+        for (start, inside) in self.regions.within(&(mapping.start..mapping.end)) {
+            gaps.push(gap..start);
+            gap = inside.end;
+            if inside.mapping == claim::INFERRED {
+                self.regions.put(start, Region { mapping: number, ..inside });
+            }
+        }
+        gaps.push(gap..mapping.end);
+        for gap in gaps.into_iter().filter(|gap| gap.start < gap.end) {
+            self.drift_bytes += gap.end - gap.start;
+            self.regions.put(gap.start, Region { end: gap.end, mapping: number, ..region });
+        }
+    }
+}

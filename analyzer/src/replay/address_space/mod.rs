@@ -1,0 +1,210 @@
+//! The address space of the process: regions, in them pages, on them the extents of blocks.
+//!
+//! What hooks saw (mmap, munmap, madvise, brk) are facts. What allocators do behind the
+//! hooks is [inferred](claim) from where blocks appear, and [looks](kernel) at the kernel's
+//! mappings correct it; by how much is counted as drift.
+
+mod claim;
+mod kernel;
+mod region;
+mod space;
+mod territory;
+
+pub use kernel::Removed;
+pub use region::{Kind, Region};
+pub use space::{GRANULE_BYTES, Gaps, Histogram, MAX_ADDRESS, Stretch, TILE_BYTES};
+pub use territory::Territory;
+
+use crate::read::Mapping;
+use region::Regions;
+use space::Space;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Growth of the high-water mark while a hole would have held the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GrowthDespiteFit {
+    /// How often.
+    pub count: u64,
+    /// By how many bytes in all.
+    pub bytes: u64,
+}
+
+/// The address space of the traced process at one moment.
+#[derive(Debug)]
+pub struct AddressSpace {
+    space: Space,
+    regions: Regions,
+    /// Whether heaps are those of glibc.
+    glibc: bool,
+    page_bytes: u64,
+    /// The brk segment, as far as it is known.
+    brk: Option<Range<u64>>,
+    /// The mappings of the last look.
+    seen: Arc<[Mapping]>,
+    /// What the allocator keeps at the start of its heaps: start and length.
+    heads: BTreeMap<u64, u64>,
+    head_bytes: u64,
+    arenas: BTreeSet<u64>,
+    has_main_arena: bool,
+    territory: Territory,
+    growth: GrowthDespiteFit,
+    drift_bytes: u64,
+}
+
+impl AddressSpace {
+    /// An empty address space. `page_bytes`: a power of two from 4 to 256 KiB.
+    pub fn new(glibc: bool, page_bytes: u64) -> AddressSpace {
+        AddressSpace {
+            space: Space::new(page_bytes),
+            regions: Regions::default(),
+            glibc,
+            page_bytes,
+            brk: None,
+            seen: Arc::from([]),
+            heads: BTreeMap::new(),
+            head_bytes: 0,
+            arenas: BTreeSet::new(),
+            has_main_arena: false,
+            territory: Territory::default(),
+            growth: GrowthDespiteFit::default(),
+            drift_bytes: 0,
+        }
+    }
+
+    /// A block lies there now. Placing it once more changes nothing.
+    #[inline]
+    pub fn place(&mut self, extent: &Range<u64>, own_mapping: bool) {
+        if extent.is_empty() || (!own_mapping && self.space.cover_touched(extent)) {
+            return;
+        }
+        self.place_on_fresh_pages(extent, own_mapping);
+    }
+
+    #[inline(never)]
+    fn place_on_fresh_pages(&mut self, extent: &Range<u64>, own_mapping: bool) {
+        let pages = self.pages_around(extent);
+        let grown = self.space.never_used_bytes_in(pages.clone());
+        if grown > 0 {
+            self.note_growth(extent.end - extent.start, grown);
+        }
+        if own_mapping {
+            let mapping = self.regions.new_mapping();
+            let (end, kind) = (pages.end, Kind::MappedBlock);
+            self.regions.put(pages.start, Region { end, kind, accessible: true, mapping });
+        } else {
+            self.claim(&pages, extent);
+        }
+        if grown > 0 {
+            let kind = self.regions.at(pages.start).map_or(Kind::Segment, |(_, r)| r.kind);
+            self.territory.add(pages, kind);
+        }
+        self.space.cover(extent.clone());
+    }
+
+    fn note_growth(&mut self, wanted_bytes: u64, grown_bytes: u64) {
+        // Most growth happens while little is free: no need to look at holes then.
+        if self.space.free_bytes() < wanted_bytes {
+            return;
+        }
+        self.space.refresh();
+        if self.space.gaps().largest >= wanted_bytes {
+            self.growth.count += 1;
+            self.growth.bytes += grown_bytes;
+        }
+    }
+
+    /// No block lies there any more.
+    #[inline]
+    pub fn remove(&mut self, extent: &Range<u64>, own_mapping: bool) {
+        self.space.uncover(extent.clone());
+        if own_mapping {
+            self.space.give_back(extent.clone());
+            self.regions.carve(extent);
+        }
+    }
+
+    fn pages_around(&self, range: &Range<u64>) -> Range<u64> {
+        let start = range.start & !(self.page_bytes - 1);
+        start..range.end.next_multiple_of(self.page_bytes).min(MAX_ADDRESS)
+    }
+
+    /// Bytes that blocks cover.
+    #[inline]
+    pub fn covered_bytes(&self) -> u64 {
+        self.space.covered_bytes()
+    }
+
+    /// Heap pages that were touched and not given back, in bytes.
+    pub fn footprint_bytes(&self) -> u64 {
+        self.space.footprint_bytes()
+    }
+
+    /// Bytes of the footprint that neither blocks nor heads of heaps cover.
+    pub fn free_bytes(&self) -> u64 {
+        self.space.free_bytes()
+    }
+
+    /// Pages that ever held a block, in bytes.
+    pub fn high_water_bytes(&self) -> u64 {
+        self.space.high_water_bytes()
+    }
+
+    /// Growth of the high-water mark while a hole would have held the block.
+    pub fn growth_despite_fit(&self) -> GrowthDespiteFit {
+        self.growth
+    }
+
+    /// Bytes of heap regions, inaccessible parts included.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.regions.reserved_bytes()
+    }
+
+    /// Bytes of heap regions that are accessible.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.regions.mapped_bytes()
+    }
+
+    /// What the allocator keeps at the start of its heaps, in bytes.
+    pub fn head_bytes(&self) -> u64 {
+        self.head_bytes
+    }
+
+    /// Arenas that ever held a block: the main one, and one for each heap of another. An
+    /// arena can have several heaps of 64 MiB, which cannot be told from outside.
+    pub fn arena_count(&self) -> Option<u64> {
+        self.glibc.then(|| u64::from(self.has_main_arena) + self.arenas.len() as u64)
+    }
+
+    /// Bytes by which looks corrected what had been inferred.
+    pub fn drift_bytes(&self) -> u64 {
+        self.drift_bytes
+    }
+
+    /// The holes and the pages by fullness, brought up to date.
+    pub fn sums(&mut self) -> (Gaps, Histogram) {
+        self.space.refresh();
+        (self.space.gaps(), self.space.histogram())
+    }
+
+    /// Calls `each` with every hole, in order of address.
+    pub fn for_each_hole(&self, each: impl FnMut(Range<u64>)) {
+        self.space.for_each_hole(each);
+    }
+
+    /// Calls `each` with the stretches of a range, in order of address.
+    pub fn for_each_stretch(&self, range: Range<u64>, each: impl FnMut(Stretch)) {
+        self.space.for_each_stretch(range, each);
+    }
+
+    /// What the region at an address is.
+    pub fn kind_at(&self, address: u64) -> Option<Kind> {
+        self.regions.at(address).map(|(_, region)| region.kind)
+    }
+
+    /// Where blocks ever lay, by kind of region.
+    pub fn territory(&self) -> &Territory {
+        &self.territory
+    }
+}

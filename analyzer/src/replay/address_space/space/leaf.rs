@@ -1,0 +1,325 @@
+//! A leaf: 256 KiB of address space as 64 tiles, one bit a tile and word.
+//!
+//! Only tiles that blocks cover in part have a bitmap. What a leaf sums up (its holes, its
+//! pages by how full they are) is brought up to date when somebody asks.
+
+use super::gaps::{Gaps, Sum};
+use super::pool::Pool;
+use super::tile::{TILE_BYTES, TILE_GRANULES, Tile};
+use super::{Edit, Histogram, Totals, Uniform};
+
+/// Tiles of a leaf.
+pub(super) const LEAF_TILES: u32 = 64;
+/// Bytes of a leaf, as a power of two.
+pub(super) const LEAF_SHIFT: u32 = 18;
+/// Bytes of a leaf.
+pub(super) const LEAF_BYTES: u64 = 1 << LEAF_SHIFT;
+
+const _: () = assert!(LEAF_BYTES == LEAF_TILES as u64 * TILE_BYTES);
+
+/// 256 KiB of address space. Each word has a bit for each tile.
+#[derive(Debug, Clone)]
+pub(super) struct Leaf {
+    /// Which 256 KiB.
+    pub number: u64,
+    /// The node above.
+    pub parent: u32,
+    /// Whether the leaf waits to be summed up.
+    pub queued: bool,
+    /// In the footprint.
+    touched: u64,
+    /// Ever held a block.
+    ever: u64,
+    /// Covered throughout.
+    solid: u64,
+    /// Covered in part: with a bitmap.
+    mixed: u64,
+    /// Mixed tiles whose holes changed.
+    stale: u64,
+    slots: [u32; LEAF_TILES as usize],
+    gaps: Gaps,
+    histogram: [u8; Histogram::BUCKETS],
+}
+
+/// The bits `from..to`, `from < to ≤ 64`.
+#[inline]
+pub(super) fn bits(from: u32, to: u32) -> u64 {
+    (u64::MAX << from) & (u64::MAX >> (64 - to))
+}
+
+/// The positions of the bits that are set.
+pub(super) fn ones(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    })
+}
+
+impl Leaf {
+    /// A leaf whose tiles are all alike. Its parts of the totals are those of `like`.
+    pub fn new(number: u64, parent: u32, like: Uniform, histogram: Histogram) -> Leaf {
+        let all = |flag: bool| if flag { u64::MAX } else { 0 };
+        Leaf {
+            number,
+            parent,
+            queued: false,
+            touched: all(like.touched),
+            ever: all(like.ever),
+            solid: all(like.live),
+            mixed: 0,
+            stale: 0,
+            slots: [0; LEAF_TILES as usize],
+            gaps: like.gaps(LEAF_BYTES),
+            histogram: histogram.0.map(|count| count as u8),
+        }
+    }
+
+    /// The holes, as of the last [`Leaf::refresh`].
+    pub fn gaps(&self) -> Gaps {
+        self.gaps
+    }
+
+    /// The pages by fullness, as of the last [`Leaf::refresh`].
+    pub fn histogram(&self) -> Histogram {
+        Histogram(self.histogram.map(u64::from))
+    }
+
+    /// Covers granules `from..to` if all their tiles are in the footprint; else does
+    /// nothing and says false.
+    #[inline]
+    pub fn cover_touched(
+        &mut self,
+        from: u32,
+        to: u32,
+        pool: &mut Pool,
+        totals: &mut Totals,
+    ) -> bool {
+        let mask = bits(from / TILE_GRANULES, to.div_ceil(TILE_GRANULES));
+        if self.touched & mask != mask {
+            return false;
+        }
+        self.cover(from, to, pool, totals);
+        true
+    }
+
+    /// Makes an edit on granules `from..to`.
+    pub fn edit(
+        &mut self,
+        edit: Edit,
+        (from, to): (u32, u32),
+        pool: &mut Pool,
+        totals: &mut Totals,
+        page_tiles: u32,
+    ) {
+        let first = from / TILE_GRANULES / page_tiles * page_tiles;
+        let end = to.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
+        match edit {
+            Edit::Cover => {
+                self.touch(bits(first, end), pool, totals);
+                self.cover(from, to, pool, totals);
+            }
+            Edit::Uncover => self.uncover(from, to, pool, totals),
+            Edit::Touch => self.touch(bits(first, end), pool, totals),
+            Edit::GiveBack => {
+                // Whole pages only.
+                let first = from.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
+                let end = to / TILE_GRANULES / page_tiles * page_tiles;
+                if first < end {
+                    self.give_back(bits(first, end), pool, totals);
+                }
+            }
+        }
+    }
+
+    fn tile_live(&self, tile: u32, pool: &Pool) -> u32 {
+        if self.solid >> tile & 1 != 0 {
+            TILE_GRANULES
+        } else if self.mixed >> tile & 1 != 0 {
+            pool.tile(self.slots[tile as usize]).live()
+        } else {
+            0
+        }
+    }
+
+    fn live_in(&self, mask: u64, pool: &Pool) -> u64 {
+        ones(mask & (self.solid | self.mixed)).map(|t| u64::from(self.tile_live(t, pool))).sum()
+    }
+
+    fn touch(&mut self, mask: u64, pool: &Pool, totals: &mut Totals) {
+        let fresh = mask & !self.touched;
+        if fresh == 0 {
+            return;
+        }
+        totals.touched_tiles += u64::from(fresh.count_ones());
+        totals.ever_tiles += u64::from((mask & !self.ever).count_ones());
+        totals.live_granules += self.live_in(fresh, pool);
+        self.touched |= mask;
+        self.ever |= mask;
+    }
+
+    fn give_back(&mut self, mask: u64, pool: &Pool, totals: &mut Totals) {
+        let gone = mask & self.touched;
+        totals.touched_tiles -= u64::from(gone.count_ones());
+        totals.live_granules -= self.live_in(gone, pool);
+        self.touched &= !mask;
+    }
+
+    /// Calls `each` with the tile and the part of it for each tile in `from..to`.
+    #[inline]
+    fn for_each_part(from: u32, to: u32, mut each: impl FnMut(u32, u32, u32)) {
+        let mut at = from;
+        while at < to {
+            let tile = at / TILE_GRANULES;
+            let end = ((tile + 1) * TILE_GRANULES).min(to);
+            each(tile, at - tile * TILE_GRANULES, end - tile * TILE_GRANULES);
+            at = end;
+        }
+    }
+
+    #[inline]
+    fn cover(&mut self, from: u32, to: u32, pool: &mut Pool, totals: &mut Totals) {
+        Self::for_each_part(from, to, |tile, from, to| {
+            let bit = 1 << tile;
+            let slot = &mut self.slots[tile as usize];
+            let fresh = if self.solid & bit != 0 {
+                0
+            } else if to - from == TILE_GRANULES {
+                let before = if self.mixed & bit != 0 { pool.remove(*slot) } else { 0 };
+                self.mixed &= !bit;
+                self.solid |= bit;
+                TILE_GRANULES - before
+            } else {
+                if self.mixed & bit == 0 {
+                    *slot = pool.insert(Tile::default());
+                    self.mixed |= bit;
+                }
+                self.stale |= bit;
+                pool.tile_mut(*slot).cover(from, to)
+            };
+            totals.covered_granules += u64::from(fresh);
+            if self.touched & bit != 0 {
+                totals.live_granules += u64::from(fresh);
+            }
+        });
+    }
+
+    #[inline]
+    fn uncover(&mut self, from: u32, to: u32, pool: &mut Pool, totals: &mut Totals) {
+        Self::for_each_part(from, to, |tile, from, to| {
+            let bit = 1 << tile;
+            let slot = &mut self.slots[tile as usize];
+            let mut gone = 0;
+            if self.solid & bit != 0 {
+                self.solid &= !bit;
+                if to - from == TILE_GRANULES {
+                    gone = TILE_GRANULES;
+                } else {
+                    *slot = pool.insert(Tile::FULL);
+                    self.mixed |= bit;
+                }
+            }
+            if self.mixed & bit != 0 {
+                let covered = pool.tile_mut(*slot);
+                gone = covered.uncover(from, to);
+                if covered.live() == 0 {
+                    pool.remove(*slot);
+                    self.mixed &= !bit;
+                }
+                self.stale |= bit;
+            }
+            totals.covered_granules -= u64::from(gone);
+            if self.touched & bit != 0 {
+                totals.live_granules -= u64::from(gone);
+            }
+        });
+    }
+
+    /// Sums the leaf up again.
+    pub fn refresh(&mut self, pool: &mut Pool, page_tiles: u32) {
+        for tile in ones(self.stale & self.mixed) {
+            pool.refresh(self.slots[tile as usize]);
+        }
+        self.stale = 0;
+        self.gaps = self.sum_gaps(pool);
+        self.histogram = self.count_pages(pool, page_tiles);
+    }
+
+    fn sum_gaps(&self, pool: &Pool) -> Gaps {
+        let mut sum = Sum::default();
+        let mut tile = 0;
+        while tile < LEAF_TILES {
+            if self.touched >> tile & 1 == 0 || self.solid >> tile & 1 != 0 {
+                let breaks = (!self.touched | self.solid) >> tile;
+                tile += breaks.trailing_ones();
+                sum.push_solid();
+            } else if self.mixed >> tile & 1 != 0 {
+                sum.push(&pool.gaps(self.slots[tile as usize]), TILE_BYTES);
+                tile += 1;
+            } else {
+                let open = (self.touched & !self.solid & !self.mixed) >> tile;
+                let bytes = u64::from(open.trailing_ones()) * TILE_BYTES;
+                sum.push(&Gaps::whole(bytes), bytes);
+                tile += open.trailing_ones();
+            }
+        }
+        sum.gaps()
+    }
+
+    fn count_pages(&self, pool: &Pool, page_tiles: u32) -> [u8; Histogram::BUCKETS] {
+        let mut counts = [0; Histogram::BUCKETS];
+        let page_granules = page_tiles * TILE_GRANULES;
+        let mut first = 0;
+        while first < LEAF_TILES {
+            let page = bits(first, first + page_tiles);
+            if self.touched & page != 0 {
+                let live = self.live_in(page, pool) as u32;
+                counts[Histogram::bucket(live, page_granules)] += 1;
+            }
+            first += page_tiles;
+        }
+        counts
+    }
+
+    /// Frees the leaf's bitmaps and takes its part out of the totals.
+    pub fn clear(&mut self, pool: &mut Pool, totals: &mut Totals) {
+        totals.subtract(&Totals {
+            touched_tiles: self.touched.count_ones().into(),
+            ever_tiles: self.ever.count_ones().into(),
+            covered_granules: self.live_in(u64::MAX, pool),
+            live_granules: self.live_in(self.touched, pool),
+        });
+        for tile in ones(self.mixed) {
+            pool.remove(self.slots[tile as usize]);
+        }
+        (self.touched, self.ever, self.solid, self.mixed) = (0, 0, 0, 0);
+    }
+
+    /// Calls `each` with the first tile, the number of tiles and what they have in common,
+    /// for tiles `from..to`: single tiles where they are mixed, else as many as are alike.
+    pub fn for_each_stretch(
+        &self,
+        (from, to): (u32, u32),
+        pool: &Pool,
+        mut each: impl FnMut(u32, u32, Uniform, Option<&Tile>),
+    ) {
+        let mut tile = from;
+        while tile < to {
+            let has = |word: u64| word >> tile & 1 != 0;
+            let like = Uniform { live: has(self.solid), touched: has(self.touched), ever: has(self.ever) };
+            if has(self.mixed) {
+                each(tile, 1, like, Some(pool.tile(self.slots[tile as usize])));
+                tile += 1;
+                continue;
+            }
+            let same = |word: u64, flag: bool| if flag { word } else { !word };
+            let alike = same(self.solid, like.live)
+                & same(self.touched, like.touched)
+                & same(self.ever, like.ever)
+                & !self.mixed;
+            let count = (alike >> tile).trailing_ones().min(to - tile);
+            each(tile, count, like, None);
+            tile += count;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Which bytes blocks cover, which pages were touched, and the holes between: a map of the
+//! whole address space in which every question is answered from sums.
+//!
+//! The space is a tree. Its [leaves](leaf) are 256 KiB, each of 64 [tiles](tile) of 4 KiB
+//! with a bit for 8 bytes; [nodes](tree) above have 64 children each. A stretch that is all
+//! alike (a block of a gigabyte, or a terabyte) is one entry, as high up as it fits, so the
+//! tree's size goes with the number of edits and not with their length. An edit changes
+//! bits and marks what is above them; sums are brought up to date when asked for, and only
+//! where something changed.
+//!
+//! | question | answer |
+//! |---|---|
+//! | footprint, free bytes, high-water mark | counted with each edit |
+//! | holes, largest hole, pages by fullness | from the sums, after [`Space::refresh`] |
+//! | the holes themselves | a walk over the tree |
+
+mod gaps;
+mod leaf;
+mod pool;
+mod tile;
+mod tree;
+mod walk;
+
+pub use gaps::Gaps;
+pub use tile::{GRANULE_BYTES, TILE_BYTES};
+pub use tree::{MAX_ADDRESS, Space};
+pub use walk::Stretch;
+
+/// A change to a range of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Edit {
+    /// A block lies there now: the bytes are covered, their pages touched.
+    Cover,
+    /// No block lies there any more.
+    Uncover,
+    /// The pages went back to the kernel.
+    GiveBack,
+    /// The pages are there again.
+    Touch,
+}
+
+/// What a stretch has in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Uniform {
+    /// Blocks cover all of it.
+    live: bool,
+    /// It is in the footprint.
+    touched: bool,
+    /// It held a block at least once.
+    ever: bool,
+}
+
+impl Uniform {
+    fn after(self, edit: Edit) -> Uniform {
+        match edit {
+            Edit::Cover => Uniform { live: true, touched: true, ever: true },
+            Edit::Uncover => Uniform { live: false, ..self },
+            Edit::GiveBack => Uniform { touched: false, ..self },
+            Edit::Touch => Uniform { touched: true, ever: true, ..self },
+        }
+    }
+
+    fn gaps(self, bytes: u64) -> Gaps {
+        if self.touched && !self.live { Gaps::whole(bytes) } else { Gaps::default() }
+    }
+}
+
+/// Counts that hold at any moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Totals {
+    touched_tiles: u64,
+    ever_tiles: u64,
+    /// Covered granules.
+    covered_granules: u64,
+    /// Those in the footprint.
+    live_granules: u64,
+}
+
+impl Totals {
+    fn of(like: Uniform, bytes: u64) -> Totals {
+        let tiles = |counts: bool| if counts { bytes / TILE_BYTES } else { 0 };
+        let granules = |counts: bool| if counts { bytes / GRANULE_BYTES } else { 0 };
+        Totals {
+            touched_tiles: tiles(like.touched),
+            ever_tiles: tiles(like.ever),
+            covered_granules: granules(like.live),
+            live_granules: granules(like.live && like.touched),
+        }
+    }
+
+    fn add(&mut self, other: &Totals) {
+        self.touched_tiles += other.touched_tiles;
+        self.ever_tiles += other.ever_tiles;
+        self.covered_granules += other.covered_granules;
+        self.live_granules += other.live_granules;
+    }
+
+    fn subtract(&mut self, other: &Totals) {
+        self.touched_tiles -= other.touched_tiles;
+        self.ever_tiles -= other.ever_tiles;
+        self.covered_granules -= other.covered_granules;
+        self.live_granules -= other.live_granules;
+    }
+}
+
+/// Pages of the footprint by how full they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Histogram(pub [u64; Histogram::BUCKETS]);
+
+impl Histogram {
+    /// Sixteenths, and one for pages without a live byte.
+    pub const BUCKETS: usize = 17;
+    /// The bucket of pages without a live byte.
+    pub const EMPTY: usize = 16;
+
+    /// Bucket i of a page with i/16 < live share ≤ (i+1)/16.
+    fn bucket(live: u32, of: u32) -> usize {
+        if live == 0 { Self::EMPTY } else { ((live * 16).div_ceil(of) - 1) as usize }
+    }
+
+    fn add(&mut self, other: &Histogram) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+    }
+
+    fn subtract(&mut self, other: &Histogram) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, less)| *count -= less);
+    }
+}

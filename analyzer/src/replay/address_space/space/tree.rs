@@ -1,0 +1,487 @@
+//! The tree above the leaves: finding them, editing ranges, and summing up.
+
+use super::gaps::{Gaps, Sum};
+use super::leaf::{LEAF_BYTES, LEAF_SHIFT, Leaf, bits, ones};
+use super::pool::Pool;
+use super::tile::{GRANULE_BYTES, TILE_BYTES};
+use super::{Edit, Histogram, Totals, Uniform};
+use std::ops::Range;
+
+/// Behind the last address that a process can have (57 bits with five-level page tables).
+pub const MAX_ADDRESS: u64 = 1 << 57;
+
+/// Children of a node, as a power of two.
+const FAN_SHIFT: u32 = 6;
+/// Levels of nodes: 18 + 7 × 6 = 60 bits.
+const LEVELS: usize = 7;
+const ROOT: u32 = 0;
+/// Entries of the cache of leaves: 8,192 leaves are 2 GiB.
+const CACHED_LEAVES: usize = 1 << 13;
+
+/// What stands for a 64th of a node's stretch.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Child {
+    Uniform(Uniform),
+    Leaf(u32),
+    Node(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    pub child: Child,
+    /// As of the last refresh.
+    gaps: Gaps,
+}
+
+/// A stretch of 64 children, of which only those exist that ever held something.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Which stretch of that size.
+    pub number: u64,
+    parent: u32,
+    /// 0: the children are leaves.
+    level: usize,
+    queued: bool,
+    /// Which children exist.
+    mask: u64,
+    /// Those that do, in order.
+    pub slots: Vec<Slot>,
+}
+
+impl Node {
+    /// Bytes of a child, as a power of two.
+    pub fn child_shift(&self) -> u32 {
+        LEAF_SHIFT + FAN_SHIFT * self.level as u32
+    }
+
+    fn rank(&self, position: u32) -> usize {
+        (self.mask & ((1 << position) - 1)).count_ones() as usize
+    }
+
+    fn has(&self, position: u32) -> bool {
+        self.mask >> position & 1 != 0
+    }
+
+    fn slot_mut(&mut self, position: u32) -> &mut Slot {
+        let rank = self.rank(position);
+        &mut self.slots[rank]
+    }
+
+    /// The children that exist and have a part in a range that lies in this node's stretch.
+    pub fn children_in(&self, range: &Range<u64>) -> impl Iterator<Item = (u32, &Slot)> {
+        let shift = self.child_shift();
+        let first = (range.start >> shift) as u32 % 64;
+        let last = ((range.end - 1) >> shift) as u32 % 64;
+        let mask = self.mask & bits(first, last + 1);
+        ones(mask).zip(&self.slots[self.rank(first)..])
+    }
+}
+
+/// Bytes covered and touched, over the whole address space.
+#[derive(Debug)]
+pub struct Space {
+    pub(super) nodes: Vec<Node>,
+    free_nodes: Vec<u32>,
+    pub(super) leaves: Vec<Leaf>,
+    free_leaves: Vec<u32>,
+    pub(super) pool: Pool,
+    totals: Totals,
+    histogram: Histogram,
+    stale_leaves: Vec<u32>,
+    stale_nodes: [Vec<u32>; LEVELS],
+    root_gaps: Gaps,
+    /// Numbers of leaves found last, and where they are.
+    cache: Vec<(u64, u32)>,
+    page_tiles: u32,
+}
+
+impl Space {
+    /// `page_bytes`: a power of two from 4 to 256 KiB.
+    pub fn new(page_bytes: u64) -> Space {
+        let level = LEVELS - 1;
+        let root =
+            Node { number: 0, parent: ROOT, level, queued: false, mask: 0, slots: Vec::new() };
+        Space {
+            nodes: vec![root],
+            free_nodes: Vec::new(),
+            leaves: Vec::new(),
+            free_leaves: Vec::new(),
+            pool: Pool::default(),
+            totals: Totals::default(),
+            histogram: Histogram::default(),
+            stale_leaves: Vec::new(),
+            stale_nodes: Default::default(),
+            root_gaps: Gaps::default(),
+            cache: vec![(u64::MAX, 0); CACHED_LEAVES],
+            page_tiles: (page_bytes / TILE_BYTES) as u32,
+        }
+    }
+
+    /// Pages that were touched and not given back, in bytes.
+    pub fn footprint_bytes(&self) -> u64 {
+        self.totals.touched_tiles * TILE_BYTES
+    }
+
+    /// Bytes of the footprint that no block covers.
+    pub fn free_bytes(&self) -> u64 {
+        self.footprint_bytes() - self.totals.live_granules * GRANULE_BYTES
+    }
+
+    /// Bytes that blocks cover, in the footprint or not.
+    pub fn covered_bytes(&self) -> u64 {
+        self.totals.covered_granules * GRANULE_BYTES
+    }
+
+    /// Pages that ever held a block, in bytes.
+    pub fn high_water_bytes(&self) -> u64 {
+        self.totals.ever_tiles * TILE_BYTES
+    }
+
+    /// A block lies there now. Addresses are multiples of 8 below [`MAX_ADDRESS`].
+    pub fn cover(&mut self, range: Range<u64>) {
+        self.edit(range, Edit::Cover);
+    }
+
+    /// As [`Space::cover`], if the pages are all in the footprint already, and the range is
+    /// not large. False: nothing was done. The short way for most blocks.
+    #[inline]
+    pub fn cover_touched(&mut self, range: &Range<u64>) -> bool {
+        let number = range.start >> LEAF_SHIFT;
+        if (range.end - 1) >> LEAF_SHIFT != number {
+            return false;
+        }
+        let Some(index) = self.find_leaf(number) else { return false };
+        let leaf = &mut self.leaves[index as usize];
+        let (from, to) = granules(range, number);
+        if !leaf.cover_touched(from, to, &mut self.pool, &mut self.totals) {
+            return false;
+        }
+        self.queue_leaf(index);
+        true
+    }
+
+    /// No block lies there any more.
+    #[inline]
+    pub fn uncover(&mut self, range: Range<u64>) {
+        self.edit(range, Edit::Uncover);
+    }
+
+    /// The pages that lie wholly in the range went back to the kernel.
+    pub fn give_back(&mut self, range: Range<u64>) {
+        self.edit(range, Edit::GiveBack);
+    }
+
+    /// The pages of the range are in the footprint (again).
+    pub fn touch(&mut self, range: Range<u64>) {
+        self.edit(range, Edit::Touch);
+    }
+
+    #[inline]
+    fn edit(&mut self, range: Range<u64>, edit: Edit) {
+        if range.start >= range.end || range.end > MAX_ADDRESS {
+            return;
+        }
+        let number = range.start >> LEAF_SHIFT;
+        if (range.end - 1) >> LEAF_SHIFT == number
+            && let Some(index) = self.find_leaf(number)
+        {
+            return self.edit_leaf(index, &range, edit);
+        }
+        self.edit_node(ROOT, &range, edit);
+    }
+
+    fn edit_leaf(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
+        let leaf = &mut self.leaves[index as usize];
+        let part = granules(range, leaf.number);
+        leaf.edit(edit, part, &mut self.pool, &mut self.totals, self.page_tiles);
+        self.queue_leaf(index);
+    }
+
+    fn edit_node(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
+        let shift = self.nodes[index as usize].child_shift();
+        let first = range.start >> shift;
+        let last = (range.end - 1) >> shift;
+        for number in first..=last {
+            let whole = number << shift..(number + 1) << shift;
+            let part = range.start.max(whole.start)..range.end.min(whole.end);
+            self.edit_child(index, number, &part, part == whole, edit);
+        }
+        self.queue_node(index);
+    }
+
+    /// Edits one child: `part` of it, which is the `whole` of it or not.
+    fn edit_child(
+        &mut self,
+        index: u32,
+        number: u64,
+        part: &Range<u64>,
+        whole: bool,
+        edit: Edit,
+    ) {
+        let position = (number % 64) as u32;
+        let node = &self.nodes[index as usize];
+        let child = match node.has(position) {
+            true => node.slots[node.rank(position)].child,
+            false => Child::Uniform(Uniform::default()),
+        };
+        match child {
+            Child::Uniform(before) => {
+                let after = before.after(edit);
+                if before == after {
+                } else if whole {
+                    self.set_uniform(index, position, before, after);
+                } else {
+                    let child = self.split(index, number, before);
+                    self.edit_below(child, part, edit);
+                }
+            }
+            below if whole && edit == Edit::Cover => {
+                self.drop_below(below);
+                self.set_uniform(index, position, Uniform::default(), Uniform::default().after(edit));
+            }
+            below => self.edit_below(below, part, edit),
+        }
+    }
+
+    fn edit_below(&mut self, child: Child, part: &Range<u64>, edit: Edit) {
+        match child {
+            Child::Leaf(leaf) => self.edit_leaf(leaf, part, edit),
+            Child::Node(node) => self.edit_node(node, part, edit),
+            Child::Uniform(_) => {}
+        }
+    }
+
+    /// Adds what a uniform stretch counts for.
+    fn count(&mut self, like: Uniform, bytes: u64) {
+        self.totals.add(&Totals::of(like, bytes));
+        self.histogram.add(&self.histogram_of(like, bytes));
+    }
+
+    /// Takes it away again.
+    fn discount(&mut self, like: Uniform, bytes: u64) {
+        self.totals.subtract(&Totals::of(like, bytes));
+        self.histogram.subtract(&self.histogram_of(like, bytes));
+    }
+
+    fn histogram_of(&self, like: Uniform, bytes: u64) -> Histogram {
+        let mut histogram = Histogram::default();
+        if like.touched {
+            let pages = bytes / TILE_BYTES / u64::from(self.page_tiles);
+            histogram.0[Histogram::bucket(u32::from(like.live), 1)] = pages;
+        }
+        histogram
+    }
+
+    fn set_uniform(&mut self, index: u32, position: u32, before: Uniform, after: Uniform) {
+        let node = &mut self.nodes[index as usize];
+        let bytes = 1 << node.child_shift();
+        let slot = Slot { child: Child::Uniform(after), gaps: after.gaps(bytes) };
+        let rank = node.rank(position);
+        if node.has(position) {
+            node.slots[rank] = slot;
+        } else {
+            node.slots.insert(rank, slot);
+            node.mask |= 1 << position;
+        }
+        self.discount(before, bytes);
+        self.count(after, bytes);
+        self.queue_node(index);
+    }
+
+    /// Replaces a uniform child, or one that does not exist, by a leaf or node like it.
+    fn split(&mut self, index: u32, number: u64, like: Uniform) -> Child {
+        let position = (number % 64) as u32;
+        let level = self.nodes[index as usize].level;
+        let child = if level == 0 {
+            let histogram = self.histogram_of(like, LEAF_BYTES);
+            let leaf = Leaf::new(number, index, like, histogram);
+            Child::Leaf(place(&mut self.leaves, &mut self.free_leaves, leaf))
+        } else {
+            let bytes = 1u64 << (self.nodes[index as usize].child_shift() - FAN_SHIFT);
+            let slot = Slot { child: Child::Uniform(like), gaps: like.gaps(bytes) };
+            let exists = like != Uniform::default();
+            let node = Node {
+                number,
+                parent: index,
+                level: level - 1,
+                queued: false,
+                mask: if exists { u64::MAX } else { 0 },
+                slots: if exists { vec![slot; 64] } else { Vec::new() },
+            };
+            Child::Node(place(&mut self.nodes, &mut self.free_nodes, node))
+        };
+        let node = &mut self.nodes[index as usize];
+        let rank = node.rank(position);
+        if node.has(position) {
+            node.slots[rank].child = child;
+        } else {
+            node.slots.insert(rank, Slot { child, gaps: Gaps::default() });
+            node.mask |= 1 << position;
+        }
+        child
+    }
+
+    /// Takes all below out of the totals and frees it.
+    fn drop_below(&mut self, child: Child) {
+        match child {
+            Child::Uniform(_) => {}
+            Child::Leaf(index) => {
+                let leaf = &mut self.leaves[index as usize];
+                self.histogram.subtract(&leaf.histogram());
+                leaf.clear(&mut self.pool, &mut self.totals);
+                let number = std::mem::replace(&mut leaf.number, u64::MAX);
+                leaf.queued = false;
+                self.free_leaves.push(index);
+                let cached = &mut self.cache[number as usize % CACHED_LEAVES];
+                if cached.0 == number {
+                    cached.0 = u64::MAX;
+                }
+            }
+            Child::Node(index) => {
+                let node = &mut self.nodes[index as usize];
+                let bytes = 1 << node.child_shift();
+                let slots = std::mem::take(&mut node.slots);
+                node.mask = 0;
+                node.queued = false;
+                self.free_nodes.push(index);
+                for slot in slots {
+                    match slot.child {
+                        Child::Uniform(like) => self.discount(like, bytes),
+                        below => self.drop_below(below),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The leaf with a number, if there is one.
+    #[inline]
+    fn find_leaf(&mut self, number: u64) -> Option<u32> {
+        let (cached, index) = self.cache[number as usize % CACHED_LEAVES];
+        if cached == number { Some(index) } else { self.search_leaf(number) }
+    }
+
+    #[inline(never)]
+    fn search_leaf(&mut self, number: u64) -> Option<u32> {
+        let mut index = ROOT;
+        loop {
+            let node = &self.nodes[index as usize];
+            let position = (number >> (FAN_SHIFT * node.level as u32)) as u32 % 64;
+            if !node.has(position) {
+                return None;
+            }
+            match node.slots[node.rank(position)].child {
+                Child::Uniform(_) => return None,
+                Child::Node(next) => index = next,
+                Child::Leaf(leaf) => {
+                    self.cache[number as usize % CACHED_LEAVES] = (number, leaf);
+                    return Some(leaf);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn queue_leaf(&mut self, index: u32) {
+        let leaf = &mut self.leaves[index as usize];
+        if !leaf.queued {
+            leaf.queued = true;
+            self.stale_leaves.push(index);
+        }
+    }
+
+    fn queue_node(&mut self, index: u32) {
+        let node = &mut self.nodes[index as usize];
+        if !node.queued {
+            node.queued = true;
+            self.stale_nodes[node.level].push(index);
+        }
+    }
+
+    /// Brings sums up to date where something changed.
+    pub fn refresh(&mut self) {
+        for index in std::mem::take(&mut self.stale_leaves) {
+            let leaf = &mut self.leaves[index as usize];
+            // Freed meanwhile, or freed and used again.
+            if !leaf.queued {
+                continue;
+            }
+            leaf.queued = false;
+            self.histogram.subtract(&leaf.histogram());
+            leaf.refresh(&mut self.pool, self.page_tiles);
+            self.histogram.add(&leaf.histogram());
+            let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
+            self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
+            self.queue_node(parent);
+        }
+        for level in 0..LEVELS {
+            for index in std::mem::take(&mut self.stale_nodes[level]) {
+                let node = &mut self.nodes[index as usize];
+                if !node.queued || node.level != level {
+                    continue;
+                }
+                node.queued = false;
+                let gaps = sum(node);
+                if index == ROOT {
+                    self.root_gaps = gaps;
+                } else {
+                    let (parent, number) = (node.parent, node.number);
+                    self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
+                    self.queue_node(parent);
+                }
+            }
+        }
+    }
+
+    /// The holes in the whole space, as of the last [`Space::refresh`].
+    pub fn gaps(&self) -> Gaps {
+        self.root_gaps
+    }
+
+    /// Footprint pages by fullness, as of the last [`Space::refresh`].
+    pub fn histogram(&self) -> Histogram {
+        self.histogram
+    }
+}
+
+/// The holes of a node's stretch.
+fn sum(node: &Node) -> Gaps {
+    let bytes = 1 << node.child_shift();
+    let mut sum = Sum::default();
+    let mut next = 0;
+    for (position, slot) in ones(node.mask).zip(&node.slots) {
+        if position > next {
+            sum.push_solid();
+        }
+        sum.push(&slot.gaps, bytes);
+        next = position + 1;
+    }
+    if next < 64 {
+        sum.push_solid();
+    }
+    sum.gaps()
+}
+
+/// Puts a value where one was freed, or at the end.
+fn place<T>(values: &mut Vec<T>, free: &mut Vec<u32>, value: T) -> u32 {
+    match free.pop() {
+        Some(index) => {
+            values[index as usize] = value;
+            index
+        }
+        None => {
+            values.push(value);
+            values.len() as u32 - 1
+        }
+    }
+}
+
+/// The granules of leaf `number` that a range within it takes.
+#[inline]
+fn granules(range: &Range<u64>, number: u64) -> (u32, u32) {
+    let start = number << LEAF_SHIFT;
+    (
+        ((range.start - start) / GRANULE_BYTES) as u32,
+        (range.end - start).div_ceil(GRANULE_BYTES) as u32,
+    )
+}

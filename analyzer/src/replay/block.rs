@@ -1,0 +1,261 @@
+//! Blocks: the live set, and where each block lies.
+
+use crate::order::Note;
+use crate::replay::address_space::{GRANULE_BYTES, MAX_ADDRESS};
+use fragtrace_format::Stamp;
+use fragtrace_format::record::UsableRule;
+use rustc_hash::FxHashMap;
+use std::ops::Range;
+
+/// A live block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// What the program asked for, in bytes.
+    pub size: u64,
+    /// Bytes that the program may use; `None` = not known.
+    pub usable: Option<u64>,
+    /// The addresses that it takes from others: with its header, and slop at its end.
+    pub extent: Range<u64>,
+    /// When it was acquired.
+    pub birth: Stamp,
+    /// The thread that acquired it, by index.
+    pub thread: u32,
+    /// Its call stack, 0 = not known.
+    pub stack: u32,
+    /// Whether the extent is a mapping that goes when the block goes.
+    pub own_mapping: bool,
+}
+
+impl Block {
+    /// Bytes of the extent that the program cannot use: the allocator's header.
+    pub fn overhead_bytes(&self) -> u64 {
+        let bytes = self.extent.end - self.extent.start;
+        self.usable.map_or(0, |usable| bytes.saturating_sub(usable))
+    }
+}
+
+/// How blocks of one allocator lie in memory.
+#[derive(Debug)]
+pub struct Layout {
+    rule: UsableRule,
+    page_bytes: u64,
+    /// Usable bytes by requested size, as far as events told.
+    classes: FxHashMap<u64, u64>,
+}
+
+/// What a layout makes of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub usable: Option<u64>,
+    pub extent: Range<u64>,
+    pub own_mapping: bool,
+}
+
+/// glibc, 64 bit (malloc/malloc.c): a chunk's size word is the 8 bytes in front of the
+/// block; the 8 bytes before that are the last of the chunk below, which may use them.
+const GLIBC_HEADER_BYTES: u64 = 8;
+const GLIBC_CHUNK_TO_BLOCK: u64 = 16;
+const GLIBC_LEAST_USABLE: u64 = 24;
+
+impl Layout {
+    /// The layout of an allocator by its rule.
+    pub fn new(rule: UsableRule, page_bytes: u64) -> Layout {
+        Layout { rule, page_bytes, classes: FxHashMap::default() }
+    }
+
+    /// Whether usable sizes, headers and heaps are those of glibc.
+    pub fn is_glibc(&self) -> bool {
+        self.rule == UsableRule::Glibc
+    }
+
+    /// Where a block lies. Never beyond [`MAX_ADDRESS`]: what damage puts there is empty.
+    #[inline]
+    pub fn place(&mut self, address: u64, size: u64, align_log2: u8, note: Option<&Note>) -> Place {
+        if self.rule == UsableRule::Glibc && note.is_none() {
+            // The short way: a plain block in a heap.
+            let usable = glibc_usable(size);
+            let start = address.wrapping_sub(GLIBC_CHUNK_TO_BLOCK);
+            let extent = start..start.wrapping_add(usable + GLIBC_HEADER_BYTES);
+            return Place { usable: Some(usable), extent: sound(extent), own_mapping: false };
+        }
+        self.place_with_note(address, size, align_log2, note)
+    }
+
+    fn place_with_note(
+        &mut self,
+        address: u64,
+        size: u64,
+        align_log2: u8,
+        note: Option<&Note>,
+    ) -> Place {
+        let said = note.and_then(|note| note.usable).filter(|usable| *usable < MAX_ADDRESS);
+        let usable = match self.rule {
+            UsableRule::Glibc => Some(said.unwrap_or_else(|| glibc_usable(size))),
+            UsableRule::ByClass if align_log2 == 0 => {
+                if let Some(usable) = said {
+                    self.classes.insert(size, usable);
+                }
+                said.or_else(|| self.classes.get(&size).copied())
+            }
+            UsableRule::ByClass | UsableRule::Unknown => said,
+        };
+        if let Some(offset) = note.and_then(|note| note.mapped_offset) {
+            let end = address.saturating_add(usable.unwrap_or(size));
+            let page = self.page_bytes;
+            let start = address.saturating_sub(offset) & !(page - 1);
+            let end = end.min(MAX_ADDRESS).next_multiple_of(page);
+            return Place { usable, extent: sound(start..end), own_mapping: true };
+        }
+        let extent = match usable {
+            Some(usable) if self.rule == UsableRule::Glibc => {
+                let start = address.wrapping_sub(GLIBC_CHUNK_TO_BLOCK);
+                start..start.saturating_add(usable + GLIBC_HEADER_BYTES)
+            }
+            _ => {
+                let bytes = usable.unwrap_or(size).min(MAX_ADDRESS);
+                address..address.saturating_add(bytes.next_multiple_of(GRANULE_BYTES))
+            }
+        };
+        Place { usable, extent: sound(extent), own_mapping: false }
+    }
+}
+
+/// malloc/malloc.c, request2size: the chunk is the request and its size word, rounded up to
+/// 16, and at least 32; all but the size word is the program's.
+#[inline]
+fn glibc_usable(size: u64) -> u64 {
+    let chunk = size.min(MAX_ADDRESS).next_multiple_of(16);
+    let chunk = if chunk - size.min(MAX_ADDRESS) >= GLIBC_HEADER_BYTES { chunk } else { chunk + 16 };
+    (chunk - GLIBC_HEADER_BYTES).max(GLIBC_LEAST_USABLE)
+}
+
+/// An extent as the simulator takes it: whole granules, below the end of the address space.
+#[inline]
+fn sound(extent: Range<u64>) -> Range<u64> {
+    let start = extent.start & !(GRANULE_BYTES - 1);
+    if extent.end > MAX_ADDRESS || start >= extent.end { 0..0 } else { start..extent.end }
+}
+
+/// The live set, and its sums.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    by_address: FxHashMap<u64, Block>,
+    live_bytes: u64,
+    usable_bytes: u64,
+    overhead_bytes: u64,
+    usable_unknown: u64,
+}
+
+impl Blocks {
+    /// Bytes that the program asked for. Wraps where a damaged trace asks for too much.
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// How many are live.
+    pub fn count(&self) -> u64 {
+        self.by_address.len() as u64
+    }
+
+    /// Bytes that the program may use; `None` when that is not known of some block.
+    pub fn usable_bytes(&self) -> Option<u64> {
+        (self.usable_unknown == 0).then_some(self.usable_bytes)
+    }
+
+    /// Headers of live blocks in bytes.
+    pub fn overhead_bytes(&self) -> u64 {
+        self.overhead_bytes
+    }
+
+    /// The block at an address.
+    pub fn get(&self, address: u64) -> Option<&Block> {
+        self.by_address.get(&address)
+    }
+
+    /// All blocks with their addresses, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Block)> {
+        self.by_address.iter().map(|(address, block)| (*address, block))
+    }
+
+    /// Adds a block; the one that was there before, if any.
+    pub fn insert(&mut self, address: u64, block: Block) -> Option<Block> {
+        self.live_bytes = self.live_bytes.wrapping_add(block.size);
+        self.overhead_bytes += block.overhead_bytes();
+        match block.usable {
+            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_add(usable),
+            None => self.usable_unknown += 1,
+        }
+        let before = self.by_address.insert(address, block);
+        if let Some(before) = &before {
+            self.discount(before);
+        }
+        before
+    }
+
+    /// Takes a block out.
+    pub fn remove(&mut self, address: u64) -> Option<Block> {
+        let block = self.by_address.remove(&address)?;
+        self.discount(&block);
+        Some(block)
+    }
+
+    fn discount(&mut self, block: &Block) {
+        self.live_bytes = self.live_bytes.wrapping_sub(block.size);
+        self.overhead_bytes -= block.overhead_bytes();
+        match block.usable {
+            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_sub(usable),
+            None => self.usable_unknown -= 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usable_sizes_of_glibc() {
+        let known = [(0, 24), (1, 24), (24, 24), (25, 40), (40, 40), (41, 56), (4096, 4104)];
+        for (size, usable) in known {
+            assert_eq!(glibc_usable(size), usable, "of {size}");
+        }
+    }
+
+    #[test]
+    fn chunks_of_glibc_adjoin() {
+        let mut layout = Layout::new(UsableRule::Glibc, 4096);
+        let one = layout.place(0x1010, 24, 0, None);
+        let next = layout.place(0x1030, 100, 0, None);
+        assert_eq!(one.extent, 0x1000..0x1020);
+        assert_eq!(next.extent, 0x1020..0x1090);
+    }
+
+    #[test]
+    fn a_block_with_its_own_mapping_takes_all_of_it() {
+        let mut layout = Layout::new(UsableRule::Glibc, 4096);
+        let note = Note { usable: Some(200_688), mapped_offset: Some(16), pool: 0 };
+        let place = layout.place(0x7f00_0000_0010, 200_000, 0, Some(&note));
+        assert_eq!(place.extent, 0x7f00_0000_0000..0x7f00_0003_1000);
+        assert!(place.own_mapping);
+    }
+
+    #[test]
+    fn a_class_is_remembered_but_not_for_aligned_blocks() {
+        let mut layout = Layout::new(UsableRule::ByClass, 4096);
+        assert_eq!(layout.place(0x1000, 100, 0, None).usable, None);
+        let note = Note { usable: Some(112), mapped_offset: None, pool: 0 };
+        assert_eq!(layout.place(0x1000, 100, 0, Some(&note)).usable, Some(112));
+        assert_eq!(layout.place(0x2000, 100, 0, None).usable, Some(112));
+        assert_eq!(layout.place(0x3000, 100, 12, None).usable, None);
+    }
+
+    #[test]
+    fn what_no_process_can_have_is_empty() {
+        for rule in [UsableRule::Glibc, UsableRule::Unknown] {
+            let mut layout = Layout::new(rule, 4096);
+            for (address, size) in [(0, u64::MAX), (u64::MAX, 1), (1 << 57, 8), (8, u64::MAX)] {
+                assert_eq!(layout.place(address, size, 0, None).extent, 0..0);
+            }
+        }
+    }
+}

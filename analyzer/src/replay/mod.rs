@@ -1,0 +1,300 @@
+//! Replaying events: a simulator of the process's heap.
+//!
+//! Events are applied one by one; between them everything about the heap can be asked: the
+//! live blocks, the address space with its holes and pages, and what was counted. Events
+//! are facts, looks are corrections, taken in where their stamps put them.
+//!
+//! The order of events may be wrong by a few microseconds: see [`suspense`]. Blocks of
+//! different addresses may then overlap for as long (one came too early, the other goes too
+//! late); what a release uncovers of a newer block is covered again.
+
+mod address_space;
+mod block;
+mod counts;
+mod lane;
+mod suspense;
+
+pub use address_space::{AddressSpace, GRANULE_BYTES, Gaps, Histogram, Kind, Stretch, TILE_BYTES};
+pub use block::{Block, Blocks};
+pub use counts::Counts;
+
+use crate::order::{Action, Event, Note};
+use crate::read::{Look, Trace};
+use block::Layout;
+use fragtrace_format::Stamp;
+use fragtrace_format::event::Flags;
+use lane::Lanes;
+use suspense::Suspense;
+
+/// How far stamps of two threads may be inverted: far more than was ever seen, far less
+/// than it takes to free a block on one thread and have it come back on another by chance.
+const INVERSION_WINDOW_NS: u64 = 50_000;
+
+/// A block that was acquired over the extent of another one that still lived.
+#[derive(Debug, Clone, Copy)]
+struct Overlap {
+    address: u64,
+    birth: Stamp,
+}
+
+/// The heap of the traced process, as of the last event applied.
+#[derive(Debug)]
+pub struct Replay<'t> {
+    layout: Layout,
+    blocks: Blocks,
+    space: AddressSpace,
+    counts: Counts,
+    suspense: Suspense,
+    overlaps: Vec<Overlap>,
+    lanes: Lanes,
+    window: u64,
+    looks: &'t [Look],
+    /// Looks that are in the past.
+    looks_taken: usize,
+    /// Nothing but events happens before this stamp.
+    due: Stamp,
+}
+
+/// Who acquires or releases, and when.
+#[derive(Debug, Clone, Copy)]
+struct Who {
+    stamp: Stamp,
+    lane: u32,
+    thread: u32,
+}
+
+impl<'t> Replay<'t> {
+    /// The heap before the first event.
+    pub fn new(trace: &'t Trace) -> Replay<'t> {
+        let process = trace.process();
+        let layout = Layout::new(process.usable_rule, process.page_bytes);
+        let window = trace.clock().stamps_in(INVERSION_WINDOW_NS);
+        Replay {
+            space: AddressSpace::new(layout.is_glibc(), process.page_bytes),
+            layout,
+            blocks: Blocks::default(),
+            counts: Counts::default(),
+            suspense: Suspense::new(window),
+            overlaps: Vec::new(),
+            lanes: Lanes::default(),
+            window,
+            looks: trace.looks(),
+            looks_taken: 0,
+            due: 0,
+        }
+    }
+
+    /// Applies the next event.
+    #[inline]
+    pub fn apply(&mut self, event: &Event) {
+        if event.stamp >= self.due {
+            self.catch_up(event.stamp);
+        }
+        self.counts.events += 1;
+        let who = Who { stamp: event.stamp, lane: event.lane, thread: event.thread };
+        match &event.action {
+            Action::Acquire { address, size, flags, align_log2, stack, note } => {
+                if flags.has(Flags::AGAIN) && self.refused(who, *address) {
+                    return;
+                }
+                if !flags.has(Flags::REALLOC) {
+                    self.counts.allocs += 1;
+                }
+                let block = self.block(who, *address, (*size, *align_log2, *stack), note.as_deref());
+                self.acquire(who, *address, block);
+            }
+            Action::Release { address, flags } => {
+                let realloc = flags.has(Flags::REALLOC);
+                if realloc {
+                    self.counts.reallocs += 1;
+                } else {
+                    self.counts.frees += 1;
+                }
+                self.release(who, *address, realloc);
+            }
+            Action::Rare(rare) => {
+                if let Some(cold) = rare.decoded() {
+                    self.apply_rare(who.lane, &cold);
+                }
+            }
+        }
+    }
+
+    /// Takes in the looks up to a moment, and gives up on what waited until then.
+    pub fn catch_up(&mut self, now: Stamp) {
+        while let Some(look) = self.looks.get(self.looks_taken)
+            && look.stamp <= now
+        {
+            self.space.look(look);
+            self.looks_taken += 1;
+        }
+        let expired = self.suspense.expire(now);
+        self.count_expired(expired);
+        self.overlaps.retain(|overlap| overlap.birth.saturating_add(self.window) >= now);
+        self.set_due();
+    }
+
+    /// The trace is over.
+    pub fn finish(&mut self) {
+        self.catch_up(Stamp::MAX);
+        let expired = self.suspense.expire_all();
+        self.count_expired(expired);
+    }
+
+    fn count_expired(&mut self, expired: suspense::Expired) {
+        self.counts.unknown_frees += expired.unknown_frees;
+        self.counts.order_anomalies += expired.anomalies;
+    }
+
+    fn set_due(&mut self) {
+        let look = self.looks.get(self.looks_taken).map_or(Stamp::MAX, |look| look.stamp);
+        let overlap =
+            self.overlaps.first().map_or(Stamp::MAX, |o| o.birth.saturating_add(self.window));
+        self.due = look.min(self.suspense.deadline().saturating_add(1)).min(overlap);
+    }
+
+    #[inline]
+    fn block(
+        &mut self,
+        who: Who,
+        address: u64,
+        (size, align_log2, stack): (u64, u8, u32),
+        note: Option<&Note>,
+    ) -> Block {
+        let place = self.layout.place(address, size, align_log2, note);
+        Block {
+            size,
+            usable: place.usable,
+            extent: place.extent,
+            birth: who.stamp,
+            thread: who.thread,
+            stack,
+            own_mapping: place.own_mapping,
+        }
+    }
+
+    #[inline]
+    fn acquire(&mut self, who: Who, address: u64, block: Block) {
+        if !self.suspense.is_empty()
+            && let Some(early) = self.suspense.release_of(address, who.lane)
+        {
+            return self.live_and_die(address, &block, early.thread);
+        }
+        self.settle_in(&block, address);
+        if let Some(old) = self.blocks.insert(address, block) {
+            self.evict(who, address, &old);
+        }
+    }
+
+    /// Places a block in the address space.
+    #[inline]
+    fn settle_in(&mut self, block: &Block, address: u64) {
+        let before = self.space.covered_bytes();
+        self.space.place(&block.extent, block.own_mapping);
+        let fresh = self.space.covered_bytes() - before;
+        if fresh < block.extent.end - block.extent.start {
+            self.overlaps.push(Overlap { address, birth: block.birth });
+            self.set_due();
+        }
+    }
+
+    /// The address was live: that block is gone, and its release is owed.
+    #[cold]
+    fn evict(&mut self, who: Who, address: u64, old: &Block) {
+        self.suspense.owe(who.stamp, address, who.lane, old.thread);
+        self.vacate(old);
+        self.set_due();
+    }
+
+    /// A block whose release is on record already.
+    #[cold]
+    fn live_and_die(&mut self, address: u64, block: &Block, released_by: u32) {
+        self.counts.cross_thread_frees += u64::from(block.thread != released_by);
+        if self.blocks.get(address).is_none() {
+            self.space.place(&block.extent, block.own_mapping);
+            self.vacate(block);
+        }
+    }
+
+    #[inline]
+    fn release(&mut self, who: Who, address: u64, realloc: bool) {
+        if !self.suspense.is_empty()
+            && let Some(debt) = self.suspense.settle(address, who.lane)
+        {
+            self.counts.cross_thread_frees += u64::from(!realloc && debt.thread != who.thread);
+            return;
+        }
+        let Some(block) = self.blocks.remove(address) else {
+            self.suspense.hold(who.stamp, address, who.lane, who.thread);
+            return self.set_due();
+        };
+        self.vacate(&block);
+        if realloc {
+            self.lanes.remember_realloc(who.lane, who.thread, address, block);
+        } else {
+            self.counts.cross_thread_frees += u64::from(block.thread != who.thread);
+        }
+    }
+
+    /// Takes a block out of the address space.
+    #[inline]
+    fn vacate(&mut self, block: &Block) {
+        self.space.remove(&block.extent, block.own_mapping);
+        if !self.overlaps.is_empty() {
+            self.cover_again(block);
+        }
+    }
+
+    /// Blocks that came before this one went are still there.
+    #[cold]
+    fn cover_again(&mut self, gone: &Block) {
+        for overlap in &self.overlaps {
+            if let Some(block) = self.blocks.get(overlap.address)
+                && block.extent.start < gone.extent.end
+                && gone.extent.start < block.extent.end
+            {
+                self.space.place(&block.extent, block.own_mapping);
+            }
+        }
+    }
+
+    /// The allocator refused a realloc: the block lives on as it was. False: it is not known.
+    fn refused(&mut self, who: Who, address: u64) -> bool {
+        let Some(block) = self.lanes.refused_realloc(who.lane, address) else { return false };
+        self.settle_in(&block, address);
+        if let Some(old) = self.blocks.insert(address, block) {
+            self.evict(who, address, &old);
+        }
+        true
+    }
+
+    /// The live blocks.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// The address space.
+    pub fn space(&self) -> &AddressSpace {
+        &self.space
+    }
+
+    /// The address space, for figures that are brought up to date when asked for.
+    pub fn space_mut(&mut self) -> &mut AddressSpace {
+        &mut self.space
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The last look that is not in the future.
+    pub fn last_look(&self) -> Option<&'t Look> {
+        self.looks_taken.checked_sub(1).map(|last| &self.looks[last])
+    }
+
+    /// Whether headers and heaps are those of glibc.
+    pub fn is_glibc(&self) -> bool {
+        self.layout.is_glibc()
+    }
+}
