@@ -51,7 +51,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let trace = input::open(&arguments.trace)?;
     let at_ns = measure::resolve_time(&trace, arguments.at)?;
-    let holes = measure::holes_at(&trace, at_ns)?;
+    let holes = measure::holes_at(&trace, at_ns);
     let fit = arguments.fit.map(|size| Fit { size, share_ratio: holes.fit_share(size) });
     if arguments.json {
         let mut out = output.plain();

@@ -34,12 +34,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let picture = &arguments.picture;
     let trace = input::open(&picture.trace)?;
-    let mut analysis = measure::analyze(&trace)?;
+    let mut analysis = measure::analyze(&trace);
     if picture.anonymize {
         anonymize::facts(&mut analysis.trace);
     }
     let options = picture.options();
-    let heap = measure::heap_map(&trace, options.width as usize, options.height as usize)?;
+    let heap = measure::heap_map(&trace, options.width as usize, options.height as usize);
     let extras = MapExtras {
         title: title("Heap map", "address × time", &analysis.trace),
         end_ns: analysis.trace.duration_ns,

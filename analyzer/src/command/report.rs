@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         let extras = text::ReportExtras {
             path: places::quoted(&arguments.trace),
             limits: trace.header().limits,
-            damage: trace.damage().to_vec(),
+            damage: analysis.damage.clone(),
             unicode: output::unicode(),
         };
         output.print(&text::report(&analysis, &extras))?;
@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
 }
 
 fn analyze(trace: &Trace, arguments: &Arguments) -> Result<Analysis> {
-    let mut analysis = measure::analyze(trace)?;
+    let mut analysis = measure::analyze(trace);
     if arguments.anonymize {
         anonymize::facts(&mut analysis.trace);
     }

@@ -76,7 +76,7 @@ pub struct TraceFacts {
     pub looks: u64,
 }
 
-/// All that one pass over a trace yields: what `report` shows.
+/// All that replaying a trace yields: what `report` shows.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Analysis {
     /// The process and its counts.
@@ -89,4 +89,6 @@ pub struct Analysis {
     pub end: State,
     /// At most 2,000 moments, evenly spread, the peaks among them.
     pub series: Vec<State>,
+    /// What of the trace could not be made sense of, in words, with offsets.
+    pub damage: Vec<String>,
 }

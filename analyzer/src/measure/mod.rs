@@ -1,10 +1,19 @@
-//! From the replayed address space to numbers: one moment ([`State`]), moments over
-//! time, and what the heap map draws.
+//! From the replayed address space to numbers: one moment ([`State`]), moments over time
+//! ([`analyze`]), the holes at one of them, and what the heap map draws.
 
+mod analyze;
 mod facts;
+mod heap_map;
+mod holes;
+mod moment;
+mod playback;
 mod snapshot;
 mod state;
 
+pub use analyze::analyze;
 pub use facts::{Analysis, TraceFacts};
+pub use heap_map::heap_map;
+pub use holes::{Bucket, Hole, Holes, holes_at};
+pub use moment::{MomentError, TimeSpec, resolve_time};
 pub use snapshot::{Band, Cell, HeapMap};
 pub use state::{PAGE_BUCKETS, State};

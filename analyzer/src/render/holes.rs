@@ -31,7 +31,7 @@ pub fn report(holes: &Holes, fit: Option<Fit>, unicode: bool) -> String {
         );
         return out;
     };
-    let count = text::plural(holes.hole_count, "hole");
+    let count = text::plural(holes.hole_count.unwrap_or(0), "hole");
     let _ = writeln!(
         out,
         "{BOLD}At {}, {} of the heap are free, in {count}.{BOLD:#}",
@@ -81,7 +81,7 @@ fn largest(holes: &[Hole], out: &mut String) {
             "{:>12}  {:<16}  {}",
             scale::bytes(hole.bytes),
             format!("{:#x}", hole.address),
-            hole.region
+            hole.region.as_deref().unwrap_or("-")
         );
     }
 }

@@ -15,7 +15,7 @@ const SCHEMA: u32 = 1;
 /// # Errors
 /// Whatever writing says.
 pub fn report(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
-    let Analysis { trace, peak, peak_footprint, end, series } = analysis;
+    let Analysis { trace, peak, peak_footprint, end, series, .. } = analysis;
     write!(out, "{{\n\"schema\": {SCHEMA},\n\"trace\": ")?;
     value(trace, out)?;
     for (key, state) in [("peak", peak), ("peak_footprint", peak_footprint), ("end", end)] {
@@ -54,7 +54,8 @@ pub fn list_line(analysis: &Analysis, path: &str, out: &mut impl Write) -> io::R
 /// # Errors
 /// Whatever writing says.
 pub fn value<T: Serialize>(value: &T, out: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer(out, value).map_err(io::Error::from)
+    let text = serde_json::to_string(value).map_err(io::Error::other)?;
+    out.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -51,10 +51,10 @@ pub struct Place {
     pub own_mapping: bool,
 }
 
-/// glibc, 64 bit (malloc/malloc.c): a chunk's size word is the 8 bytes in front of the
-/// block; the 8 bytes before that are the last of the chunk below, which may use them.
+/// glibc, 64 bit (malloc/malloc.c): a block's size word is the 8 bytes in front of it. What
+/// malloc.c calls a chunk begins 8 bytes earlier, but these are the last of the block below,
+/// which may use them.
 const GLIBC_HEADER_BYTES: u64 = 8;
-const GLIBC_CHUNK_TO_BLOCK: u64 = 16;
 const GLIBC_LEAST_USABLE: u64 = 24;
 
 impl Layout {
@@ -74,7 +74,7 @@ impl Layout {
         if self.rule == UsableRule::Glibc && note.is_none() {
             // The short way: a plain block in a heap.
             let usable = glibc_usable(size);
-            let start = address.wrapping_sub(GLIBC_CHUNK_TO_BLOCK);
+            let start = address.wrapping_sub(GLIBC_HEADER_BYTES);
             let extent = start..start.wrapping_add(usable + GLIBC_HEADER_BYTES);
             return Place { usable: Some(usable), extent: sound(extent), own_mapping: false };
         }
@@ -108,7 +108,7 @@ impl Layout {
         }
         let extent = match usable {
             Some(usable) if self.rule == UsableRule::Glibc => {
-                let start = address.wrapping_sub(GLIBC_CHUNK_TO_BLOCK);
+                let start = address.wrapping_sub(GLIBC_HEADER_BYTES);
                 start..start.saturating_add(usable + GLIBC_HEADER_BYTES)
             }
             _ => {
@@ -226,8 +226,8 @@ mod tests {
         let mut layout = Layout::new(UsableRule::Glibc, 4096);
         let one = layout.place(0x1010, 24, 0, None);
         let next = layout.place(0x1030, 100, 0, None);
-        assert_eq!(one.extent, 0x1000..0x1020);
-        assert_eq!(next.extent, 0x1020..0x1090);
+        assert_eq!(one.extent, 0x1008..0x1028);
+        assert_eq!(next.extent, 0x1028..0x1098);
     }
 
     #[test]

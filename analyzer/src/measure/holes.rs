@@ -1,0 +1,144 @@
+//! The holes at one moment: how many, how large, where, and what would fit.
+
+use super::playback::stop_at_times;
+use crate::read::Trace;
+use crate::replay::Replay;
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
+
+/// Holes that are listed one by one.
+const LISTED: usize = 20;
+
+/// Holes of about one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bucket {
+    /// The least size, a power of two; sizes go up to twice that.
+    pub from_bytes: u64,
+    /// How many.
+    pub count: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+}
+
+/// One hole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hole {
+    /// First address.
+    pub address: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// What it lies in.
+    pub region: Option<String>,
+    /// Bytes asked for of the block that ends where the hole begins.
+    pub before: Option<u64>,
+    /// Bytes asked for of the block that begins where the hole ends.
+    pub after: Option<u64>,
+    /// How long it has been there; not known yet.
+    pub age_ns: Option<u64>,
+}
+
+/// All holes at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+pub struct Holes {
+    /// Nanoseconds since the start.
+    pub at_ns: u64,
+    /// Bytes of all holes.
+    pub free_bytes: Option<u64>,
+    /// How many there are.
+    pub hole_count: Option<u64>,
+    /// By size.
+    pub histogram: Vec<Bucket>,
+    /// The largest, largest first.
+    pub largest: Vec<Hole>,
+    /// Size and number of holes, for [`Holes::fit_share`].
+    #[serde(skip)]
+    sizes: BTreeMap<u64, u64>,
+}
+
+impl Holes {
+    /// Share of the free bytes that lies in holes of at least `size` bytes; `None` when
+    /// nothing is free or it is not known.
+    pub fn fit_share(&self, size: u64) -> Option<f64> {
+        let free_bytes = self.free_bytes.filter(|bytes| *bytes > 0)?;
+        let fitting: u64 = self.sizes.range(size..).map(|(bytes, count)| bytes * count).sum();
+        Some(fitting as f64 / free_bytes as f64)
+    }
+}
+
+/// The holes at a moment, in nanoseconds since the start. Of allocators whose layout is not
+/// known nothing is said.
+pub fn holes_at(trace: &Trace, at_ns: u64) -> Holes {
+    let mut holes = Holes { at_ns, ..Holes::default() };
+    stop_at_times(trace, &[at_ns], |_| {}, |_, replay| {
+        if replay.is_glibc() {
+            holes = collect(replay, at_ns);
+        }
+    });
+    holes
+}
+
+fn collect(replay: &Replay<'_>, at_ns: u64) -> Holes {
+    let mut buckets: BTreeMap<u64, Bucket> = BTreeMap::new();
+    let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut largest: BinaryHeap<Reverse<(u64, Reverse<u64>)>> = BinaryHeap::new();
+    let (mut free_bytes, mut count) = (0, 0);
+    replay.space().for_each_hole(|Range { start, end }| {
+        let bytes = end - start;
+        count += 1;
+        free_bytes += bytes;
+        *sizes.entry(bytes).or_default() += 1;
+        let from_bytes = 1 << bytes.ilog2();
+        let bucket =
+            buckets.entry(from_bytes).or_insert(Bucket { from_bytes, count: 0, bytes: 0 });
+        bucket.count += 1;
+        bucket.bytes += bytes;
+        largest.push(Reverse((bytes, Reverse(start))));
+        if largest.len() > LISTED {
+            largest.pop();
+        }
+    });
+    // The heap is of reversed entries, so sorted it has the largest first.
+    let largest: Vec<(u64, u64)> = largest
+        .into_sorted_vec()
+        .into_iter()
+        .map(|Reverse((bytes, Reverse(start)))| (start, bytes))
+        .collect();
+    Holes {
+        at_ns,
+        free_bytes: Some(free_bytes),
+        hole_count: Some(count),
+        histogram: buckets.into_values().collect(),
+        largest: describe(replay, &largest),
+        sizes,
+    }
+}
+
+/// Adds what stands on both sides: one walk over the live blocks for all holes together.
+fn describe(replay: &Replay<'_>, holes: &[(u64, u64)]) -> Vec<Hole> {
+    let mut listed: Vec<Hole> = holes
+        .iter()
+        .map(|(address, bytes)| Hole {
+            address: *address,
+            bytes: *bytes,
+            region: replay.space().kind_at(*address).map(|kind| kind.label().to_owned()),
+            before: None,
+            after: None,
+            age_ns: None,
+        })
+        .collect();
+    let starts: BTreeMap<u64, usize> =
+        listed.iter().enumerate().map(|(index, hole)| (hole.address, index)).collect();
+    let ends: BTreeMap<u64, usize> =
+        listed.iter().enumerate().map(|(index, hole)| (hole.address + hole.bytes, index)).collect();
+    for (_, block) in replay.blocks().iter() {
+        if let Some(index) = starts.get(&block.extent.end) {
+            listed[*index].before = Some(block.size);
+        }
+        if let Some(index) = ends.get(&block.extent.start) {
+            listed[*index].after = Some(block.size);
+        }
+    }
+    listed
+}

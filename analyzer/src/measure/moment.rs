@@ -1,0 +1,110 @@
+//! One moment: its [`State`], and how moments are named.
+
+use super::State;
+use super::analyze::peak_time_ns;
+use crate::read::Trace;
+use crate::replay::Replay;
+use thiserror::Error;
+
+/// A moment as a user names it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TimeSpec {
+    /// Nanoseconds since the start.
+    Nanoseconds(u64),
+    /// Percent of the recorded time.
+    Percent(f64),
+    /// When most was live.
+    Peak,
+    /// The end of the trace.
+    End,
+    /// Nanoseconds since 1970.
+    Unix(u64),
+}
+
+/// Why a moment is none of this trace.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum MomentError {
+    /// It lies outside the recorded time.
+    #[error(
+        "that moment is not in the trace, which goes from its start to {:.3} s after it\n\
+         name one in between, or `peak`, `end`, `50%`", *end_ns as f64 / 1e9
+    )]
+    Outside {
+        /// Nanoseconds from the start to the end of the trace.
+        end_ns: u64,
+    },
+}
+
+/// Nanoseconds since the start of the moment that `spec` names.
+///
+/// # Errors
+/// [`MomentError::Outside`]: nothing is on record of that moment.
+pub fn resolve_time(trace: &Trace, spec: TimeSpec) -> Result<u64, MomentError> {
+    let end_ns = end_ns(trace);
+    let time_ns = match spec {
+        TimeSpec::Nanoseconds(time_ns) => Some(time_ns),
+        TimeSpec::Percent(percent) => Some((end_ns as f64 * percent / 100.0) as u64),
+        TimeSpec::Peak => Some(peak_time_ns(trace)),
+        TimeSpec::End => Some(end_ns),
+        TimeSpec::Unix(unix_ns) => unix_ns.checked_sub(trace.clock().start_unix_ns()),
+    };
+    time_ns.filter(|time_ns| *time_ns <= end_ns).ok_or(MomentError::Outside { end_ns })
+}
+
+/// From the start of the recording to the last thing on record.
+pub(super) fn end_ns(trace: &Trace) -> u64 {
+    trace.clock().time_ns(trace.last_stamp())
+}
+
+/// All figures of the heap as it is now.
+pub(super) fn state(replay: &mut Replay<'_>, time_ns: u64) -> State {
+    let look = replay.last_look();
+    let counts = *replay.counts();
+    let (live_bytes, live_blocks) = (replay.blocks().live_bytes(), replay.blocks().count());
+    let usable_bytes = replay.blocks().usable_bytes();
+    let overhead_bytes = replay.blocks().overhead_bytes();
+    // Of other allocators neither headers nor slop are known, so neither are their holes.
+    let layout_known = replay.is_glibc();
+    let space = replay.space_mut();
+    let (gaps, _) = space.sums();
+    let free_bytes = layout_known.then(|| space.free_bytes());
+    let growth = space.growth_despite_fit();
+    let sum = |parts: &[Option<u64>]| parts.iter().copied().sum::<Option<u64>>();
+    let tracer_resident_bytes = look.map(|look| look.tracer_resident);
+    State {
+        time_ns,
+        live_bytes,
+        live_blocks,
+        usable_bytes,
+        heap_reserved_bytes: Some(space.reserved_bytes()),
+        heap_mapped_bytes: Some(space.mapped_bytes()),
+        footprint_bytes: Some(space.footprint_bytes()),
+        heap_resident_bytes: None,
+        residency_age_ns: None,
+        rss_bytes: look.and_then(|look| {
+            let all = sum(&[look.rss_anon, look.rss_file, look.rss_shmem])?;
+            Some(all.saturating_sub(look.tracer_resident))
+        }),
+        tracer_resident_bytes,
+        swapped_bytes: look.and_then(|look| look.swapped),
+        lazyfree_bytes: look.and_then(|look| look.lazyfree),
+        huge_bytes: look.and_then(|look| look.anon_huge),
+        metadata_bytes: layout_known.then(|| overhead_bytes + space.head_bytes()),
+        releasable_bytes: None,
+        free_bytes,
+        hole_count: layout_known.then_some(gaps.count),
+        largest_hole_bytes: layout_known.then_some(gaps.largest),
+        external_index_ratio: free_bytes
+            .filter(|free_bytes| *free_bytes > 0)
+            .map(|free_bytes| 1.0 - gaps.largest as f64 / free_bytes as f64),
+        fragmentation_ratio: None,
+        pinned_waste_bytes: None,
+        page_live_histogram: None,
+        high_water_bytes: Some(space.high_water_bytes()),
+        growth_despite_fit_bytes: layout_known.then_some(growth.bytes),
+        growth_despite_fit_count: layout_known.then_some(growth.count),
+        cross_thread_frees: counts.cross_thread_frees,
+        arena_count: space.arena_count(),
+        region_count: look.map(|look| look.mappings.len() as u64),
+    }
+}
