@@ -17,12 +17,29 @@ impl TryLock {
         self.0
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
-            .then_some(Held(&self.0))
+            // Lazily: a value made in vain would give the lock back.
+            .then(|| Held(&self.0))
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time_however_often_others_try() {
+        let lock = TryLock::new();
+        let held = lock.try_take();
+        assert!(held.is_some());
+        assert!(lock.try_take().is_none());
+        assert!(lock.try_take().is_none(), "a try in vain does not give the lock back");
+        drop(held);
+        assert!(lock.try_take().is_some());
     }
 }

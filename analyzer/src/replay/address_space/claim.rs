@@ -8,6 +8,7 @@
 
 use super::region::{Kind, Region};
 use super::{AddressSpace, MAX_ADDRESS};
+use fragtrace_format::event::half;
 use std::ops::Range;
 
 /// HEAP_MAX_SIZE of glibc on 64 bit: twice DEFAULT_MMAP_THRESHOLD_MAX of 32 MiB.
@@ -48,6 +49,11 @@ impl AddressSpace {
 
     /// Makes a region around pages of which nothing is known.
     fn infer(&mut self, pages: &Range<u64>, extent: &Range<u64>) {
+        if self.glibc && self.brk.is_none() && half(pages.start) == 0 {
+            // glibc moves brk at its first block, so a first look may have found none. The
+            // kernel puts it behind the program, far from where it puts mappings.
+            self.brk = Some(pages.clone());
+        }
         if self.brk.as_ref().is_some_and(|brk| {
             pages.start >= brk.start && pages.start < brk.end.saturating_add(BRK_SLACK_BYTES)
         }) {
