@@ -98,7 +98,6 @@ impl Sandwich {
             ("reallocs", "/trace/reallocs"),
             ("live_blocks", "/end/live_blocks"),
             ("live_bytes", "/end/live_bytes"),
-            ("usable_bytes", "/end/usable_bytes"),
         ];
         let numbers =
             keys.map(|(counter, key)| (counter, self.front.get(counter), report.number(key)));

@@ -82,7 +82,7 @@ fn the_report_says_who_was_recorded() {
         ("host", host.trim()),
         ("kernel", kernel.trim()),
         ("libc", "glibc"),
-        ("allocator", "glibc"),
+        ("allocator", "libc.so.6"),
     ] {
         let found = report.text(&format!("/trace/{key}"));
         assert!(found.contains(part), "trace.{key}: expected `{part}` in `{found}`");

@@ -1,5 +1,4 @@
-//! Processes that start others: each has a trace of its own, none disturbs another's, and what
-//! only forks to become another program leaves nothing behind.
+//! Processes that start others: each program has a trace of its own, and none disturbs another's.
 #![forbid(unsafe_code)]
 
 use std::process::Command;
@@ -38,26 +37,14 @@ fn assert_parent_exact(traced: &Traced, report: &Report) {
 }
 
 #[test]
-fn a_forked_child_has_a_trace_of_its_own() {
+fn a_forked_child_leaves_its_parents_trace_alone() {
     let traced = Traced::run_well(children(&["fork"]));
     let answers = Answers::of(&traced.outcome);
     assert_numbers("the child's status", &[("status", 33, answers.get("child_status"))]);
     let reports = reports(&traced);
-    assert!(reports.len() == 2, "parent and child: {:?}", traced.traces());
+    assert!(reports.len() == 1, "only the parent's: {:?}", traced.traces());
     assert_parent_exact(&traced, &reports[0]);
-    let child = &reports[1];
-    let kept = answers.get("child_kept");
-    assert_numbers(
-        "the child",
-        &[
-            ("allocs", answers.get("child_allocs"), child.number("/trace/allocs")),
-            ("frees", answers.get("child_allocs") - kept, child.number("/trace/frees")),
-            ("dropped_events", 0, child.number("/trace/dropped_events")),
-            ("order_anomalies", 0, child.number("/trace/order_anomalies")),
-        ],
-    );
-    let end = child.text("/trace/end");
-    assert!(end == "exit", "the child's end: expected `exit`, found `{end}`");
+    assert!(traced.outcome.stderr.is_empty(), "{}", traced.outcome.describe());
 }
 
 #[test]

@@ -123,9 +123,10 @@ fn redis_on_jemalloc_is_undisturbed_and_adds_up() {
     assert!(report.number("/trace/allocs") > 100_000, "the load is in the trace");
     let allocator = report.text("/trace/allocator");
     assert!(allocator.contains("jemalloc"), "the allocator is jemalloc, found {allocator}");
-    // Connections and buffers come and go between its answer and its end.
-    let usable = report.number("/end/usable_bytes");
-    assert_near("usable_bytes beside redis's used_memory", session.used_memory, usable, {
-        session.used_memory / 10
+    // What redis counts is the sum of usable sizes, which size classes put up to a fifth above
+    // what it asked for. Connections and buffers come and go between its answer and its end.
+    let live = report.number("/end/live_bytes");
+    assert_near("live_bytes beside redis's used_memory", session.used_memory, live, {
+        session.used_memory / 5
     });
 }

@@ -24,7 +24,9 @@ pub fn run(prefix: &Path) -> Result<()> {
     let library_folder = prefix.join("lib");
     put(&artifacts.tracer, &library_folder)?;
 
-    if shell::is_root()
+    // The loader's cache holds the folders that it looks into by itself.
+    if prefix == Path::new(DEFAULT_PREFIX)
+        && shell::is_root()
         && let Some(ldconfig) = shell::find("ldconfig")
     {
         shell::run(&mut Command::new(ldconfig))?;

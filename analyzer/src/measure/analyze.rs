@@ -110,7 +110,9 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
     TraceFacts {
         pid: header.pid,
         exe: known(&process.exe),
-        command: known(&process.arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
+        command: known(
+            &process.arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        ),
         host: known(&process.host),
         kernel: known(&process.kernel),
         libc: known(&process.libc),
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn moments_are_spread_evenly() {
-        assert_eq!(sample_times(0), []);
+        assert!(sample_times(0).is_empty());
         assert_eq!(sample_times(3000), [0, 1000, 2000]);
         let times = sample_times(10_000_000_000);
         assert_eq!(times.len(), 1000);

@@ -39,20 +39,28 @@ pub fn heap_map(trace: &Trace, columns: usize, rows: usize) -> HeapMap {
     let moments = columns.clamp(1, MAX_COLUMNS) as u64;
     let end_ns = end_ns(trace);
     let times_ns: Vec<u64> = (0..moments)
-        .map(|index| (u128::from(end_ns) * u128::from(index) / u128::from(moments.max(2) - 1)) as u64)
+        .map(|index| {
+            (u128::from(end_ns) * u128::from(index) / u128::from(moments.max(2) - 1)) as u64
+        })
         .collect();
     let mut map = HeapMap { cell_bytes, bands, times_ns, columns: Vec::new() };
     let times_ns = map.times_ns.clone();
-    stop_at_times(trace, &times_ns, |_| {}, |_, replay| {
-        let column = column(replay, &map);
-        map.columns.push(column);
-    });
+    stop_at_times(
+        trace,
+        &times_ns,
+        |_| {},
+        |_, replay| {
+            let column = column(replay, &map);
+            map.columns.push(column);
+        },
+    );
     map
 }
 
 /// Where blocks ever lay, what is close together taken together.
 fn clusters(replay: &Replay<'_>) -> Vec<Cluster> {
-    let used: u64 = replay.space().territory().iter().map(|(range, _)| range.end - range.start).sum();
+    let used: u64 =
+        replay.space().territory().iter().map(|(range, _)| range.end - range.start).sum();
     let mut gap = (used / GAP_SHARE).max(LEAST_GAP_BYTES);
     loop {
         let clusters = cluster(replay, gap);
@@ -121,16 +129,19 @@ fn column(replay: &Replay<'_>, map: &HeapMap) -> Vec<Cell> {
                 let sums = &mut cells[index];
                 sums.touched += if stretch.touched { part } else { 0 };
                 sums.ever += if stretch.ever { part } else { 0 };
-                sums.live += (u128::from(stretch.live_bytes) * u128::from(part) / u128::from(whole)) as u64;
+                sums.live +=
+                    (u128::from(stretch.live_bytes) * u128::from(part) / u128::from(whole)) as u64;
                 at += part;
             }
         });
-        column.extend(cells.into_iter().map(|Sums { touched, live, ever }| match (touched, ever) {
-            (0, 0) => Cell::Unused,
-            (0, _) => Cell::GivenBack,
-            (touched, _) => {
-                let share = (live * 255 / touched).min(255) as u8;
-                Cell::Used { live: share.max(u8::from(live > 0)) }
+        column.extend(cells.into_iter().map(|Sums { touched, live, ever }| {
+            match (touched, ever) {
+                (0, 0) => Cell::Unused,
+                (0, _) => Cell::GivenBack,
+                (touched, _) => {
+                    let share = (live * 255 / touched).min(255) as u8;
+                    Cell::Used { live: share.max(u8::from(live > 0)) }
+                }
             }
         }));
     }

@@ -71,11 +71,16 @@ impl Holes {
 /// known nothing is said.
 pub fn holes_at(trace: &Trace, at_ns: u64) -> Holes {
     let mut holes = Holes { at_ns, ..Holes::default() };
-    stop_at_times(trace, &[at_ns], |_| {}, |_, replay| {
-        if replay.is_glibc() {
-            holes = collect(replay, at_ns);
-        }
-    });
+    stop_at_times(
+        trace,
+        &[at_ns],
+        |_| {},
+        |_, replay| {
+            if replay.is_glibc() {
+                holes = collect(replay, at_ns);
+            }
+        },
+    );
     holes
 }
 
@@ -90,8 +95,7 @@ fn collect(replay: &Replay<'_>, at_ns: u64) -> Holes {
         free_bytes += bytes;
         *sizes.entry(bytes).or_default() += 1;
         let from_bytes = 1 << bytes.ilog2();
-        let bucket =
-            buckets.entry(from_bytes).or_insert(Bucket { from_bytes, count: 0, bytes: 0 });
+        let bucket = buckets.entry(from_bytes).or_insert(Bucket { from_bytes, count: 0, bytes: 0 });
         bucket.count += 1;
         bucket.bytes += bytes;
         largest.push(Reverse((bytes, Reverse(start))));

@@ -137,9 +137,9 @@ impl<'t> Events<'t> {
     fn keep(&mut self, chunk: usize, piece: Piece) {
         self.told.event_bytes += piece.bytes;
         if let Some(offset) = piece.damage {
-            self.told.damage.push(format!(
-                "damaged event at {offset:#x}: the rest of its chunk is left out"
-            ));
+            self.told
+                .damage
+                .push(format!("damaged event at {offset:#x}: the rest of its chunk is left out"));
         }
         let lane = &mut self.lanes[self.lane_of_chunk[chunk]];
         let within = chunk - lane.first_chunk;

@@ -36,8 +36,8 @@ pub(super) fn list(
         .collect();
     places.sort_by_key(|place| (place.info.lane, place.info.lane_seq, place.info.sequence));
     places.dedup_by(|later, earlier| {
-        let same = (later.info.lane, later.info.lane_seq)
-            == (earlier.info.lane, earlier.info.lane_seq);
+        let same =
+            (later.info.lane, later.info.lane_seq) == (earlier.info.lane, earlier.info.lane_seq);
         if same {
             damage.push(format!(
                 "two chunks say that they are number {} of lane {}; the one at {:#x} is left out",

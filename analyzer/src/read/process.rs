@@ -45,8 +45,8 @@ impl Default for Process {
 impl Process {
     fn new(description: &Description<'_>) -> Process {
         let page_bytes = u64::from(description.page_bytes);
-        let sensible = page_bytes.is_power_of_two()
-            && (MIN_PAGE_BYTES..=MAX_PAGE_BYTES).contains(&page_bytes);
+        let sensible =
+            page_bytes.is_power_of_two() && (MIN_PAGE_BYTES..=MAX_PAGE_BYTES).contains(&page_bytes);
         Process {
             exe: description.exe.into(),
             arguments: texts(description.command),

@@ -125,7 +125,8 @@ impl Layout {
 #[inline]
 fn glibc_usable(size: u64) -> u64 {
     let chunk = size.min(MAX_ADDRESS).next_multiple_of(16);
-    let chunk = if chunk - size.min(MAX_ADDRESS) >= GLIBC_HEADER_BYTES { chunk } else { chunk + 16 };
+    let chunk =
+        if chunk - size.min(MAX_ADDRESS) >= GLIBC_HEADER_BYTES { chunk } else { chunk + 16 };
     (chunk - GLIBC_HEADER_BYTES).max(GLIBC_LEAST_USABLE)
 }
 

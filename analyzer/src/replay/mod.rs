@@ -100,7 +100,8 @@ impl<'t> Replay<'t> {
                 if !flags.has(Flags::REALLOC) {
                     self.counts.allocs += 1;
                 }
-                let block = self.block(who, *address, (*size, *align_log2, *stack), note.as_deref());
+                let block =
+                    self.block(who, *address, (*size, *align_log2, *stack), note.as_deref());
                 self.acquire(who, *address, block);
             }
             Action::Release { address, flags } => {

@@ -69,11 +69,10 @@ impl AddressSpace {
         let Some(brk) = self.brk.as_mut() else { return };
         brk.end = brk.end.max(pages.end);
         let brk = brk.clone();
-        let fresh = self.regions.at(brk.start).is_none_or(|(_, region)| region.kind != Kind::Brk);
         let mapping = self.regions.new_mapping();
         let region = Region { end: brk.end, kind: Kind::Brk, accessible: true, mapping };
         self.regions.put(brk.start, region);
-        if fresh && self.glibc {
+        if self.glibc && !std::mem::replace(&mut self.brk_begun, true) {
             self.has_main_arena = true;
             self.set_head(brk.start, extent.start);
         }

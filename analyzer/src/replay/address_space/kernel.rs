@@ -123,9 +123,7 @@ impl AddressSpace {
         let arenas: Vec<u64> = self
             .regions
             .iter()
-            .filter(|(start, region)| {
-                region.kind == Kind::Arena && *start % ARENA_HEAP_BYTES == 0
-            })
+            .filter(|(start, region)| region.kind == Kind::Arena && *start % ARENA_HEAP_BYTES == 0)
             .map(|(start, _)| start)
             .collect();
         for start in arenas {
@@ -173,7 +171,9 @@ impl AddressSpace {
         let mapping = self.regions.at(start).map_or(claim::INFERRED, |(_, region)| region.mapping);
         // Blocks are facts: where one lives, there is heap.
         let beyond = accessible_end..known.max(accessible_end);
-        if self.space.live_bytes_in(beyond.clone()) > self.heads.get(&accessible_end).copied().unwrap_or(0) {
+        if self.space.live_bytes_in(beyond.clone())
+            > self.heads.get(&accessible_end).copied().unwrap_or(0)
+        {
             return;
         }
         self.drift_bytes += known.abs_diff(accessible_end);

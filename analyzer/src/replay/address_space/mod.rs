@@ -41,6 +41,8 @@ pub struct AddressSpace {
     page_bytes: u64,
     /// The brk segment, as far as it is known.
     brk: Option<Range<u64>>,
+    /// Whether a block was seen there.
+    brk_begun: bool,
     /// The mappings of the last look.
     seen: Arc<[Mapping]>,
     /// What the allocator keeps at the start of its heaps: start and length.
@@ -62,6 +64,7 @@ impl AddressSpace {
             glibc,
             page_bytes,
             brk: None,
+            brk_begun: false,
             seen: Arc::from([]),
             heads: BTreeMap::new(),
             head_bytes: 0,

@@ -139,7 +139,10 @@ impl Regions {
             if region.end > range.end {
                 self.add(range.end, region);
             }
-            carved.push((start.max(range.start), Region { end: region.end.min(range.end), ..region }));
+            carved.push((
+                start.max(range.start),
+                Region { end: region.end.min(range.end), ..region },
+            ));
         }
         carved
     }

@@ -306,7 +306,8 @@ impl Leaf {
         let mut tile = from;
         while tile < to {
             let has = |word: u64| word >> tile & 1 != 0;
-            let like = Uniform { live: has(self.solid), touched: has(self.touched), ever: has(self.ever) };
+            let like =
+                Uniform { live: has(self.solid), touched: has(self.touched), ever: has(self.ever) };
             if has(self.mixed) {
                 each(tile, 1, like, Some(pool.tile(self.slots[tile as usize])));
                 tile += 1;

@@ -210,14 +210,7 @@ impl Space {
     }
 
     /// Edits one child: `part` of it, which is the `whole` of it or not.
-    fn edit_child(
-        &mut self,
-        index: u32,
-        number: u64,
-        part: &Range<u64>,
-        whole: bool,
-        edit: Edit,
-    ) {
+    fn edit_child(&mut self, index: u32, number: u64, part: &Range<u64>, whole: bool, edit: Edit) {
         let position = (number % 64) as u32;
         let node = &self.nodes[index as usize];
         let child = match node.has(position) {
@@ -237,7 +230,12 @@ impl Space {
             }
             below if whole && edit == Edit::Cover => {
                 self.drop_below(below);
-                self.set_uniform(index, position, Uniform::default(), Uniform::default().after(edit));
+                self.set_uniform(
+                    index,
+                    position,
+                    Uniform::default(),
+                    Uniform::default().after(edit),
+                );
             }
             below => self.edit_below(below, part, edit),
         }

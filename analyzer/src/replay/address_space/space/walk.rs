@@ -1,8 +1,8 @@
 //! Walking over a range: the stretches in it, and the holes.
 
+use super::Uniform;
 use super::tile::{GRANULE_BYTES, TILE_BYTES, Tile};
 use super::tree::{Child, MAX_ADDRESS, Space};
-use super::Uniform;
 use std::ops::Range;
 
 /// A stretch of whole tiles with something in common. What was never touched is left out.
@@ -26,7 +26,13 @@ impl Space {
         self.walk(&range, &mut |start, bytes, like, tile| {
             let live_bytes = match tile {
                 Some(tile) => u64::from(tile.live()) * GRANULE_BYTES,
-                None => if like.live { bytes } else { 0 },
+                None => {
+                    if like.live {
+                        bytes
+                    } else {
+                        0
+                    }
+                }
             };
             let Uniform { touched, ever, .. } = like;
             each(Stretch { start, bytes, live_bytes, touched, ever });
@@ -73,15 +79,13 @@ impl Space {
     pub fn never_used_bytes_in(&self, range: Range<u64>) -> u64 {
         let tiles = tiles_around(&range);
         let mut ever = 0;
-        self.for_each_stretch(range, |stretch| ever += if stretch.ever { stretch.bytes } else { 0 });
+        self.for_each_stretch(range, |stretch| {
+            ever += if stretch.ever { stretch.bytes } else { 0 }
+        });
         tiles.end - tiles.start - ever
     }
 
-    fn walk(
-        &self,
-        range: &Range<u64>,
-        each: &mut impl FnMut(u64, u64, Uniform, Option<&Tile>),
-    ) {
+    fn walk(&self, range: &Range<u64>, each: &mut impl FnMut(u64, u64, Uniform, Option<&Tile>)) {
         let range = tiles_around(range);
         if range.start < range.end {
             self.walk_node(0, &range, each);

@@ -1,0 +1,331 @@
+//! The replay agrees with a naive simulation about every figure, after every step of random
+//! histories: several heaps, blocks of all sizes, reallocs, blocks with mappings of their
+//! own, pages given back and unmapped, on several lanes.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use fragtrace_analyzer::order;
+use fragtrace_analyzer::replay::Replay;
+use fragtrace_format::event::{Acquire, Flags};
+use fragtrace_format::record::{Cold, UsableRule};
+use proptest::prelude::*;
+use std::ops::Range;
+use support::naive::{Block, Naive};
+use support::{Builder, Said};
+
+/// The brk heap, and two heaps at multiples of 64 MiB.
+const HEAPS: [u64; 3] = [0x5555_5560_0000, 0x7f00_0000_0000, 0x7f00_1000_0000];
+/// Where blocks with a mapping of their own lie.
+const MAPPINGS: u64 = 0x7e00_0000_0000;
+/// glibc keeps at most this much below the first block of a heap.
+const MAX_HEAD: u64 = 8 << 10;
+const MADV_DONTNEED: u32 = 4;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Acquire { heap: usize, offset: u64, size: u64 },
+    Map { slot: u64, size: u64 },
+    Release { which: usize },
+    Realloc { which: usize, heap: usize, offset: u64, size: u64 },
+    GiveBack { heap: usize, offset: u64, bytes: u64 },
+    Unmap { heap: usize, offset: u64, bytes: u64, refused: bool },
+}
+
+fn offset() -> impl Strategy<Value = u64> {
+    // Dense near the start, and far enough for several leaves of the tree.
+    prop_oneof![4 => 0..3000u64, 1 => 0..60_000u64, 1 => 0..200_000u64].prop_map(|at| at * 16)
+}
+
+fn size() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0..200u64, 3 => 0..5000u64, 1 => 0..100_000u64, 1 => 0..1_500_000u64]
+}
+
+fn range_bytes() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => 1..20_000u64, 1 => 1..2_000_000u64]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let heap = 0..HEAPS.len();
+    prop_oneof![
+        10 => (heap.clone(), offset(), size())
+            .prop_map(|(heap, offset, size)| Step::Acquire { heap, offset, size }),
+        1 => (0..4u64, 100_000..3_000_000u64).prop_map(|(slot, size)| Step::Map { slot, size }),
+        6 => any::<prop::sample::Index>()
+            .prop_map(|which| Step::Release { which: which.index(1 << 16) }),
+        2 => (any::<prop::sample::Index>(), heap.clone(), offset(), size()).prop_map(
+            |(which, heap, offset, size)| Step::Realloc { which: which.index(1 << 16), heap, offset, size }
+        ),
+        1 => (heap.clone(), offset(), range_bytes())
+            .prop_map(|(heap, offset, bytes)| Step::GiveBack { heap, offset, bytes }),
+        1 => (heap, offset(), range_bytes(), any::<bool>())
+            .prop_map(|(heap, offset, bytes, refused)| Step::Unmap { heap, offset, bytes, refused }),
+    ]
+}
+
+/// Every figure of one moment.
+#[derive(Debug, Clone, PartialEq)]
+struct Figures {
+    live: (u64, u64),
+    usable: u64,
+    footprint: u64,
+    free: u64,
+    high_water: u64,
+    growth: (u64, u64),
+    holes: Vec<Range<u64>>,
+    largest_hole: u64,
+    hole_count: u64,
+    histogram: [u64; 17],
+    touched: Vec<Range<u64>>,
+    live_blocks: Vec<(u64, u64)>,
+}
+
+fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.dedup_by(|next, last| {
+        let joins = last.end == next.start;
+        if joins {
+            last.end = next.end;
+        }
+        joins
+    });
+    ranges
+}
+
+impl Figures {
+    fn of_naive(naive: &Naive) -> Figures {
+        let holes = naive.holes();
+        let lengths = || holes.iter().map(|hole| hole.end - hole.start);
+        let page = naive.page;
+        let pages = naive.touched.iter().map(|number| number * page..(number + 1) * page);
+        Figures {
+            live: (naive.live_bytes(), naive.live.len() as u64),
+            usable: naive.usable_bytes(),
+            footprint: naive.touched.len() as u64 * page,
+            free: lengths().sum(),
+            high_water: naive.ever.len() as u64 * page,
+            growth: naive.growth_despite_fit,
+            largest_hole: lengths().max().unwrap_or(0),
+            hole_count: holes.len() as u64,
+            histogram: naive.histogram(),
+            touched: joined(pages.collect()),
+            live_blocks: naive.live.iter().map(|(address, block)| (*address, block.size)).collect(),
+            holes,
+        }
+    }
+
+    fn of_replay(replay: &mut Replay<'_>) -> Figures {
+        let (gaps, histogram) = replay.space_mut().sums();
+        let (blocks, space) = (replay.blocks(), replay.space());
+        let growth = space.growth_despite_fit();
+        let (mut holes, mut touched) = (Vec::new(), Vec::new());
+        space.for_each_hole(|hole| holes.push(hole));
+        space.for_each_stretch(0..1 << 57, |stretch| {
+            if stretch.touched {
+                touched.push(stretch.start..stretch.start + stretch.bytes);
+            }
+        });
+        let mut live: Vec<(u64, u64)> =
+            blocks.iter().map(|(address, block)| (address, block.size)).collect();
+        live.sort_unstable();
+        Figures {
+            live: (blocks.live_bytes(), blocks.count()),
+            usable: blocks.usable_bytes().expect("known of every block"),
+            footprint: space.footprint_bytes(),
+            free: space.free_bytes(),
+            high_water: space.high_water_bytes(),
+            growth: (growth.count, growth.bytes),
+            holes,
+            largest_hole: gaps.largest,
+            hole_count: gaps.count,
+            histogram: histogram.0,
+            touched: joined(touched),
+            live_blocks: live,
+        }
+    }
+}
+
+/// Takes steps, as naive simulation and as events at once.
+struct Walk {
+    naive: Naive,
+    rule: UsableRule,
+    begun: [bool; 3],
+    builder: Builder,
+    events: u64,
+    /// After so many events, these are the figures.
+    expected: Vec<(u64, Figures)>,
+}
+
+impl Walk {
+    fn new(rule: UsableRule, page_bytes: u32) -> Walk {
+        let mut builder = Builder { usable_rule: rule, page_bytes, ..Builder::default() };
+        let mut events = 0;
+        if rule == UsableRule::Glibc {
+            builder.say(1, 1, Said::Cold(Cold::Brk { end: HEAPS[0] }));
+            events = 1;
+        }
+        let naive = Naive::new(page_bytes.into());
+        Walk { naive, rule, begun: [false; 3], builder, events, expected: Vec::new() }
+    }
+
+    fn say(&mut self, lane: u32, said: Said) {
+        self.events += 1;
+        self.builder.say(lane, self.events * 1000, said);
+    }
+
+    fn block(&self, address: u64, size: u64) -> Block {
+        match self.rule {
+            UsableRule::Glibc => Block::glibc(address, size),
+            _ => {
+                // Size classes of 64 bytes.
+                let usable = size.next_multiple_of(64).max(64);
+                Block { size, usable, extent: address..address + usable, own_mapping: false }
+            }
+        }
+    }
+
+    fn overlaps(&self, extent: &Range<u64>) -> bool {
+        let meets = |other: &Range<u64>| other.start < extent.end && extent.start < other.end;
+        self.naive.live.values().any(|block| meets(&block.extent))
+            || self.naive.heads.iter().any(meets)
+    }
+
+    /// The block at a place, if there is room.
+    fn acquire(&mut self, lane: u32, flags: Flags, heap: usize, offset: u64, size: u64) -> bool {
+        let address = HEAPS[heap] + 16 + offset;
+        let block = self.block(address, size);
+        if self.overlaps(&block.extent) {
+            return false;
+        }
+        let usable = (self.rule != UsableRule::Glibc).then_some(block.usable);
+        let acquire = Acquire { address, size, flags, usable, ..Acquire::default() };
+        self.say(lane, Said::Acquire(acquire));
+        let head = HEAPS[heap]..block.extent.start;
+        let first = !std::mem::replace(&mut self.begun[heap], true);
+        self.naive.acquire(address, block);
+        if first && self.rule == UsableRule::Glibc && head.end - head.start <= MAX_HEAD {
+            self.naive.head(head);
+        }
+        true
+    }
+
+    fn release(&mut self, lane: u32, which: usize, flags: Flags) -> Option<u64> {
+        let count = self.naive.live.len();
+        let address = *self.naive.live.keys().nth(which.checked_rem(count)?)?;
+        self.say(lane, Said::Release { address, flags });
+        self.naive.release(address);
+        Some(address)
+    }
+
+    fn pages(&self, heap: usize, offset: u64, bytes: u64) -> Range<u64> {
+        let page = self.naive.page;
+        let start = (HEAPS[heap] + offset) / page * page;
+        start..start + bytes.next_multiple_of(page)
+    }
+
+    fn take(&mut self, lane: u32, step: &Step) {
+        match *step {
+            Step::Acquire { heap, offset, size } => {
+                self.acquire(lane, Flags::NONE, heap, offset, size);
+            }
+            Step::Map { slot, size } => self.map(lane, slot, size),
+            Step::Release { which } => {
+                self.release(lane, which, Flags::NONE);
+            }
+            Step::Realloc { which, heap, offset, size } => {
+                if self.release(lane, which, Flags::REALLOC).is_some()
+                    && !self.acquire(lane, Flags::REALLOC, heap, offset, size)
+                {
+                    self.say(lane, Said::Cold(Cold::ReallocFreed));
+                }
+            }
+            Step::GiveBack { heap, offset, bytes } => {
+                // The kernel takes ranges that begin on a page, and rounds their length up;
+                // allocators only pass whole pages.
+                let range = self.pages(heap, offset, bytes);
+                let (address, bytes) = (range.start, range.end - range.start);
+                self.say(lane, Said::Cold(Cold::Advise { address, bytes, advice: MADV_DONTNEED }));
+                self.naive.give_back(&range);
+            }
+            Step::Unmap { heap, offset, bytes, refused } => {
+                let range = self.pages(heap, offset, bytes);
+                let (address, bytes) = (range.start, range.end - range.start);
+                self.say(lane, Said::Cold(Cold::Unmap { address, bytes }));
+                if refused {
+                    self.say(lane, Said::Cold(Cold::Undo));
+                } else {
+                    self.naive.give_back(&range);
+                }
+            }
+        }
+        self.expected.push((self.events, Figures::of_naive(&self.naive)));
+    }
+
+    fn map(&mut self, lane: u32, slot: u64, size: u64) {
+        let address = MAPPINGS + (slot << 22) + 16;
+        let block = Block::mapped(address, size, self.naive.page);
+        if self.overlaps(&block.extent) {
+            return;
+        }
+        let acquire = Acquire {
+            address,
+            size,
+            usable: Some(block.usable),
+            mapped_offset: Some(16),
+            ..Acquire::default()
+        };
+        self.say(lane, Said::Acquire(acquire));
+        self.naive.acquire(address, block);
+    }
+
+    /// Replays what was said and compares after every step.
+    fn compare(self) -> Result<(), TestCaseError> {
+        let trace = self.builder.open();
+        prop_assert_eq!(trace.damage(), &[] as &[String]);
+        let mut replay = Replay::new(&trace);
+        let mut expected = self.expected.iter().peekable();
+        for event in order::events(&trace).flatten() {
+            replay.apply(&event);
+            while let Some((_, figures)) =
+                expected.next_if(|(events, _)| *events == replay.counts().events)
+            {
+                prop_assert_eq!(&Figures::of_replay(&mut replay), figures);
+            }
+        }
+        replay.finish();
+        let counts = replay.counts();
+        prop_assert_eq!(counts.events, self.events);
+        prop_assert_eq!((counts.order_anomalies, counts.unknown_frees), (0, 0));
+        Ok(())
+    }
+}
+
+fn histories() -> impl Strategy<Value = Vec<(u32, Step)>> {
+    prop::collection::vec((1..4u32, step()), 1..120)
+}
+
+fn check(rule: UsableRule, page_bytes: u32, steps: &[(u32, Step)]) -> Result<(), TestCaseError> {
+    let mut walk = Walk::new(rule, page_bytes);
+    for (lane, step) in steps {
+        walk.take(*lane, step);
+    }
+    walk.compare()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_replay_agrees_on_glibc(steps in histories()) {
+        check(UsableRule::Glibc, 4096, &steps)?;
+    }
+
+    #[test]
+    fn the_replay_agrees_on_allocators_with_size_classes(steps in histories()) {
+        check(UsableRule::ByClass, 4096, &steps)?;
+    }
+
+    #[test]
+    fn the_replay_agrees_on_large_pages(steps in histories(), shift in 13..17u32) {
+        check(UsableRule::Glibc, 1 << shift, &steps)?;
+    }
+}
