@@ -134,7 +134,7 @@ fn glibc_usable(size: u64) -> u64 {
 #[inline]
 fn sound(extent: Range<u64>) -> Range<u64> {
     let start = extent.start & !(GRANULE_BYTES - 1);
-    if extent.end > MAX_ADDRESS || start >= extent.end { 0..0 } else { start..extent.end }
+    if extent.end >= MAX_ADDRESS || start >= extent.end { 0..0 } else { start..extent.end }
 }
 
 /// The live set, and its sums.

@@ -52,6 +52,7 @@ fn fragmented() -> Analysis {
             munmaps: 3,
             ..TraceFacts::default()
         },
+        damage: Vec::new(),
         series: vec![
             state(0, 0, MIB),
             state(SECOND, 40 * MIB, 44 * MIB),
