@@ -74,7 +74,8 @@ fn trace_of(history: &[Happened], exchange: &[bool]) -> Trace {
 
 /// All sequences of `length` numbers from 1 to 3.
 fn lanes_of(length: u32) -> impl Iterator<Item = Vec<u32>> {
-    (0..3u32.pow(length)).map(move |code| (0..length).map(|at| code / 3u32.pow(at) % 3 + 1).collect())
+    (0..3u32.pow(length))
+        .map(move |code| (0..length).map(|at| code / 3u32.pow(at) % 3 + 1).collect())
 }
 
 fn cross_thread_frees(history: &[Happened]) -> u64 {
@@ -158,7 +159,8 @@ impl History {
     fn acquire_slots(&mut self, lane: u32, slot: u64, slots: u64, realloc: bool) -> bool {
         let address = FIRST + slot * 64;
         let extent: Range<u64> = address - 8..address + slots * 64 - 8;
-        let meets = |block: &Block| block.extent.start < extent.end && extent.start < block.extent.end;
+        let meets =
+            |block: &Block| block.extent.start < extent.end && extent.start < block.extent.end;
         let room = !self.naive.live.values().any(meets);
         if room {
             self.acquire(lane, address, slots * 64 - 8, realloc);

@@ -24,7 +24,7 @@ use block::Layout;
 use fragtrace_format::Stamp;
 use fragtrace_format::event::Flags;
 use lane::Lanes;
-use suspense::Suspense;
+use suspense::{Recent, Suspense};
 
 /// How far stamps of two threads may be inverted: far more than was ever seen, far less
 /// than it takes to free a block on one thread and have it come back on another by chance.
@@ -46,6 +46,7 @@ pub struct Replay<'t> {
     counts: Counts,
     suspense: Suspense,
     overlaps: Vec<Overlap>,
+    recent: Recent,
     lanes: Lanes,
     window: u64,
     looks: &'t [Look],
@@ -76,6 +77,7 @@ impl<'t> Replay<'t> {
             counts: Counts::default(),
             suspense: Suspense::new(window),
             overlaps: Vec::new(),
+            recent: Recent::default(),
             lanes: Lanes::default(),
             window,
             looks: trace.looks(),
@@ -177,13 +179,13 @@ impl<'t> Replay<'t> {
     #[inline]
     fn acquire(&mut self, who: Who, address: u64, block: Block) {
         if !self.suspense.is_empty()
-            && let Some(early) = self.suspense.release_of(address, who.lane)
+            && let Some(released_by) = self.suspense.release_of(address, who.lane)
         {
-            return self.live_and_die(address, &block, early.thread);
+            return self.live_and_die(address, &block, released_by);
         }
         self.settle_in(&block, address);
         if let Some(old) = self.blocks.insert(address, block) {
-            self.evict(who, address, &old);
+            self.evict(who, address, old);
         }
     }
 
@@ -194,6 +196,7 @@ impl<'t> Replay<'t> {
         self.space.place(&block.extent, block.own_mapping);
         let fresh = self.space.covered_bytes() - before;
         if fresh < block.extent.end - block.extent.start {
+            self.space.shrink_head(&block.extent);
             self.overlaps.push(Overlap { address, birth: block.birth });
             self.set_due();
         }
@@ -201,9 +204,9 @@ impl<'t> Replay<'t> {
 
     /// The address was live: that block is gone, and its release is owed.
     #[cold]
-    fn evict(&mut self, who: Who, address: u64, old: &Block) {
-        self.suspense.owe(who.stamp, address, who.lane, old.thread);
-        self.vacate(old);
+    fn evict(&mut self, who: Who, address: u64, old: Block) {
+        self.vacate(&old);
+        self.suspense.owe(who.stamp, address, who.lane, old);
         self.set_due();
     }
 
@@ -220,16 +223,30 @@ impl<'t> Replay<'t> {
     #[inline]
     fn release(&mut self, who: Who, address: u64, realloc: bool) {
         if !self.suspense.is_empty()
-            && let Some(debt) = self.suspense.settle(address, who.lane)
+            && let Some(gone) = self.suspense.settle(address, who.lane)
         {
-            self.counts.cross_thread_frees += u64::from(!realloc && debt.thread != who.thread);
-            return;
+            return self.gone(who, address, realloc, *gone);
         }
         let Some(block) = self.blocks.remove(address) else {
-            self.suspense.hold(who.stamp, address, who.lane, who.thread);
+            let since = who.stamp.saturating_sub(self.window);
+            let before = self.recent.lane_of(address, since);
+            self.suspense.hold(who.stamp, address, who.lane, (who.thread, before));
             return self.set_due();
         };
+        self.recent.note(who.stamp, address, who.lane);
         self.vacate(&block);
+        if !self.suspense.is_empty()
+            && let Some(older) = self.suspense.revive(address)
+        {
+            self.settle_in(&older, address);
+            self.blocks.insert(address, *older);
+        }
+        self.gone(who, address, realloc, block);
+    }
+
+    /// What a release means beyond the heap.
+    #[inline]
+    fn gone(&mut self, who: Who, address: u64, realloc: bool, block: Block) {
         if realloc {
             self.lanes.remember_realloc(who.lane, who.thread, address, block);
         } else {
@@ -264,7 +281,7 @@ impl<'t> Replay<'t> {
         let Some(block) = self.lanes.refused_realloc(who.lane, address) else { return false };
         self.settle_in(&block, address);
         if let Some(old) = self.blocks.insert(address, block) {
-            self.evict(who, address, &old);
+            self.evict(who, address, old);
         }
         true
     }

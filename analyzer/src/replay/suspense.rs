@@ -5,37 +5,40 @@
 //! one is acquire, release, acquire:
 //!
 //! * *acquire, acquire, release*: the address is acquired while it is live. The old block
-//!   is gone by then, and its release is **owed**: it is swallowed when it comes.
+//!   should be gone, and its release is **owed**: it is swallowed when it comes.
 //! * *release, acquire*: the release came **early**. The acquisition that it belongs to is
 //!   born and dies at once.
 //!
-//! Certain is the order of each lane. So an early release never belongs to an acquisition
-//! behind it on its own lane, and an owed release is never one that stands behind the
-//! acquisition on that one's lane. With that, every exchange of two events of one address
-//! is undone exactly; of longer ones the reading with the fewest exchanges is taken.
+//! Certain is the order of each lane. So an owed release is never one that stands behind the
+//! acquisition on that one's lane: such a one releases the newer block, and the older one
+//! is there again. Nor does an early release belong to an acquisition behind it on its own
+//! lane, unless it was the release before it, on another lane, that did. With that, every exchange of two events of one address is undone
+//! exactly; of longer ones a reading with few exchanges is taken.
 //!
 //! What does not come within the window was never there: an early release is one of a block
 //! that was never seen, an owed one is an anomaly.
 
+use super::block::Block;
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// An event that waits for its other half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+#[derive(Debug)]
+struct Waiting {
     /// Owed: the lane of the acquisition. Early: the lane of the release.
     lane: u32,
-    /// Owed: the thread that had acquired the block. Early: the one that released it.
-    pub thread: u32,
     number: u64,
-    kind: Kind,
+    what: What,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Owed,
-    Early,
+#[derive(Debug)]
+enum What {
+    /// The release of this block.
+    Owed(Box<Block>),
+    /// The acquisition of a block that this thread released. `before`: the lane of the
+    /// release of that address before it, if it was a moment ago.
+    Early { thread: u32, before: Option<u32> },
 }
 
 /// What waited in vain.
@@ -45,6 +48,15 @@ pub struct Expired {
     pub unknown_frees: u64,
     /// Owed releases that never came.
     pub anomalies: u64,
+}
+
+impl Expired {
+    fn count(&mut self, waiting: &Waiting) {
+        match waiting.what {
+            What::Owed(_) => self.anomalies += 1,
+            What::Early { .. } => self.unknown_frees += 1,
+        }
+    }
 }
 
 /// Events that wait for their other half, by address.
@@ -75,36 +87,76 @@ impl Suspense {
         self.deadlines.front().map_or(Stamp::MAX, |(deadline, ..)| *deadline)
     }
 
-    /// A release is owed: an acquisition on `lane` found the address live, held by `thread`.
-    pub fn owe(&mut self, now: Stamp, address: u64, lane: u32, thread: u32) {
-        self.wait(now, address, lane, thread, Kind::Owed);
+    /// A release is owed: an acquisition on `lane` found the address live, by this block.
+    pub fn owe(&mut self, now: Stamp, address: u64, lane: u32, block: Block) {
+        self.wait(now, address, lane, What::Owed(Box::new(block)));
     }
 
-    /// A release on `lane`, by `thread`, found nothing to release.
-    pub fn hold(&mut self, now: Stamp, address: u64, lane: u32, thread: u32) {
-        self.wait(now, address, lane, thread, Kind::Early);
+    /// A release on `lane`, by `thread`, found nothing to release: `before` is the lane of
+    /// the release before it, if it was a moment ago.
+    pub fn hold(
+        &mut self,
+        now: Stamp,
+        address: u64,
+        lane: u32,
+        (thread, before): (u32, Option<u32>),
+    ) {
+        self.wait(now, address, lane, What::Early { thread, before });
     }
 
-    fn wait(&mut self, now: Stamp, address: u64, lane: u32, thread: u32, kind: Kind) {
+    fn wait(&mut self, now: Stamp, address: u64, lane: u32, what: What) {
         let number = self.next_number;
         self.next_number += 1;
-        self.by_address.entry(address).or_default().push(Waiting { lane, thread, number, kind });
+        self.by_address.entry(address).or_default().push(Waiting { lane, number, what });
         self.deadlines.push_back((now.saturating_add(self.window), address, number));
     }
 
-    /// A release on `lane`: the debt that it settles, if it does.
-    pub fn settle(&mut self, address: u64, lane: u32) -> Option<Waiting> {
-        self.take(address, |waiting| waiting.kind == Kind::Owed && waiting.lane != lane)
+    /// A release on `lane`: the block whose release was owed, if it is that.
+    pub fn settle(&mut self, address: u64, lane: u32) -> Option<Box<Block>> {
+        let owed =
+            |waiting: &Waiting| matches!(waiting.what, What::Owed(_)) && waiting.lane != lane;
+        self.take_owed(address, |list| list.iter().position(owed))
     }
 
-    /// An acquisition on `lane`: the early release that belongs to it, if one does.
-    pub fn release_of(&mut self, address: u64, lane: u32) -> Option<Waiting> {
-        self.take(address, |waiting| waiting.kind == Kind::Early && waiting.lane != lane)
+    /// The newer block at an address is gone, by a release that was not the one owed: the
+    /// older one that had to make place for it.
+    pub fn revive(&mut self, address: u64) -> Option<Box<Block>> {
+        let owed = |waiting: &Waiting| matches!(waiting.what, What::Owed(_));
+        self.take_owed(address, |list| list.iter().rposition(owed))
     }
 
-    fn take(&mut self, address: u64, wanted: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    fn take_owed(
+        &mut self,
+        address: u64,
+        find: impl Fn(&[Waiting]) -> Option<usize>,
+    ) -> Option<Box<Block>> {
+        match self.take(address, find)?.what {
+            What::Owed(block) => Some(block),
+            What::Early { .. } => None,
+        }
+    }
+
+    /// An acquisition on `lane`: the thread that released the block early, if one did.
+    pub fn release_of(&mut self, address: u64, lane: u32) -> Option<u32> {
+        let early = |waiting: &Waiting| match waiting.what {
+            What::Early { before, .. } => {
+                waiting.lane != lane || before.is_some_and(|before| before != lane)
+            }
+            What::Owed(_) => false,
+        };
+        match self.take(address, |list| list.iter().position(early))?.what {
+            What::Early { thread, .. } => Some(thread),
+            What::Owed(_) => None,
+        }
+    }
+
+    fn take(
+        &mut self,
+        address: u64,
+        find: impl Fn(&[Waiting]) -> Option<usize>,
+    ) -> Option<Waiting> {
         let list = self.by_address.get_mut(&address)?;
-        let at = list.iter().position(wanted)?;
+        let at = find(list)?;
         let waiting = list.remove(at);
         if list.is_empty() {
             self.by_address.remove(&address);
@@ -120,10 +172,9 @@ impl Suspense {
                 break;
             }
             self.deadlines.pop_front();
-            match self.take(address, |waiting| waiting.number == number).map(|gone| gone.kind) {
-                Some(Kind::Owed) => expired.anomalies += 1,
-                Some(Kind::Early) => expired.unknown_frees += 1,
-                None => {}
+            let numbered = |waiting: &Waiting| waiting.number == number;
+            if let Some(gone) = self.take(address, |list| list.iter().position(numbered)) {
+                expired.count(&gone);
             }
         }
         expired
@@ -133,12 +184,41 @@ impl Suspense {
     pub fn expire_all(&mut self) -> Expired {
         let mut expired = Expired::default();
         for waiting in self.by_address.drain().flat_map(|(_, list)| list) {
-            match waiting.kind {
-                Kind::Owed => expired.anomalies += 1,
-                Kind::Early => expired.unknown_frees += 1,
-            }
+            expired.count(&waiting);
         }
         self.deadlines.clear();
         expired
+    }
+}
+
+/// The last releases, for those that come twice in a row.
+#[derive(Debug)]
+pub struct Recent {
+    releases: [(Stamp, u64, u32); Recent::COUNT],
+    next: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent { releases: [(0, u64::MAX, 0); Recent::COUNT], next: 0 }
+    }
+}
+
+impl Recent {
+    /// With several threads at full speed, the releases of some microseconds.
+    const COUNT: usize = 256;
+
+    /// A block was released.
+    #[inline]
+    pub fn note(&mut self, stamp: Stamp, address: u64, lane: u32) {
+        self.releases[self.next % Self::COUNT] = (stamp, address, lane);
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// The lane of the last release of an address, if it came since a moment.
+    pub fn lane_of(&self, address: u64, since: Stamp) -> Option<u32> {
+        let of_address =
+            |(stamp, released, _): &&(Stamp, u64, u32)| *released == address && *stamp >= since;
+        self.releases.iter().filter(of_address).max_by_key(|(stamp, ..)| *stamp).map(|last| last.2)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A chunk has one owner, the lane that took it, until it is closed. Taking is one
 //! compare-and-swap on a word that holds how many chunks are taken and how many have room
-//! in the file. Whoever takes the last one sees to it that the file grows.
+//! in the file. Whoever takes one of the last sees to it that the file grows.
 
 use crate::file;
 use crate::lane;
@@ -23,8 +23,11 @@ const PAGE: u64 = 4096;
 /// The file grows by at least this much, so that short processes stay small.
 const MIN_GROWTH: u64 = 128 << 10;
 const MAX_GROWTH: u64 = 1 << 20;
-/// How often a thread that finds the file growing looks again before it gives up.
-const PATIENCE: u32 = 1000;
+/// How often a thread that finds no chunk, and another at growing the file, looks again: a
+/// few times at once, then after 100 µs each, as the other may not even be running. Not for
+/// ever, because a handler may have interrupted the one that grows, on this very thread.
+const PATIENCE: u32 = 2000;
+const PATIENCE_WITHOUT_SLEEP: u32 = 100;
 
 /// A chunk that its caller owns.
 #[derive(Clone, Copy)]
@@ -81,7 +84,9 @@ fn bound() -> u64 {
 fn grow(backed: u64) -> bool {
     let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
     let left = bound().saturating_sub(backed) * chunk_bytes;
-    let cap = MAX_GROWTH.max(RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes / 256);
+    let cap = MAX_GROWTH
+        .max(RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes / 256)
+        .max(lane::count() as u64 * chunk_bytes);
     let bytes = (backed * chunk_bytes / 2).clamp(MIN_GROWTH, cap).min(left);
     // Whole pages, whole chunks.
     let bytes = bytes - bytes % chunk_bytes.max(PAGE);
@@ -97,23 +102,29 @@ fn grow(backed: u64) -> bool {
 
 /// Takes a chunk, and the number it has among all that were ever taken, from 1 on.
 pub(crate) fn take() -> Option<(Chunk, u64)> {
-    let mut patience = PATIENCE;
+    let mut tries = 0;
     loop {
         let pool = POOL.load(Ordering::Acquire);
         let (taken, backed) = (pool & 0xffff_ffff, pool >> 32);
         if taken == backed {
-            if !grow(backed) || patience == 0 {
+            if !grow(backed) || tries == PATIENCE {
                 return None;
             }
-            patience -= 1;
-            sys::yield_now();
+            tries += 1;
+            if tries < PATIENCE_WITHOUT_SLEEP {
+                sys::yield_now()
+            } else {
+                sys::sleep_100_us()
+            }
             continue;
         }
         if POOL.compare_exchange_weak(pool, pool + 1, Ordering::AcqRel, Ordering::Relaxed).is_err()
         {
             continue;
         }
-        if taken + 1 == backed && backed < bound() {
+        // Many threads want to find chunks ready: room for a quarter of them is kept.
+        let ahead = lane::count() as u64 / 4;
+        if taken + 1 + ahead >= backed && backed < bound() {
             grow(backed);
         }
         let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;

@@ -207,6 +207,13 @@ pub(crate) fn yield_now() {
     number(libc::SYS_sched_yield);
 }
 
+/// Sleeps for 100 µs, or until a signal comes.
+pub(crate) fn sleep_100_us() {
+    let time = timespec { tv_sec: 0, tv_nsec: 100_000 };
+    // SAFETY: the kernel reads the struct.
+    let _ = unsafe { call(libc::SYS_nanosleep, [&raw const time as usize, 0, 0, 0, 0, 0]) };
+}
+
 /// Machine name, kernel release and version.
 pub(crate) fn machine() -> libc::utsname {
     // SAFETY: `utsname` is arrays of characters.

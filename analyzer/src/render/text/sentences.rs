@@ -63,9 +63,13 @@ fn share_of_rss(end: &State) -> Option<String> {
             share(footprint, rss)
         )
     } else {
+        let why = match end.swapped_bytes {
+            Some(0) => "was given back unseen, or never touched",
+            _ => "is swapped out, was given back unseen, or never touched",
+        };
         format!(
             "The process has {} in memory (RSS), less than the heap's footprint of {}: part of \
-             the heap is swapped out, or was given back unseen.",
+             the heap {why}.",
             scale::bytes(rss),
             scale::bytes(footprint)
         )

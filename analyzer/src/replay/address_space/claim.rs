@@ -131,6 +131,19 @@ impl AddressSpace {
         self.space.cover(start..first_extent);
     }
 
+    /// A block lies below what was taken for a heap's first: the head is shorter.
+    pub fn shrink_head(&mut self, extent: &Range<u64>) {
+        let Some((start, bytes)) = self.heads.range_mut(..=extent.start).next_back() else {
+            return;
+        };
+        let end = *start + *bytes;
+        if extent.start < end {
+            *bytes = extent.start - *start;
+            self.head_bytes -= end - extent.start;
+            self.space.uncover(extent.end..end);
+        }
+    }
+
     /// A heap is gone, and its head with it.
     pub(super) fn forget_heads(&mut self, range: &Range<u64>) {
         let gone: Vec<(u64, u64)> =
