@@ -303,7 +303,7 @@ fn a_refused_realloc_leaves_the_block_as_it_was() {
 fn a_realloc_to_nothing_is_a_free() {
     let mut builder = Builder::default();
     builder.say(1, 1000, malloc(FIRST, 10)).say(2, 2000, realloc_from(FIRST));
-    builder.say(2, 3000, Said::Cold(fragtrace_format::record::Cold::ReallocFreed));
+    builder.say(2, 3000, Said::Cold(fragtrace_format::record::Cold::ReallocFreed { address: 0 }));
     let trace = builder.open();
     let counts = *replayed(&trace).counts();
     assert_eq!((counts.frees, counts.reallocs, counts.cross_thread_frees), (1, 0, 1));

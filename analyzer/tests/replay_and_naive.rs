@@ -114,7 +114,7 @@ impl Figures {
     }
 
     fn of_replay(replay: &mut Replay<'_>) -> Figures {
-        let (gaps, histogram) = replay.space_mut().sums();
+        let gaps = replay.space_mut().gaps();
         let (blocks, space) = (replay.blocks(), replay.space());
         let growth = space.growth_despite_fit();
         let (mut holes, mut touched) = (Vec::new(), Vec::new());
@@ -137,7 +137,7 @@ impl Figures {
             holes,
             largest_hole: gaps.largest,
             hole_count: gaps.count,
-            histogram: histogram.0,
+            histogram: space.histogram().0,
             touched: joined(touched),
             live_blocks: live,
         }
@@ -235,7 +235,7 @@ impl Walk {
                 if self.release(lane, which, Flags::REALLOC).is_some()
                     && !self.acquire(lane, Flags::REALLOC, heap, offset, size)
                 {
-                    self.say(lane, Said::Cold(Cold::ReallocFreed));
+                    self.say(lane, Said::Cold(Cold::ReallocFreed { address: 0 }));
                 }
             }
             Step::GiveBack { heap, offset, bytes } => {
@@ -251,7 +251,7 @@ impl Walk {
                 let (address, bytes) = (range.start, range.end - range.start);
                 self.say(lane, Said::Cold(Cold::Unmap { address, bytes }));
                 if refused {
-                    self.say(lane, Said::Cold(Cold::Undo));
+                    self.say(lane, Said::Cold(Cold::Undo { address: 0 }));
                 } else {
                     self.naive.give_back(&range);
                 }

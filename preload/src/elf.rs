@@ -13,6 +13,9 @@ const DT_HASH: usize = 4;
 const DT_STRTAB: usize = 5;
 const DT_SYMTAB: usize = 6;
 const DT_GNU_HASH: usize = 0x6fff_fef5;
+const DT_VERSYM: usize = 0x6fff_fff0;
+/// A version that only programs linked against it long ago should get.
+const VERSYM_HIDDEN: u16 = 0x8000;
 const STT_GNU_IFUNC: u8 = 10;
 
 #[repr(C)]
@@ -37,23 +40,21 @@ pub(crate) struct Object {
     strings: usize,
     gnu_hash: usize,
     hash: usize,
+    versions: usize,
 }
 
-/// Calls `visit` with each loaded object in the order of symbol look-up.
-pub(crate) fn each_object(mut visit: impl FnMut(&Object)) {
-    unsafe extern "C" fn one<F: FnMut(&Object)>(
+/// Calls `visit` with each loaded object in the order of symbol look-up, until it returns true.
+pub(crate) fn each_object(mut visit: impl FnMut(&Object) -> bool) {
+    unsafe extern "C" fn one<F: FnMut(&Object) -> bool>(
         info: *mut dl_phdr_info,
         _: usize,
         visit: *mut c_void,
     ) -> c_int {
         // SAFETY: the loader hands in a valid record, and our own pointer from below.
         let (object, visit) = unsafe { (Object::read(&*info), &mut *visit.cast::<F>()) };
-        if let Some(object) = object {
-            visit(&object);
-        }
-        0
+        object.is_some_and(|object| visit(&object)).into()
     }
-    fn callback<F: FnMut(&Object)>(
+    fn callback<F: FnMut(&Object) -> bool>(
         _: &F,
     ) -> unsafe extern "C" fn(*mut dl_phdr_info, usize, *mut c_void) -> c_int {
         one::<F>
@@ -80,6 +81,7 @@ impl Object {
             strings: 0,
             gnu_hash: 0,
             hash: 0,
+            versions: 0,
         };
         let mut dynamic = 0;
         for header in headers {
@@ -108,6 +110,7 @@ impl Object {
                 DT_STRTAB => object.strings = address,
                 DT_SYMTAB => object.symbols = address,
                 DT_GNU_HASH => object.gnu_hash = address,
+                DT_VERSYM => object.versions = address,
                 _ => {}
             }
             // SAFETY: as above.
@@ -137,9 +140,18 @@ impl Object {
 
     /// The address of a symbol that this object defines.
     pub(crate) fn find(&self, name: &CStr) -> Option<usize> {
-        // SAFETY: the tables are those of a loaded object.
-        let symbol =
-            unsafe { if self.gnu_hash != 0 { self.find_gnu(name) } else { self.find_old(name) } }?;
+        let find = |hidden| {
+            // SAFETY: the tables are those of a loaded object.
+            unsafe {
+                if self.gnu_hash != 0 {
+                    self.find_gnu(name, hidden)
+                } else {
+                    self.find_old(name, hidden)
+                }
+            }
+        };
+        // The default version; only where there is none, an old one.
+        let symbol = find(false).or_else(|| find(true))?;
         let address = self.base.wrapping_add(symbol.value);
         if symbol.info & 15 == STT_GNU_IFUNC {
             // SAFETY: an indirect function's value is its resolver, which takes nothing that
@@ -152,7 +164,14 @@ impl Object {
 
     /// # Safety
     /// `index` is in the symbol table.
-    unsafe fn symbol_if(&self, index: usize, name: &CStr) -> Option<Symbol> {
+    unsafe fn symbol_if(&self, index: usize, name: &CStr, hidden: bool) -> Option<Symbol> {
+        if !hidden && self.versions != 0 {
+            // SAFETY: one entry a symbol.
+            let version = unsafe { *(self.versions as *const u16).add(index) };
+            if version & VERSYM_HIDDEN != 0 {
+                return None;
+            }
+        }
         // SAFETY: by the caller; names are strings in the string table.
         let (symbol, found) = unsafe {
             let symbol = *(self.symbols as *const Symbol).add(index);
@@ -163,7 +182,7 @@ impl Object {
 
     /// # Safety
     /// The tables are as the linker wrote them.
-    unsafe fn find_gnu(&self, name: &CStr) -> Option<Symbol> {
+    unsafe fn find_gnu(&self, name: &CStr, hidden: bool) -> Option<Symbol> {
         let hash = name
             .to_bytes()
             .iter()
@@ -184,7 +203,7 @@ impl Object {
             loop {
                 let entry = *chain.add((index - first) as usize);
                 if entry | 1 == hash | 1
-                    && let Some(symbol) = self.symbol_if(index as usize, name)
+                    && let Some(symbol) = self.symbol_if(index as usize, name, hidden)
                 {
                     return Some(symbol);
                 }
@@ -198,7 +217,7 @@ impl Object {
 
     /// # Safety
     /// The tables are as the linker wrote them.
-    unsafe fn find_old(&self, name: &CStr) -> Option<Symbol> {
+    unsafe fn find_old(&self, name: &CStr, hidden: bool) -> Option<Symbol> {
         if self.hash == 0 {
             return None;
         }
@@ -217,7 +236,7 @@ impl Object {
             let chain = table.add(2 + buckets as usize);
             let mut index = *table.add(2 + (hash % buckets) as usize);
             while index != 0 {
-                if let Some(symbol) = self.symbol_if(index as usize, name) {
+                if let Some(symbol) = self.symbol_if(index as usize, name, hidden) {
                     return Some(symbol);
                 }
                 index = *chain.add(index as usize);

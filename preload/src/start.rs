@@ -15,9 +15,6 @@ pub(crate) fn malloc_is_glibc() -> bool {
     IS_GLIBC.load(Ordering::Relaxed)
 }
 
-/// Enough for the libraries of any program; further ones are searched for nothing.
-const MAX_OBJECTS: usize = 256;
-
 const FRESH: u8 = 0;
 const RESOLVING: u8 = 1;
 const RESOLVED: u8 = 2;
@@ -53,16 +50,15 @@ pub(crate) fn start() {
             return;
         }
     }
-    let mut objects = Objects::collect();
-    NEXT.resolve(|name| objects.next(name));
-    let version = objects.any(c"gnu_get_libc_version").map(|at| {
+    NEXT.resolve(|name| next(name).map(|(_, at)| at));
+    let version = any(c"gnu_get_libc_version").map(|at| {
         // SAFETY: glibc's function of this name takes nothing and returns a static string.
         unsafe {
             let version: extern "C" fn() -> *const c_char = core::mem::transmute(at);
             CStr::from_ptr(version())
         }
     });
-    let provider = objects.provider(c"malloc");
+    let provider = next(c"malloc").map(|(object, _)| object);
     let glibc = provider.is_some_and(|object| object.find(c"gnu_get_libc_version").is_some())
         && version.is_some_and(is_known_glibc);
     IS_GLIBC.store(glibc, Ordering::Relaxed);
@@ -71,24 +67,20 @@ pub(crate) fn start() {
         libc: name_libc(version, &mut libc_name),
         allocator: provider.map_or("", |object| object.path().to_str().unwrap_or("")),
         usable_rule: if glibc { UsableRule::Glibc } else { UsableRule::Unknown },
-        // musl's calloc calls malloc, its posix_memalign calls aligned_alloc, by name.
-        may_nest: version.is_none(),
-        image_bytes: objects.own_bytes,
+        // glibc's own calls go past the hooks. musl's calloc calls malloc by name, its
+        // posix_memalign calls aligned_alloc, and of others nothing is known.
+        may_nest: !glibc,
+        image_bytes: own_bytes(),
     };
     // SAFETY: each symbol is of the type that libc gives it.
     let facilities = unsafe {
         Facilities {
-            environ: objects
-                .any(c"environ")
+            environ: any(c"environ")
                 .map_or(core::ptr::null(), |at| *(at as *const *const *const c_char)),
-            pthread_key_create: objects
-                .any(c"pthread_key_create")
-                .map(|at| core::mem::transmute(at)),
-            pthread_setspecific: objects
-                .any(c"pthread_setspecific")
-                .map(|at| core::mem::transmute(at)),
-            pthread_atfork: objects.any(c"pthread_atfork").map(|at| core::mem::transmute(at)),
-            current_brk: version.and(objects.any(c"__curbrk")).map(|at| at as *const usize),
+            pthread_key_create: any(c"pthread_key_create").map(|at| core::mem::transmute(at)),
+            pthread_setspecific: any(c"pthread_setspecific").map(|at| core::mem::transmute(at)),
+            pthread_atfork: any(c"pthread_atfork").map(|at| core::mem::transmute(at)),
+            current_brk: version.and(any(c"__curbrk")).map(|at| at as *const usize),
         }
     };
     STATE.store(RESOLVED, Ordering::Release);
@@ -116,47 +108,40 @@ fn name_libc<'a>(version: Option<&CStr>, into: &'a mut [u8; 32]) -> &'a str {
     core::str::from_utf8(&into[..len]).unwrap_or("glibc")
 }
 
-/// The objects of the process, in the order of symbol look-up.
-struct Objects {
-    list: [Option<Object>; MAX_OBJECTS],
-    /// Index of the first object behind our own.
-    after_us: usize,
-    own_bytes: usize,
+/// The next definition after ours, and the object that has it.
+fn next(name: &CStr) -> Option<(Object, usize)> {
+    let mut behind_us = false;
+    let mut found = None;
+    elf::each_object(|object| {
+        if behind_us {
+            found = object.find(name).map(|at| (*object, at));
+        }
+        behind_us |= is_ours(object);
+        found.is_some()
+    });
+    found
 }
 
-impl Objects {
-    fn collect() -> Objects {
-        let mut objects =
-            Objects { list: [None; MAX_OBJECTS], after_us: MAX_OBJECTS, own_bytes: 0 };
-        let mut count = 0;
-        let here = collect_marker as *const () as usize;
-        elf::each_object(|object| {
-            let Some(slot) = objects.list.get_mut(count) else { return };
-            *slot = Some(*object);
-            count += 1;
-            if object.contains(here) {
-                objects.after_us = count;
-                objects.own_bytes = object.bytes();
-            }
-        });
-        objects
-    }
-
-    /// The next definition after ours.
-    fn next(&mut self, name: &CStr) -> Option<usize> {
-        self.list.iter().skip(self.after_us).flatten().find_map(|object| object.find(name))
-    }
-
-    /// The object that has the next definition.
-    fn provider(&self, name: &CStr) -> Option<&Object> {
-        self.list.iter().skip(self.after_us).flatten().find(|object| object.find(name).is_some())
-    }
-
-    /// The first definition that the program sees.
-    fn any(&self, name: &CStr) -> Option<usize> {
-        self.list.iter().flatten().find_map(|object| object.find(name))
-    }
+/// The first definition that the program sees.
+fn any(name: &CStr) -> Option<usize> {
+    let mut found = None;
+    elf::each_object(|object| {
+        found = object.find(name);
+        found.is_some()
+    });
+    found
 }
 
-/// An address inside our own object.
-fn collect_marker() {}
+/// Bytes of our own object, as mapped.
+fn own_bytes() -> usize {
+    let mut bytes = 0;
+    elf::each_object(|object| {
+        bytes = object.bytes();
+        is_ours(object)
+    });
+    bytes
+}
+
+fn is_ours(object: &Object) -> bool {
+    object.contains(is_ours as *const () as usize)
+}

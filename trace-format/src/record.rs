@@ -248,7 +248,10 @@ pub enum Cold<'a> {
         bytes: u64,
     },
     /// The kernel refused the lane's last `Unmap` or `Remap`: all is as before.
-    Undo,
+    Undo {
+        /// The address that it had.
+        address: u64,
+    },
     /// madvise succeeded.
     Advise {
         /// From where.
@@ -273,7 +276,10 @@ pub enum Cold<'a> {
         end: u64,
     },
     /// The lane's last realloc of a block freed it: realloc(p, 0).
-    ReallocFreed,
+    ReallocFreed {
+        /// The block.
+        address: u64,
+    },
     /// The process ends here, as far as this thread knows.
     End {
         /// [`crate::header::End`] as a word.

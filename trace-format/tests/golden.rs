@@ -105,11 +105,11 @@ fn cold_events_are_as_version_1_writes_them() {
         Cold::Unmap { address: 0x7f00_0000_0000, bytes: 4096 },
         Cold::Remap { address: 0x1000, bytes: 4096, new_bytes: 8192 },
         Cold::Remapped { address: 0x2000, bytes: 8192 },
-        Cold::Undo,
+        Cold::Undo { address: 0x1000 },
         Cold::Advise { address: 0x1000, bytes: 4096, advice: 4 },
         Cold::Protect { address: 0x1000, bytes: 4096, protection: 1 },
         Cold::Brk { end: 0x5555_5580_0000 },
-        Cold::ReallocFreed,
+        Cold::ReallocFreed { address: 0x5555_5555_92a0 },
         Cold::End { kind: 1, status: 0 },
     ];
     let mut bytes = Vec::new();

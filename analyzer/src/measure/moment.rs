@@ -66,7 +66,7 @@ pub(super) fn state(replay: &mut Replay<'_>, time_ns: u64) -> State {
     // Of other allocators neither headers nor slop are known, so neither are their holes.
     let layout_known = replay.is_glibc();
     let space = replay.space_mut();
-    let (gaps, _) = space.sums();
+    let gaps = space.gaps();
     let free_bytes = layout_known.then(|| space.free_bytes());
     let growth = space.growth_despite_fit();
     let sum = |parts: &[Option<u64>]| parts.iter().copied().sum::<Option<u64>>();

@@ -80,7 +80,7 @@ fn cold(event: &Cold<'_>, names: bool, out: &mut impl Write) -> io::Result<()> {
             write!(out, "mremap-from\t{address:#x}\t{bytes}\twanted={new_bytes}")
         }
         Cold::Remapped { address, bytes } => write!(out, "mremap-to\t{address:#x}\t{bytes}\t"),
-        Cold::Undo => write!(out, "undo\t-\t-\t"),
+        Cold::Undo { address } => write!(out, "undo\t{address:#x}\t-\t"),
         Cold::Advise { address, bytes, advice } => {
             write!(out, "madvise\t{address:#x}\t{bytes}\tadvice={advice}")
         }
@@ -88,7 +88,7 @@ fn cold(event: &Cold<'_>, names: bool, out: &mut impl Write) -> io::Result<()> {
             write!(out, "mprotect\t{address:#x}\t{bytes}\tprot={protection:#x}")
         }
         Cold::Brk { end } => write!(out, "brk\t{end:#x}\t-\t"),
-        Cold::ReallocFreed => write!(out, "realloc-freed\t-\t-\t"),
+        Cold::ReallocFreed { address } => write!(out, "realloc-freed\t{address:#x}\t-\t"),
         Cold::End { kind, status } => write!(out, "end\t-\t-\tkind={kind} status={status}"),
     }
 }
@@ -159,7 +159,11 @@ mod tests {
         let shown = cold_fields(&thread, true);
         assert_eq!(shown, "thread\t-\t-\tthread=2 tid=99 name=\"wor\\tker\\n\"");
         assert!(!cold_fields(&thread, false).contains("wor"));
-        for event in [Cold::Undo, Cold::Brk { end: 4096 }, Cold::Unmap { address: 0, bytes: 1 }] {
+        for event in [
+            Cold::Undo { address: 0 },
+            Cold::Brk { end: 4096 },
+            Cold::Unmap { address: 0, bytes: 1 },
+        ] {
             assert_eq!(cold_fields(&event, true).matches('\t').count(), 3, "{event:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Blocks: the live set, and where each block lies.
+//! Blocks, and where the allocator puts them.
 
 use crate::order::Note;
 use crate::replay::address_space::{GRANULE_BYTES, MAX_ADDRESS};
@@ -135,79 +135,6 @@ fn glibc_usable(size: u64) -> u64 {
 fn sound(extent: Range<u64>) -> Range<u64> {
     let start = extent.start & !(GRANULE_BYTES - 1);
     if extent.end >= MAX_ADDRESS || start >= extent.end { 0..0 } else { start..extent.end }
-}
-
-/// The live set, and its sums.
-#[derive(Debug, Default)]
-pub struct Blocks {
-    by_address: FxHashMap<u64, Block>,
-    live_bytes: u64,
-    usable_bytes: u64,
-    overhead_bytes: u64,
-    usable_unknown: u64,
-}
-
-impl Blocks {
-    /// Bytes that the program asked for. Wraps where a damaged trace asks for too much.
-    pub fn live_bytes(&self) -> u64 {
-        self.live_bytes
-    }
-
-    /// How many are live.
-    pub fn count(&self) -> u64 {
-        self.by_address.len() as u64
-    }
-
-    /// Bytes that the program may use; `None` when that is not known of some block.
-    pub fn usable_bytes(&self) -> Option<u64> {
-        (self.usable_unknown == 0).then_some(self.usable_bytes)
-    }
-
-    /// Headers of live blocks in bytes.
-    pub fn overhead_bytes(&self) -> u64 {
-        self.overhead_bytes
-    }
-
-    /// The block at an address.
-    pub fn get(&self, address: u64) -> Option<&Block> {
-        self.by_address.get(&address)
-    }
-
-    /// All blocks with their addresses, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Block)> {
-        self.by_address.iter().map(|(address, block)| (*address, block))
-    }
-
-    /// Adds a block; the one that was there before, if any.
-    pub fn insert(&mut self, address: u64, block: Block) -> Option<Block> {
-        self.live_bytes = self.live_bytes.wrapping_add(block.size);
-        self.overhead_bytes += block.overhead_bytes();
-        match block.usable {
-            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_add(usable),
-            None => self.usable_unknown += 1,
-        }
-        let before = self.by_address.insert(address, block);
-        if let Some(before) = &before {
-            self.discount(before);
-        }
-        before
-    }
-
-    /// Takes a block out.
-    pub fn remove(&mut self, address: u64) -> Option<Block> {
-        let block = self.by_address.remove(&address)?;
-        self.discount(&block);
-        Some(block)
-    }
-
-    fn discount(&mut self, block: &Block) {
-        self.live_bytes = self.live_bytes.wrapping_sub(block.size);
-        self.overhead_bytes -= block.overhead_bytes();
-        match block.usable {
-            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_sub(usable),
-            None => self.usable_unknown -= 1,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Replay<'_> {
                 let removed = self.lanes.of(lane).removed.take().map(|removal| removal.what);
                 self.space.map_again(address, bytes, removed.as_ref());
             }
-            Cold::Undo => {
+            Cold::Undo { .. } => {
                 if let Some(removal) = self.lanes.of(lane).removed.take() {
                     let count = if removal.remap {
                         &mut self.counts.mremaps
@@ -101,7 +101,7 @@ impl Replay<'_> {
                 self.counts.brk_changes += 1;
                 self.space.set_brk_end(end);
             }
-            Cold::ReallocFreed => self.realloc_freed(lane),
+            Cold::ReallocFreed { .. } => self.realloc_freed(lane),
             Cold::Thread { .. } | Cold::End { .. } => {}
         }
     }

@@ -12,11 +12,13 @@ mod address_space;
 mod block;
 mod counts;
 mod lane;
+mod live;
 mod suspense;
 
 pub use address_space::{AddressSpace, GRANULE_BYTES, Gaps, Histogram, Kind, Stretch, TILE_BYTES};
-pub use block::{Block, Blocks};
+pub use block::Block;
 pub use counts::Counts;
+pub use live::Blocks;
 
 use crate::order::{Action, Event, Note};
 use crate::read::{Look, Trace};
@@ -184,7 +186,7 @@ impl<'t> Replay<'t> {
             return self.live_and_die(address, &block, released_by);
         }
         self.settle_in(&block, address);
-        if let Some(old) = self.blocks.insert(address, block) {
+        if let Some(old) = self.blocks.insert(address, &block) {
             self.evict(who, address, old);
         }
     }
@@ -239,7 +241,7 @@ impl<'t> Replay<'t> {
             && let Some(older) = self.suspense.revive(address)
         {
             self.settle_in(&older, address);
-            self.blocks.insert(address, *older);
+            self.blocks.insert(address, &older);
         }
         self.gone(who, address, realloc, block);
     }
@@ -280,7 +282,7 @@ impl<'t> Replay<'t> {
     fn refused(&mut self, who: Who, address: u64) -> bool {
         let Some(block) = self.lanes.refused_realloc(who.lane, address) else { return false };
         self.settle_in(&block, address);
-        if let Some(old) = self.blocks.insert(address, block) {
+        if let Some(old) = self.blocks.insert(address, &block) {
             self.evict(who, address, old);
         }
         true

@@ -210,20 +210,32 @@ fn undumped(address: usize, bytes: usize) {
     let _ = sys::advise(address, bytes, libc::MADV_DONTDUMP);
 }
 
-/// Grows an area by `bytes`, a multiple of the page size, and calls `publish` before anyone
-/// else can grow or cut. `None`: somebody is at it at this moment. `Some(false)`: no more
-/// room, which the header then says.
-pub(crate) fn grow(area: Area, bytes: u64, publish: impl FnOnce()) -> Option<bool> {
-    with_growth(|growth| match try_grow(growth, area, bytes) {
+/// Grows an area by what `wanted` says, a multiple of the page size, and calls `publish` with
+/// that; nobody else grows or cuts meanwhile. `None`: somebody is at it at this moment.
+/// `Some(false)`: no more room, which the header then says.
+pub(crate) fn grow(
+    area: Area,
+    wanted: impl FnOnce() -> u64,
+    publish: impl FnOnce(u64),
+) -> Option<bool> {
+    with_growth(|growth| match wanted() {
+        // Somebody else grew it since the caller looked.
+        0 => true,
+        bytes => grow_by(growth, area, bytes, publish),
+    })
+}
+
+fn grow_by(growth: &mut Growth, area: Area, bytes: u64, publish: impl FnOnce(u64)) -> bool {
+    match try_grow(growth, area, bytes) {
         Ok(()) => {
-            publish();
+            publish(bytes);
             true
         }
         Err(limit) => {
             header().limits.fetch_or(limit, Ordering::Relaxed);
             false
         }
-    })
+    }
 }
 
 fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
@@ -264,14 +276,12 @@ pub(crate) fn cut(area: Area, withdraw: impl FnOnce() -> Option<u64>) {
         if growth.last != area {
             return;
         }
-        let Some(used) = withdraw() else { return };
-        let spare = total.saturating_sub(used.next_multiple_of(4096)).min(growth.last_bytes);
-        if spare == 0 {
-            return;
-        }
         let flags = libc::O_RDWR | libc::O_NOFOLLOW;
         let Ok(fd) = sys::open(growth.path.c_str(), flags, 0) else { return };
-        if sys::identity(fd) == Ok(growth.identity) && header().shrink_last_segment(spare) {
+        let used = if sys::identity(fd) == Ok(growth.identity) { withdraw() } else { None };
+        let kept = used.map_or(total, |used| used.next_multiple_of(4096));
+        let spare = total.saturating_sub(kept).min(growth.last_bytes);
+        if spare > 0 && header().shrink_last_segment(spare) {
             sys::unmap(area_start(area) + (total - spare) as usize, spare as usize);
             if sys::truncate(fd, growth.file_bytes - spare).is_ok() {
                 growth.file_bytes -= spare;

@@ -26,7 +26,7 @@ use fragtrace_format::event::{
 use fragtrace_format::record::Cold;
 
 pub use slow::block;
-pub(crate) use slow::{count, thread_exits};
+pub(crate) use slow::{count, forget, thread_exits};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.
 const MAX_LANES: usize = 1 << 14;

@@ -34,5 +34,4 @@ pub use lane::{
     acquire, acquire_glibc, acquire_with, begin_compound, block, cold, end_compound, release,
     release_with,
 };
-pub use process::{Facilities, ForkHandler, end, start};
-pub use sys::forbid as forbid_system_calls;
+pub use process::{Facilities, ForkHandler, clock_vanishes, end, filter_follows, start};

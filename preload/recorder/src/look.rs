@@ -51,7 +51,7 @@ fn grow(bytes: u64) -> bool {
     if room + bytes > BOUND.load(Relaxed) {
         return false;
     }
-    file::grow(Area::Looks, bytes, || ROOM.store(room + bytes, Relaxed)) == Some(true)
+    file::grow(Area::Looks, || bytes, |bytes| ROOM.store(room + bytes, Relaxed)) == Some(true)
 }
 
 /// What looks need to know of the process beyond the kernel.
@@ -82,7 +82,7 @@ pub(crate) fn take_last() {
 }
 
 fn take(cause: LookCause) {
-    if !process::recording() {
+    if !process::recording() || sys::forbidden() {
         return;
     }
     let Some(_held) = LOCK.try_take() else { return };
@@ -123,11 +123,13 @@ fn write(cause: LookCause, now: u64, monotonic_ns: u64) -> bool {
     look.brk_end = current_brk();
     look.tracer_resident = resident_bytes();
     let text_len = sys::read_file(b"/proc/self/maps\0", text).unwrap_or(0);
+    // A list that is cut would tell that what is missing was unmapped.
+    let whole = text_len < text.len();
     // Cut at a whole line, should there be more than the scratch memory holds.
     let text_len = text[..text_len].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let text = &text[..text_len];
     let hash = hash(text);
-    let known = LAST_MAPPINGS.load(Relaxed) == hash;
+    let known = !whole || LAST_MAPPINGS.load(Relaxed) == hash;
     look.mappings = if known { 0 } else { mappings(text).count() as u32 };
     look.cost_stamps = clock::stamp().saturating_sub(now);
     let Some(mut len) = record::encode(&look, &mut out[FRAME_BYTES..]) else { return false };
@@ -142,7 +144,7 @@ fn write(cause: LookCause, now: u64, monotonic_ns: u64) -> bool {
     SCRATCH_TOUCHED
         .fetch_max(text_len.next_multiple_of(4096) + len.next_multiple_of(4096), Relaxed);
     let written = append(&mut out[..record::framed_bytes(len)], len);
-    if written {
+    if written && whole {
         LAST_MAPPINGS.store(hash, Relaxed);
     }
     written

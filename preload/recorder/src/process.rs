@@ -268,6 +268,9 @@ fn read_clocks() -> (u64, u64, u64) {
 
 /// Keeps the clocks in the header up to date, so that stamps have a unit.
 pub(crate) fn note_clock() {
+    if sys::forbidden() {
+        return;
+    }
     let Some(_held) = CLOCK_LOCK.try_take() else { return };
     let (now, monotonic, realtime) = read_clocks();
     file::header().clock_last.set(now, monotonic, realtime);
@@ -293,7 +296,7 @@ unsafe extern "C" fn exit_of_thread(_value: *mut c_void) {
 
 /// Whether this is the recorded process itself, and not a vfork child in its memory.
 fn is_recorded_process() -> bool {
-    recording() && sys::process_id() == PID.load(Relaxed)
+    recording() && (sys::forbidden() || sys::process_id() == PID.load(Relaxed))
 }
 
 /// The process ends, in the way said. Events may still come and are recorded.
@@ -305,5 +308,28 @@ pub fn end(how: End) {
     note_clock();
     let header = file::header();
     header.end.store(how.to_word(), Release);
-    ring::cut();
+    // An exec may fail, and then the room is needed.
+    if how != End::Exec {
+        ring::cut();
+    }
+}
+
+/// The process is about to install a filter on system calls: from here on none is made.
+pub fn filter_follows() {
+    if is_recorded_process() {
+        look::take_last();
+        note_clock();
+        sys::forbid();
+    }
+}
+
+/// Reading the processor's counter is about to become an error on this thread: recording
+/// ends here.
+pub fn clock_vanishes() {
+    if is_recorded_process() {
+        look::take_last();
+        note_clock();
+        PHASE.store(OFF, Release);
+        lane::forget();
+    }
 }

@@ -4,9 +4,7 @@
 //! compare-and-swap on a word that holds how many chunks are taken and how many have room
 //! in the file. Whoever takes one of the last sees to it that the file grows.
 
-use crate::file;
-use crate::lane;
-use crate::sys;
+use crate::{clock, file, lane, sys};
 use core::sync::atomic::{AtomicU64, Ordering};
 use fragtrace_format::chunk::{self, ChunkHeader};
 use fragtrace_format::event::MAX_WORD_BYTES;
@@ -19,7 +17,12 @@ static RING_CHUNKS: AtomicU64 = AtomicU64::new(0);
 /// Bytes of chunks that are mapped in and touched: part of the tracer's resident memory.
 static RESIDENT: AtomicU64 = AtomicU64::new(0);
 
+/// Stamp before which growing is not tried again.
+static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
+
 const PAGE: u64 = 4096;
+/// How long growing is not tried after it failed: on most machines about a second.
+const PAUSE_STAMPS: u64 = 1 << 26;
 /// The file grows by at least this much, so that short processes stay small.
 const MIN_GROWTH: u64 = 128 << 10;
 const MAX_GROWTH: u64 = 1 << 20;
@@ -83,6 +86,9 @@ fn bound() -> u64 {
 /// Grows the file behind `backed` chunks. True: there is more room, or somebody makes it.
 fn grow(backed: u64) -> bool {
     let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
+    if POOL.load(Ordering::Acquire) >> 32 != backed {
+        return true;
+    }
     let left = bound().saturating_sub(backed) * chunk_bytes;
     let cap = MAX_GROWTH
         .max(RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes / 256)
@@ -94,10 +100,21 @@ fn grow(backed: u64) -> bool {
         file::header().limits.fetch_or(limit::RING_FULL, Ordering::Relaxed);
         return false;
     }
-    let publish = || {
+    // Where there was no room a moment ago there is none now: without this pause every event
+    // would ask the kernel again.
+    if clock::stamp() < NOT_BEFORE.load(Ordering::Relaxed) {
+        return false;
+    }
+    // Who comes late, after another has grown it, has nothing to do any more.
+    let wanted = || if POOL.load(Ordering::Acquire) >> 32 == backed { bytes } else { 0 };
+    let publish = |bytes| {
         POOL.fetch_add((bytes / chunk_bytes) << 32, Ordering::AcqRel);
     };
-    file::grow(Area::Events, bytes, publish).unwrap_or(true)
+    let grown = file::grow(Area::Events, wanted, publish).unwrap_or(true);
+    if !grown {
+        NOT_BEFORE.store(clock::stamp() + PAUSE_STAMPS, Ordering::Relaxed);
+    }
+    grown
 }
 
 /// Takes a chunk, and the number it has among all that were ever taken, from 1 on.
@@ -131,7 +148,13 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
         let address = file::area_start(Area::Events) + taken as usize * chunk_bytes;
         if chunk_bytes as u64 >= PAGE {
             // One call instead of a fault a page.
-            let _ = sys::advise(address, chunk_bytes, libc::MADV_POPULATE_WRITE);
+            if let Err(libc::EFAULT) = sys::advise(address, chunk_bytes, libc::MADV_POPULATE_WRITE)
+            {
+                // Reserved, and still no room: file systems that compress or copy on write.
+                // Touching the chunk would be SIGBUS; its header stays zero.
+                file::header().limits.fetch_or(limit::DISK_FULL, Ordering::Relaxed);
+                return None;
+            }
         }
         RESIDENT.fetch_add(chunk_bytes as u64, Ordering::Relaxed);
         file::header().chunks_taken.fetch_add(1, Ordering::Relaxed);

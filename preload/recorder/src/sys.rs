@@ -10,14 +10,19 @@ use libc::{c_int, timespec};
 static FORBIDDEN: AtomicBool = AtomicBool::new(false);
 
 /// From now on every call fails with EPERM, without asking the kernel.
-pub fn forbid() {
+pub(crate) fn forbid() {
     FORBIDDEN.store(true, Ordering::Relaxed);
+}
+
+/// Whether calls still reach the kernel.
+pub(crate) fn forbidden() -> bool {
+    FORBIDDEN.load(Ordering::Relaxed)
 }
 
 /// # Safety
 /// As the call demands.
 unsafe fn call(number: libc::c_long, a: [usize; 6]) -> Result<usize, c_int> {
-    if FORBIDDEN.load(Ordering::Relaxed) {
+    if forbidden() {
         return Err(libc::EPERM);
     }
     // SAFETY: the caller vouches.

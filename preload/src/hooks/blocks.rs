@@ -82,7 +82,7 @@ fn reallocated(block: *mut c_void, size: usize, call: impl FnOnce() -> *mut c_vo
     if !moved.is_null() {
         acquired_with(moved, size, Flags::REALLOC, 0);
     } else if size == 0 {
-        recorder::cold(&Cold::ReallocFreed);
+        recorder::cold(&Cold::ReallocFreed { address: block as u64 });
     } else {
         let flags = Flags::REALLOC.with(Flags::AGAIN);
         recorder::acquire_with(&Acquire { address: block as u64, flags, ..Acquire::default() });

@@ -29,7 +29,7 @@ fn mapped(
             file: flags & libc::MAP_ANONYMOUS == 0,
         });
     } else if replaces {
-        recorder::cold(&Cold::Undo);
+        recorder::cold(&Cold::Undo { address: at as u64 });
     }
     mapping
 }
@@ -70,7 +70,7 @@ unsafe extern "C" fn munmap(at: *mut c_void, bytes: usize) -> c_int {
     // SAFETY: by the caller.
     let result = unsafe { NEXT.munmap(at, bytes) };
     if result != 0 {
-        recorder::cold(&Cold::Undo);
+        recorder::cold(&Cold::Undo { address: at as u64 });
     }
     result
 }
@@ -89,7 +89,7 @@ unsafe extern "C" fn mremap(
     // SAFETY: by the caller.
     let mapping = unsafe { NEXT.mremap(at, bytes, new_bytes, flags, new_at) };
     if mapping == libc::MAP_FAILED {
-        recorder::cold(&Cold::Undo);
+        recorder::cold(&Cold::Undo { address: at as u64 });
     } else {
         recorder::cold(&Cold::Remapped { address: mapping as u64, bytes: new });
     }

@@ -26,15 +26,41 @@ unsafe extern "C" fn quick_exit(status: c_int) {
     unsafe { NEXT.quick_exit(status) }
 }
 
+/// What is about to be set: a filter on system calls, or the counter made unreadable. Before
+/// it is, as afterwards even telling so could be forbidden.
+fn note_prctl(option: c_int, argument: usize) {
+    match option {
+        // Strict mode also takes the processor's counter away.
+        libc::PR_SET_SECCOMP if argument == libc::SECCOMP_MODE_STRICT as usize => {
+            recorder::clock_vanishes();
+        }
+        libc::PR_SET_SECCOMP => recorder::filter_follows(),
+        libc::PR_SET_TSC if argument == libc::PR_TSC_SIGSEGV as usize => {
+            recorder::clock_vanishes();
+        }
+        _ => {}
+    }
+}
+
 /// In C the arguments after the first depend on it; passing all on is harmless.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
+    note_prctl(option, a);
     // SAFETY: by the caller.
-    let result = unsafe { NEXT.prctl(option, a, b, c, d) };
-    if option == libc::PR_SET_SECCOMP && result == 0 {
-        recorder::forbid_system_calls();
+    unsafe { NEXT.prctl(option, a, b, c, d) }
+}
+
+/// What libseccomp calls, among others.
+#[cfg(target_arch = "x86_64")]
+extern "C" fn note_syscall(number: core::ffi::c_long, first: usize, second: usize) {
+    const SECCOMP_SET_MODE_STRICT: usize = 0;
+    const SECCOMP_SET_MODE_FILTER: usize = 1;
+    match (number, first) {
+        (libc::SYS_seccomp, SECCOMP_SET_MODE_STRICT) => recorder::clock_vanishes(),
+        (libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER) => recorder::filter_follows(),
+        (libc::SYS_prctl, option) => note_prctl(option as c_int, second),
+        _ => {}
     }
-    result
 }
 
 /// The process is about to become another program. Where the call fails, some other end
@@ -48,8 +74,8 @@ extern "C" fn exec_follows() {
 /// that only their own code knows: note the call, then jump on with all registers as they
 /// were (System V ABI: six integer arguments, and rax for those of variable number).
 #[cfg(target_arch = "x86_64")]
-macro_rules! exec_hooks {
-    ($($name:ident)*) => {$(
+macro_rules! noted_hooks {
+    ($note:ident: $($name:ident)*) => {$(
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name() {
@@ -58,7 +84,7 @@ macro_rules! exec_hooks {
                 "call {note}",
                 "pop rax", "pop r9", "pop r8", "pop rcx", "pop rdx", "pop rsi", "pop rdi",
                 "jmp qword ptr [rip + {next} + {slot}]",
-                note = sym exec_follows,
+                note = sym $note,
                 next = sym crate::next::NEXT,
                 slot = const core::mem::offset_of!(crate::next::Next, $name),
             )
@@ -67,4 +93,6 @@ macro_rules! exec_hooks {
 }
 
 #[cfg(target_arch = "x86_64")]
-exec_hooks!(execve execveat fexecve execv execvp execvpe execl execlp execle);
+noted_hooks!(exec_follows: execve execveat fexecve execv execvp execvpe execl execlp execle);
+#[cfg(target_arch = "x86_64")]
+noted_hooks!(note_syscall: syscall);

@@ -185,10 +185,15 @@ impl AddressSpace {
         self.drift_bytes
     }
 
-    /// The holes and the pages by fullness, brought up to date.
-    pub fn sums(&mut self) -> (Gaps, Histogram) {
+    /// What is known of the holes together, brought up to date.
+    pub fn gaps(&mut self) -> Gaps {
         self.space.refresh();
-        (self.space.gaps(), self.space.histogram())
+        self.space.gaps()
+    }
+
+    /// Pages of the footprint by how full they are.
+    pub fn histogram(&self) -> Histogram {
+        self.space.histogram()
     }
 
     /// Calls `each` with every hole, in order of address.

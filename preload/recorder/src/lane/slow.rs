@@ -108,6 +108,9 @@ pub(super) fn cold_apart(event: &Cold<'_>, sp: usize) {
 #[cold]
 #[inline(never)]
 pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize) {
+    if is_wiped(lane) {
+        return;
+    }
     acquire_block(lane, stamp(), &block(address, size));
     leave(lane);
 }
@@ -122,8 +125,26 @@ fn acquire_block(lane: &Lane, now: u64, block: &Acquire) {
 #[cold]
 #[inline(never)]
 pub(super) fn release_within(lane: &Lane, address: usize) {
+    if is_wiped(lane) {
+        return;
+    }
     release_block(lane, stamp(), address, Flags::NONE);
     leave(lane);
+}
+
+/// Whether this is a child of fork, and the lane was its parent's: then recording ends.
+fn is_wiped(lane: &Lane) -> bool {
+    let wiped = lane.index.load(Relaxed) == 0;
+    if wiped {
+        set_thread_lane(0);
+        process::forked();
+    }
+    wiped
+}
+
+/// This thread writes no more.
+pub(crate) fn forget() {
+    set_thread_lane(0);
 }
 
 /// The event path's work is done: the lane is free, and nothing of the allocator's is held.
@@ -222,6 +243,9 @@ unsafe fn put_cold(lane: &Lane, head: Word, payload: &[u8]) {
 
 /// Closes the lane's chunk, if it has one, and opens another. False: there is none.
 fn next_chunk(lane: &Lane, now: u64) -> bool {
+    if !process::recording() {
+        return false;
+    }
     let opened = open_chunk(lane, now);
     file::header().slow_path_stamps.fetch_add(stamp().saturating_sub(now), Relaxed);
     opened
@@ -229,9 +253,6 @@ fn next_chunk(lane: &Lane, now: u64) -> bool {
 
 fn open_chunk(lane: &Lane, now: u64) -> bool {
     close_chunk(lane);
-    if !process::recording() {
-        return false;
-    }
     let Some((chunk, sequence)) = ring::take() else { return false };
     let state = State { stamp: now, base: [0, 0] };
     let lane_seq = lane.lane_seq.load(Relaxed) + 1;
@@ -272,13 +293,12 @@ fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
     }
     let known = lane_of_thread();
     let Some(lane) = known.or_else(attach) else { return dropped() };
-    if lane.index.load(Relaxed) == 0 {
-        // Wiped: this is a child of fork, and the lane was its parent's.
-        set_thread_lane(0);
-        return process::forked();
+    if is_wiped(lane) {
+        return;
     }
-    // A thread that has a number but no lane has said goodbye: leave nothing behind.
-    let borrowed = known.is_none() && lane.borrowed.load(Relaxed) != 0;
+    // A thread that has said goodbye leaves nothing behind, unless this is inside a call that
+    // goes on.
+    let borrowed = lane.borrowed.load(Relaxed) != 0 && lane.busy.load(Relaxed) == 0;
     on_free_lane(lane, kind, sp, work);
     if borrowed {
         detach(lane);
@@ -302,9 +322,16 @@ fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane
             COMPOUND => busy,
             // Storing. A frame further down is dead: somebody jumped out of a handler.
             _ if sp + FRAME_SLACK >= owner && !sys::on_signal_stack() => {
-                // The event may be half done, and steps would go wrong.
-                close_chunk(lane);
-                0
+                // The event may be half done. Should the judgement be wrong, because the handler
+                // runs on a stack that the kernel does not know, the writer still has its lane
+                // and chunk for itself: this thread goes on with others.
+                match replace(lane) {
+                    Some(next) => {
+                        lane = next;
+                        continue;
+                    }
+                    None => return dropped(),
+                }
             }
             _ => match deeper(lane) {
                 Some(next) => {
@@ -324,6 +351,22 @@ fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane
     dropped();
 }
 
+/// Another lane for the thread of this one, which is left to itself.
+fn replace(lane: &Lane) -> Option<&'static Lane> {
+    let next = obtain()?;
+    hand_over(next, lane.thread.load(Relaxed), lane.tid.load(Relaxed));
+    set_thread_lane(next as *const Lane as usize);
+    Some(next)
+}
+
+/// Makes a lane that nobody else knows a thread's, and says so on it.
+fn hand_over(lane: &Lane, thread: u32, tid: u32) {
+    if lane.thread.swap(thread, Relaxed) != thread {
+        lane.tid.store(tid, Relaxed);
+        announce(lane);
+    }
+}
+
 /// The lane for events that interrupt this one's.
 fn deeper(lane: &Lane) -> Option<&'static Lane> {
     let known = lane.deeper.load(Relaxed);
@@ -332,10 +375,8 @@ fn deeper(lane: &Lane) -> Option<&'static Lane> {
         return Some(unsafe { &*(known as *const Lane) });
     }
     let next = obtain()?;
-    next.thread.store(lane.thread.load(Relaxed), Relaxed);
-    next.tid.store(lane.tid.load(Relaxed), Relaxed);
+    hand_over(next, lane.thread.load(Relaxed), lane.tid.load(Relaxed));
     lane.deeper.store(next as *const Lane as usize, Relaxed);
-    announce(next);
     Some(next)
 }
 
@@ -410,12 +451,9 @@ fn attach() -> Option<&'static Lane> {
         known => known,
     };
     set_thread_number(thread);
-    set_thread_lane(lane as *const Lane as usize);
     lane.borrowed.store((known != 0) as u32, Relaxed);
-    if lane.thread.swap(thread as u32, Relaxed) != thread as u32 {
-        lane.tid.store(sys::thread_id(), Relaxed);
-        announce(lane);
-    }
+    hand_over(lane, thread as u32, sys::thread_id());
+    set_thread_lane(lane as *const Lane as usize);
     if known == 0 {
         process::call_at_thread_exit(lane as *const Lane as usize);
     }

@@ -1,12 +1,12 @@
 //! A leaf: 256 KiB of address space as 64 tiles, one bit a tile and word.
 //!
-//! Only tiles that blocks cover in part have a bitmap. What a leaf sums up (its holes, its
-//! pages by how full they are) is brought up to date when somebody asks.
+//! Only tiles that blocks cover in part have a bitmap. What is known of the leaf's holes is
+//! brought up to date when somebody asks.
 
 use super::gaps::{Gaps, Sum};
 use super::pool::Pool;
 use super::tile::{TILE_BYTES, TILE_GRANULES, Tile};
-use super::{Edit, Histogram, Totals, Uniform};
+use super::{Edit, Totals, Uniform};
 
 /// Tiles of a leaf.
 pub(super) const LEAF_TILES: u32 = 64;
@@ -38,7 +38,6 @@ pub(super) struct Leaf {
     stale: u64,
     slots: [u32; LEAF_TILES as usize],
     gaps: Gaps,
-    histogram: [u8; Histogram::BUCKETS],
 }
 
 /// The bits `from..to`, `from < to ≤ 64`.
@@ -57,8 +56,8 @@ pub(super) fn ones(mut word: u64) -> impl Iterator<Item = u32> {
 }
 
 impl Leaf {
-    /// A leaf whose tiles are all alike. Its parts of the totals are those of `like`.
-    pub fn new(number: u64, parent: u32, like: Uniform, histogram: Histogram) -> Leaf {
+    /// A leaf whose tiles are all alike.
+    pub fn new(number: u64, parent: u32, like: Uniform) -> Leaf {
         let all = |flag: bool| if flag { u64::MAX } else { 0 };
         Leaf {
             number,
@@ -71,18 +70,12 @@ impl Leaf {
             stale: 0,
             slots: [0; LEAF_TILES as usize],
             gaps: like.gaps(LEAF_BYTES),
-            histogram: histogram.0.map(|count| count as u8),
         }
     }
 
     /// The holes, as of the last [`Leaf::refresh`].
     pub fn gaps(&self) -> Gaps {
         self.gaps
-    }
-
-    /// The pages by fullness, as of the last [`Leaf::refresh`].
-    pub fn histogram(&self) -> Histogram {
-        Histogram(self.histogram.map(u64::from))
     }
 
     /// Covers granules `from..to` if all their tiles are in the footprint; else does
@@ -236,13 +229,12 @@ impl Leaf {
     }
 
     /// Sums the leaf up again.
-    pub fn refresh(&mut self, pool: &mut Pool, page_tiles: u32) {
+    pub fn refresh(&mut self, pool: &mut Pool) {
         for tile in ones(self.stale & self.mixed) {
             pool.refresh(self.slots[tile as usize]);
         }
         self.stale = 0;
         self.gaps = self.sum_gaps(pool);
-        self.histogram = self.count_pages(pool, page_tiles);
     }
 
     fn sum_gaps(&self, pool: &Pool) -> Gaps {
@@ -264,21 +256,6 @@ impl Leaf {
             }
         }
         sum.gaps()
-    }
-
-    fn count_pages(&self, pool: &Pool, page_tiles: u32) -> [u8; Histogram::BUCKETS] {
-        let mut counts = [0; Histogram::BUCKETS];
-        let page_granules = page_tiles * TILE_GRANULES;
-        let mut first = 0;
-        while first < LEAF_TILES {
-            let page = bits(first, first + page_tiles);
-            if self.touched & page != 0 {
-                let live = self.live_in(page, pool) as u32;
-                counts[Histogram::bucket(live, page_granules)] += 1;
-            }
-            first += page_tiles;
-        }
-        counts
     }
 
     /// Frees the leaf's bitmaps and takes its part out of the totals.

@@ -11,8 +11,8 @@
 //! | question | answer |
 //! |---|---|
 //! | footprint, free bytes, high-water mark | counted with each edit |
-//! | holes, largest hole, pages by fullness | from the sums, after [`Space::refresh`] |
-//! | the holes themselves | a walk over the tree |
+//! | number of holes, largest hole | from the sums, after [`Space::refresh`] |
+//! | the holes themselves, pages by fullness | a walk over the tree |
 
 mod gaps;
 mod leaf;
@@ -113,16 +113,12 @@ impl Histogram {
     /// The bucket of pages without a live byte.
     pub const EMPTY: usize = 16;
 
-    /// Bucket i of a page with i/16 < live share ≤ (i+1)/16.
-    fn bucket(live: u32, of: u32) -> usize {
-        if live == 0 { Self::EMPTY } else { ((live * 16).div_ceil(of) - 1) as usize }
-    }
-
-    fn add(&mut self, other: &Histogram) {
-        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
-    }
-
-    fn subtract(&mut self, other: &Histogram) {
-        self.0.iter_mut().zip(other.0).for_each(|(count, less)| *count -= less);
+    /// Counts pages of which `live` bytes each are live: i/16 < live share ≤ (i+1)/16.
+    fn count(&mut self, live: u64, page_bytes: u64, pages: u64) {
+        let bucket = match live {
+            0 => Self::EMPTY,
+            _ => ((live * 16).div_ceil(page_bytes) - 1) as usize,
+        };
+        self.0[bucket] += pages;
     }
 }

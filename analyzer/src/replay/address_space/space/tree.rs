@@ -1,10 +1,10 @@
 //! The tree above the leaves: finding them, editing ranges, and summing up.
 
 use super::gaps::{Gaps, Sum};
-use super::leaf::{LEAF_BYTES, LEAF_SHIFT, Leaf, bits, ones};
+use super::leaf::{LEAF_SHIFT, Leaf, bits, ones};
 use super::pool::Pool;
 use super::tile::{GRANULE_BYTES, TILE_BYTES};
-use super::{Edit, Histogram, Totals, Uniform};
+use super::{Edit, Totals, Uniform};
 use std::ops::Range;
 
 /// Behind the last address that a process can have (57 bits with five-level page tables).
@@ -86,13 +86,12 @@ pub struct Space {
     free_leaves: Vec<u32>,
     pub(super) pool: Pool,
     totals: Totals,
-    histogram: Histogram,
     stale_leaves: Vec<u32>,
     stale_nodes: [Vec<u32>; LEVELS],
     root_gaps: Gaps,
     /// Numbers of leaves found last, and where they are.
     cache: Vec<(u64, u32)>,
-    page_tiles: u32,
+    pub(super) page_tiles: u32,
 }
 
 impl Space {
@@ -108,7 +107,6 @@ impl Space {
             free_leaves: Vec::new(),
             pool: Pool::default(),
             totals: Totals::default(),
-            histogram: Histogram::default(),
             stale_leaves: Vec::new(),
             stale_nodes: Default::default(),
             root_gaps: Gaps::default(),
@@ -249,27 +247,6 @@ impl Space {
         }
     }
 
-    /// Adds what a uniform stretch counts for.
-    fn count(&mut self, like: Uniform, bytes: u64) {
-        self.totals.add(&Totals::of(like, bytes));
-        self.histogram.add(&self.histogram_of(like, bytes));
-    }
-
-    /// Takes it away again.
-    fn discount(&mut self, like: Uniform, bytes: u64) {
-        self.totals.subtract(&Totals::of(like, bytes));
-        self.histogram.subtract(&self.histogram_of(like, bytes));
-    }
-
-    fn histogram_of(&self, like: Uniform, bytes: u64) -> Histogram {
-        let mut histogram = Histogram::default();
-        if like.touched {
-            let pages = bytes / TILE_BYTES / u64::from(self.page_tiles);
-            histogram.0[Histogram::bucket(u32::from(like.live), 1)] = pages;
-        }
-        histogram
-    }
-
     fn set_uniform(&mut self, index: u32, position: u32, before: Uniform, after: Uniform) {
         let node = &mut self.nodes[index as usize];
         let bytes = 1 << node.child_shift();
@@ -281,8 +258,8 @@ impl Space {
             node.slots.insert(rank, slot);
             node.mask |= 1 << position;
         }
-        self.discount(before, bytes);
-        self.count(after, bytes);
+        self.totals.subtract(&Totals::of(before, bytes));
+        self.totals.add(&Totals::of(after, bytes));
         self.queue_node(index);
     }
 
@@ -291,8 +268,7 @@ impl Space {
         let position = (number % 64) as u32;
         let level = self.nodes[index as usize].level;
         let child = if level == 0 {
-            let histogram = self.histogram_of(like, LEAF_BYTES);
-            let leaf = Leaf::new(number, index, like, histogram);
+            let leaf = Leaf::new(number, index, like);
             Child::Leaf(place(&mut self.leaves, &mut self.free_leaves, leaf))
         } else {
             let bytes = 1u64 << (self.nodes[index as usize].child_shift() - FAN_SHIFT);
@@ -325,7 +301,6 @@ impl Space {
             Child::Uniform(_) => {}
             Child::Leaf(index) => {
                 let leaf = &mut self.leaves[index as usize];
-                self.histogram.subtract(&leaf.histogram());
                 leaf.clear(&mut self.pool, &mut self.totals);
                 let number = std::mem::replace(&mut leaf.number, u64::MAX);
                 leaf.queued = false;
@@ -344,7 +319,7 @@ impl Space {
                 self.free_nodes.push(index);
                 for slot in slots {
                     match slot.child {
-                        Child::Uniform(like) => self.discount(like, bytes),
+                        Child::Uniform(like) => self.totals.subtract(&Totals::of(like, bytes)),
                         below => self.drop_below(below),
                     }
                 }
@@ -405,9 +380,7 @@ impl Space {
                 continue;
             }
             leaf.queued = false;
-            self.histogram.subtract(&leaf.histogram());
-            leaf.refresh(&mut self.pool, self.page_tiles);
-            self.histogram.add(&leaf.histogram());
+            leaf.refresh(&mut self.pool);
             let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
             self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
             self.queue_node(parent);
@@ -434,11 +407,6 @@ impl Space {
     /// The holes in the whole space, as of the last [`Space::refresh`].
     pub fn gaps(&self) -> Gaps {
         self.root_gaps
-    }
-
-    /// Footprint pages by fullness, as of the last [`Space::refresh`].
-    pub fn histogram(&self) -> Histogram {
-        self.histogram
     }
 }
 

@@ -1,8 +1,8 @@
 //! Walking over a range: the stretches in it, and the holes.
 
-use super::Uniform;
 use super::tile::{GRANULE_BYTES, TILE_BYTES, Tile};
 use super::tree::{Child, MAX_ADDRESS, Space};
+use super::{Histogram, Uniform};
 use std::ops::Range;
 
 /// A stretch of whole tiles with something in common. What was never touched is left out.
@@ -66,6 +66,40 @@ impl Space {
         if !hole.is_empty() {
             each(hole);
         }
+    }
+
+    /// Pages of the footprint by how full they are.
+    pub fn histogram(&self) -> Histogram {
+        let page_bytes = u64::from(self.page_tiles) * TILE_BYTES;
+        let mut histogram = Histogram::default();
+        // A page of several tiles that is not all alike: its number, its live bytes so far.
+        let mut open: Option<(u64, u64)> = None;
+        self.for_each_stretch(0..MAX_ADDRESS, |stretch| {
+            let (mut at, end) = (stretch.start, stretch.start + stretch.bytes);
+            while stretch.touched && at < end {
+                let page = at / page_bytes;
+                let whole_pages = (end - at) / page_bytes;
+                let (bytes, pages) = match whole_pages {
+                    1.. if at % page_bytes == 0 => (whole_pages * page_bytes, whole_pages),
+                    _ => (end.min((page + 1) * page_bytes) - at, 0),
+                };
+                // A stretch of more than a tile is live throughout, or not at all.
+                let live =
+                    if stretch.live_bytes == stretch.bytes { bytes } else { stretch.live_bytes };
+                at += bytes;
+                if pages > 0 {
+                    histogram.count(live / pages, page_bytes, pages);
+                } else if let Some((_, so_far)) = open.as_mut().filter(|open| open.0 == page) {
+                    *so_far += live;
+                } else if let Some((_, live)) = open.replace((page, live)) {
+                    histogram.count(live, page_bytes, 1);
+                }
+            }
+        });
+        if let Some((_, live)) = open {
+            histogram.count(live, page_bytes, 1);
+        }
+        histogram
     }
 
     /// Bytes in a range that blocks cover, by whole tiles.
