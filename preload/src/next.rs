@@ -26,6 +26,7 @@ macro_rules! next {
                 ///
                 /// # Safety
                 /// As the function demands.
+                #[allow(clippy::too_many_arguments, reason = "as many as the C function has")]
                 #[inline(always)]
                 pub(crate) unsafe fn $name(&self, $($arg: $kind),*) $(-> $result)? {
                     type Function = unsafe extern "C" fn($($kind),*) $(-> $result)?;
