@@ -4,8 +4,8 @@
 //! beside the address, from which the block is put together. The few blocks that do not fit
 //! (aligned far into a mapping, or damaged) are kept apart.
 
-use super::block::Block;
 use super::address_space::GRANULE_BYTES;
+use super::block::Block;
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
 
@@ -31,7 +31,9 @@ const APART: u32 = u32::MAX;
 impl Entry {
     fn pack(address: u64, block: &Block) -> Entry {
         let slop = match block.usable {
-            Some(usable) => usable.checked_sub(block.size).and_then(|slop| u32::try_from(slop).ok()),
+            Some(usable) => {
+                usable.checked_sub(block.size).and_then(|slop| u32::try_from(slop).ok())
+            }
             None => Some(SLOP_UNKNOWN),
         };
         let before = address.checked_sub(block.extent.start).and_then(|b| u32::try_from(b).ok());

@@ -87,8 +87,8 @@ impl Space {
                 let live =
                     if stretch.live_bytes == stretch.bytes { bytes } else { stretch.live_bytes };
                 at += bytes;
-                if pages > 0 {
-                    histogram.count(live / pages, page_bytes, pages);
+                if let Some(live) = live.checked_div(pages) {
+                    histogram.count(live, page_bytes, pages);
                 } else if let Some((_, so_far)) = open.as_mut().filter(|open| open.0 == page) {
                     *so_far += live;
                 } else if let Some((_, live)) = open.replace((page, live)) {
