@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Leave out paths, to share the result
+    /// Leave out paths, to share the result: regions are named by their kind, so none are there
     #[arg(long)]
     anonymize: bool,
 }

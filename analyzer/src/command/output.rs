@@ -1,8 +1,9 @@
 //! Where results go: standard output with colours where they are wanted, or a file that is
 //! there whole or not at all.
 
+use super::tracer::plain_reason;
 use anstream::AutoStream;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::ColorChoice;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -66,8 +67,7 @@ pub fn write_file(path: &Path, bytes: &[u8], trace: &Path) -> Result<()> {
     if is_same_file(path, trace) {
         bail!("{} is the trace itself; name another file with -o", path.display());
     }
-    let cannot = || format!("cannot write {}", path.display());
-    match fs::metadata(path) {
+    let written = match fs::metadata(path) {
         Ok(target) if target.is_dir() => {
             bail!("{} is a directory; name a file in it with -o", path.display())
         }
@@ -76,8 +76,13 @@ pub fn write_file(path: &Path, bytes: &[u8], trace: &Path) -> Result<()> {
             File::options().write(true).open(path).and_then(|mut file| file.write_all(bytes))
         }
         _ => replace(&resolve_link(path), bytes),
-    }
-    .with_context(cannot)
+    };
+    written.map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return error.into();
+        }
+        anyhow!("cannot write {}: {}", path.display(), plain_reason(&error))
+    })
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -60,7 +60,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         out.flush()?;
     } else {
         let extras = text::ReportExtras {
-            path: places::quoted(&arguments.trace),
+            // The name of a trace holds that of its program.
+            path: if arguments.anonymize {
+                "TRACE".into()
+            } else {
+                places::quoted(&arguments.trace)
+            },
             limits: trace.header().limits,
             damage: analysis.damage.clone(),
             unicode: output::unicode(),

@@ -1,56 +1,101 @@
 //! The whole trace in numbers: counts, the peaks, the end, and the course between.
 //!
-//! Two passes. The first samples the heap at evenly spread moments and notes after which
-//! event most was live, and most held. The second goes as far as the later of the two and
-//! takes the full figures there: a peak may last for one event only, and evaluating the
-//! heap at each new maximum of a growing one would cost more than replaying it again.
+//! One pass, in which the heap is evaluated at evenly spread moments and at the peaks, which
+//! may last for one event only. Each could be the last, so each new maximum must be
+//! evaluated: the greatest footprint at once, as it grows by pages; the greatest live size
+//! only when the next event does not raise it further, else every event of a growing heap
+//! would be one. Little is evaluated anew each time, as sums are kept up to date.
 
 use super::moment::{self, end_ns};
-use super::playback::{stop_after_events, stop_at_times};
+use super::playback::stop_at_times;
 use super::{Analysis, State, TraceFacts};
-use crate::order::Told;
+use crate::order::{Action, Event, Told};
 use crate::read::Trace;
 use crate::replay::Replay;
+use fragtrace_format::Stamp;
 
 /// Moments of the series, but for the two peaks.
 const SAMPLES: u64 = 1000;
 /// Between two moments lies at least this time: stamps are hardly finer.
 const LEAST_STEP_NS: u64 = 1000;
 
-/// The greatest value of something, and after how many events it came.
-#[derive(Debug, Clone, Copy, Default)]
-struct Greatest {
-    value: u64,
-    events: u64,
+/// A maximum, and the state of the heap when it was reached.
+#[derive(Debug, Default)]
+struct Peak {
+    greatest: u64,
+    reached: Stamp,
+    /// The state is still to be taken.
+    pending: bool,
+    state: Option<State>,
 }
 
-impl Greatest {
+impl Peak {
     #[inline]
-    fn note(&mut self, value: u64, events: u64) {
-        if value > self.value {
-            *self = Greatest { value, events };
+    fn note(&mut self, value: u64, stamp: Stamp) {
+        if value > self.greatest {
+            (self.greatest, self.reached, self.pending) = (value, stamp, true);
         }
+    }
+
+    fn settle(&mut self, trace: &Trace, replay: &mut Replay<'_>) {
+        if std::mem::take(&mut self.pending) {
+            self.state = Some(moment::state(replay, trace.clock().time_ns(self.reached)));
+        }
+    }
+}
+
+/// The peaks so far.
+#[derive(Debug, Default)]
+struct Peaks {
+    live: Peak,
+    footprint: Peak,
+    /// Stamp of the last event.
+    last: Stamp,
+}
+
+impl Peaks {
+    /// To be called before each event, and behind the last.
+    #[inline]
+    fn watch(&mut self, trace: &Trace, next: Option<&Event>, replay: &mut Replay<'_>) {
+        self.live.note(replay.blocks().live_bytes(), self.last);
+        self.footprint.note(replay.space().footprint_bytes(), self.last);
+        if self.footprint.pending {
+            self.footprint.settle(trace, replay);
+        }
+        if self.live.pending && !next.is_some_and(|next| raises_live(next, replay)) {
+            self.live.settle(trace, replay);
+        }
+        if let Some(next) = next {
+            self.last = next.stamp;
+        }
+    }
+}
+
+/// Whether an event is sure to make live bytes more.
+fn raises_live(event: &Event, replay: &Replay<'_>) -> bool {
+    match &event.action {
+        Action::Acquire { address, size, .. } => {
+            *size > 0 && replay.blocks().get(*address).is_none()
+        }
+        _ => false,
     }
 }
 
 /// Replays the trace and takes its measures.
 pub fn analyze(trace: &Trace) -> Analysis {
     let times_ns = sample_times(end_ns(trace));
-    let mut series = Vec::with_capacity(times_ns.len() + 2);
-    let (mut live, mut footprint) = (Greatest::default(), Greatest::default());
-    let mut events = 0;
+    let mut series = Vec::with_capacity(times_ns.len() + 3);
+    let mut peaks = Peaks::default();
     let (mut replay, told) = stop_at_times(
         trace,
         &times_ns,
-        |replay| {
-            events += 1;
-            live.note(replay.blocks().live_bytes(), events);
-            footprint.note(replay.space().footprint_bytes(), events);
-        },
+        |next, replay| peaks.watch(trace, next, replay),
         |index, replay| series.push(moment::state(replay, times_ns[index])),
     );
     let end = moment::state(&mut replay, end_ns(trace));
-    let (peak, peak_footprint) = peaks(trace, live, footprint, &end);
+    // Without any event the heap is the same throughout.
+    let peak = peaks.live.state.unwrap_or_else(|| end.clone());
+    let peak_footprint = peaks.footprint.state.unwrap_or_else(|| end.clone());
     series.extend([peak.clone(), peak_footprint.clone(), end.clone()]);
     series.sort_by_key(|state: &State| state.time_ns);
     series.dedup();
@@ -61,20 +106,19 @@ pub fn analyze(trace: &Trace) -> Analysis {
 
 /// When most was live, in nanoseconds since the start.
 pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
-    let mut live = Greatest::default();
-    let mut events = 0;
+    let mut live = Peak::default();
+    let mut last = trace.clock().start_stamp();
+    live.reached = last;
     stop_at_times(
         trace,
         &[],
-        |replay| {
-            events += 1;
-            live.note(replay.blocks().live_bytes(), events);
+        |next, replay| {
+            live.note(replay.blocks().live_bytes(), last);
+            last = next.map_or(last, |next| next.stamp);
         },
         |_, _| {},
     );
-    let mut time_ns = 0;
-    stop_after_events(trace, &[live.events], |_, stamp, _| time_ns = trace.clock().time_ns(stamp));
-    time_ns
+    trace.clock().time_ns(live.reached)
 }
 
 /// Moments spread evenly from the start to the end, which is left out.
@@ -83,24 +127,6 @@ fn sample_times(end_ns: u64) -> Vec<u64> {
     (0..samples)
         .map(|index| (u128::from(end_ns) * u128::from(index) / u128::from(samples)) as u64)
         .collect()
-}
-
-/// The states when live bytes, and when the footprint, were greatest.
-fn peaks(trace: &Trace, live: Greatest, footprint: Greatest, end: &State) -> (State, State) {
-    let mut counts = vec![live.events, footprint.events];
-    counts.sort_unstable();
-    counts.dedup();
-    counts.retain(|events| *events > 0);
-    let mut states = Vec::new();
-    stop_after_events(trace, &counts, |_, stamp, replay| {
-        states.push(moment::state(replay, trace.clock().time_ns(stamp)));
-    });
-    let find = |greatest: Greatest| {
-        let at = counts.iter().position(|events| *events == greatest.events);
-        // Without any event the heap is the same throughout.
-        at.and_then(|at| states.get(at)).unwrap_or(end).clone()
-    };
-    (find(live), find(footprint))
 }
 
 fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {

@@ -27,7 +27,7 @@ struct Cluster {
 
 /// The heap over time: at most about `columns` moments and `rows` cells of address space.
 pub fn heap_map(trace: &Trace, columns: usize, rows: usize) -> HeapMap {
-    let (replay, _) = stop_at_times(trace, &[], |_| {}, |_, _| {});
+    let (replay, _) = stop_at_times(trace, &[], |_, _| {}, |_, _| {});
     let page_bytes = trace.process().page_bytes;
     let clusters = clusters(&replay);
     let span: u64 = clusters.iter().map(|cluster| cluster.range.end - cluster.range.start).sum();
@@ -48,7 +48,7 @@ pub fn heap_map(trace: &Trace, columns: usize, rows: usize) -> HeapMap {
     stop_at_times(
         trace,
         &times_ns,
-        |_| {},
+        |_, _| {},
         |_, replay| {
             let column = column(replay, &map);
             map.columns.push(column);

@@ -74,7 +74,7 @@ pub fn holes_at(trace: &Trace, at_ns: u64) -> Holes {
     stop_at_times(
         trace,
         &[at_ns],
-        |_| {},
+        |_, _| {},
         |_, replay| {
             if replay.is_glibc() {
                 holes = collect(replay, at_ns);

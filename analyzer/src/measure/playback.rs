@@ -1,16 +1,21 @@
-//! Replaying a trace with stops: at given times, or after given events.
+//! Replaying a trace with stops at given times.
 
-use crate::order::{self, Told};
+use crate::order::{self, Event, Told};
 use crate::read::Trace;
 use crate::replay::Replay;
 use fragtrace_format::Stamp;
 
+/// So many events are foreseen together: enough for their cache misses to overlap, few
+/// enough that what they fetch is still there when its turn comes.
+const FORESEEN: usize = 16;
+
 /// Replays the whole trace and stops at each of `times_ns`, which rise: then all events up
-/// to that time have been applied, and no later one.
+/// to that time have been applied, and no later one. `between` sees the heap before each
+/// event, with that event, and behind the last one.
 pub(super) fn stop_at_times<'t>(
     trace: &'t Trace,
     times_ns: &[u64],
-    mut each_event: impl FnMut(&Replay<'t>),
+    mut between: impl FnMut(Option<&Event>, &mut Replay<'t>),
     mut at_stop: impl FnMut(usize, &mut Replay<'t>),
 ) -> (Replay<'t>, Told) {
     let clock = trace.clock();
@@ -18,48 +23,27 @@ pub(super) fn stop_at_times<'t>(
     let mut replay = Replay::new(trace);
     let mut next = 0;
     let told = order::for_each_batch(trace, |events| {
-        for event in events {
-            while let Some(stop) = stops.get(next)
-                && event.stamp > *stop
-            {
-                replay.catch_up(*stop);
-                at_stop(next, &mut replay);
-                next += 1;
+        for group in events.chunks(FORESEEN) {
+            replay.foresee(group);
+            for event in group {
+                between(Some(event), &mut replay);
+                while let Some(stop) = stops.get(next)
+                    && event.stamp > *stop
+                {
+                    replay.catch_up(*stop);
+                    at_stop(next, &mut replay);
+                    next += 1;
+                }
+                replay.apply(event);
             }
-            replay.apply(event);
-            each_event(&replay);
         }
         true
     });
+    between(None, &mut replay);
     for (index, stop) in stops.iter().enumerate().skip(next) {
         replay.catch_up(*stop);
         at_stop(index, &mut replay);
     }
     replay.finish();
     (replay, told)
-}
-
-/// Replays until each of `counts` events have been applied; the counts rise.
-pub(super) fn stop_after_events<'t>(
-    trace: &'t Trace,
-    counts: &[u64],
-    mut at_stop: impl FnMut(usize, Stamp, &mut Replay<'t>),
-) {
-    let mut replay = Replay::new(trace);
-    let mut applied = 0;
-    let mut next = 0;
-    order::for_each_batch(trace, |events| {
-        for event in events {
-            replay.apply(event);
-            applied += 1;
-            while counts.get(next) == Some(&applied) {
-                at_stop(next, event.stamp, &mut replay);
-                next += 1;
-            }
-            if next == counts.len() {
-                return false;
-            }
-        }
-        true
-    });
 }

@@ -26,7 +26,8 @@ pub fn report(holes: &Holes, fit: Option<Fit>, unicode: bool) -> String {
     let Some(free_bytes) = holes.free_bytes else {
         let _ = writeln!(
             out,
-            "The holes at {} are not known: nothing on record says how far the heap reaches.",
+            "The holes at {} are not known: so far they are for glibc's malloc alone, which says \
+             where its blocks end.",
             scale::duration(holes.at_ns)
         );
         return out;

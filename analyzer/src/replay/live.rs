@@ -108,6 +108,12 @@ impl Blocks {
         self.by_address.get(&address).map(|entry| self.unpack(address, entry))
     }
 
+    /// Reads the entry of an address, for its cache line's sake: something of it.
+    #[inline]
+    pub fn peek(&self, address: u64) -> u64 {
+        self.by_address.get(&address).map_or(0, |entry| entry.size)
+    }
+
     /// All blocks with their addresses, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Block)> {
         self.by_address.iter().map(|(address, entry)| (*address, self.unpack(*address, entry)))
@@ -124,7 +130,7 @@ impl Blocks {
     #[inline]
     pub fn insert(&mut self, address: u64, block: &Block) -> Option<Block> {
         self.live_bytes = self.live_bytes.wrapping_add(block.size);
-        self.overhead_bytes += block.overhead_bytes();
+        self.overhead_bytes = self.overhead_bytes.wrapping_add(block.overhead_bytes());
         match block.usable {
             Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_add(usable),
             None => self.usable_unknown += 1,
@@ -154,7 +160,7 @@ impl Blocks {
         };
         let block = apart.unwrap_or_else(|| entry.unpack(address));
         self.live_bytes = self.live_bytes.wrapping_sub(block.size);
-        self.overhead_bytes -= block.overhead_bytes();
+        self.overhead_bytes = self.overhead_bytes.wrapping_sub(block.overhead_bytes());
         match block.usable {
             Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_sub(usable),
             None => self.usable_unknown -= 1,

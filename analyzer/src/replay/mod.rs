@@ -88,6 +88,23 @@ impl<'t> Replay<'t> {
         }
     }
 
+    /// Reads what the next events will need, all at once: with a large heap nearly every
+    /// one of them misses the caches, and reads that do not wait for each other are several
+    /// times as fast. Changes nothing.
+    #[inline]
+    pub fn foresee(&self, events: &[Event]) {
+        let mut sum = 0u64;
+        for event in events {
+            if let Action::Acquire { address, .. } | Action::Release { address, .. } = event.action
+            {
+                sum = sum
+                    .wrapping_add(self.blocks.peek(address))
+                    .wrapping_add(self.space.peek(address));
+            }
+        }
+        std::hint::black_box(sum);
+    }
+
     /// Applies the next event.
     #[inline]
     pub fn apply(&mut self, event: &Event) {

@@ -144,9 +144,16 @@ fn heading(trace: &TraceFacts) -> String {
     out
 }
 
-/// The name of the program, as one would call it.
+/// The name of the program, as it was called: its file may go by another name, as that of
+/// redis-server does.
 pub fn program_name(trace: &TraceFacts) -> &str {
-    trace.exe.as_deref().map_or("a program", file_name)
+    let command = trace.command.as_deref().unwrap_or_default();
+    let called = file_name(command.split(' ').next().unwrap_or_default());
+    // Quotes are a part of the text, and login shells are called with a dash.
+    if called.is_empty() || called.starts_with('-') || command.starts_with('\'') {
+        return trace.exe.as_deref().map_or("a program", file_name);
+    }
+    called
 }
 
 fn file_name(path: &str) -> &str {

@@ -130,6 +130,37 @@ fn a_program_without_a_block_is_told_so() {
 }
 
 #[test]
+fn a_heap_whose_events_were_lost_is_not_called_unseen() {
+    let mut analysis = fragmented();
+    analysis.trace.allocs = 0;
+    analysis.damage = vec!["the file was cut".into()];
+    assert!(!plain(&analysis, unicode()).contains("No block was seen"));
+    analysis.damage.clear();
+    analysis.trace.dropped_events = 1;
+    assert!(!plain(&analysis, unicode()).contains("No block was seen"));
+}
+
+#[test]
+fn a_trace_without_room_says_so_although_nothing_was_dropped() {
+    let limits = fragtrace_format::header::limit::FILE_SIZE;
+    let text = plain(&fragmented(), ReportExtras { limits, ..unicode() });
+    assert!(text.contains("could not grow to its 256 MiB"), "{text}");
+    assert!(text.contains("ulimit -f unlimited"), "{text}");
+}
+
+#[test]
+fn a_program_goes_by_the_name_it_was_called_by() {
+    let name = |exe: &str, command: &str| {
+        let (exe, command) = (Some(exe.to_owned()), Some(command.to_owned()));
+        program_name(&TraceFacts { exe, command, ..TraceFacts::default() }).to_owned()
+    };
+    assert_eq!(name("/usr/bin/redis-check-rdb", "redis-server --port 1"), "redis-server");
+    assert_eq!(name("/usr/bin/bash", "-bash"), "bash");
+    assert_eq!(name("/opt/my app", "'/opt/my app' -x"), "my app");
+    assert_eq!(name("/usr/bin/ls", ""), "ls");
+}
+
+#[test]
 fn every_end_is_a_sentence() {
     let said =
         ["exit", "_exit", "exec", "signal 9", "running", "unknown"].map(|end| ending(end, SECOND));

@@ -14,6 +14,10 @@ const HARDLY_SHARE: u64 = 32;
 /// The warning, if the memory of the process grew and malloc's blocks account for little.
 pub(super) fn warning(analysis: &Analysis) -> Option<String> {
     let trace = &analysis.trace;
+    // Where events are missing, blocks are missing for that reason.
+    if trace.dropped_events > 0 || !analysis.damage.is_empty() {
+        return None;
+    }
     let gained = gained_outside_heap(&analysis.series)?;
     let most_live = analysis.peak.live_bytes;
     if gained < ORDINARY_GAIN_BYTES || most_live > gained / SEEN_SHARE {

@@ -56,8 +56,11 @@ fn damage(notes: &[String]) -> Vec<String> {
     out
 }
 
+/// Limits that stop a recording even before an event finds no room.
+const NO_ROOM: u64 = limit::DISK_FULL | limit::FILE_SIZE | limit::MAPPING;
+
 fn dropped(trace: &TraceFacts, limits: u64) -> Option<String> {
-    if trace.dropped_events == 0 {
+    if trace.dropped_events == 0 && limits & NO_ROOM == 0 {
         return None;
     }
     let (cause, remedy) = if limits & limit::DISK_FULL != 0 {
@@ -72,9 +75,11 @@ fn dropped(trace: &TraceFacts, limits: u64) -> Option<String> {
         ("the ring was full", "record again with a larger --ring, such as 4G")
     };
     let ring = scale::bytes(trace.ring_bytes);
+    let what = match trace.dropped_events {
+        0 => format!("The trace could not grow to its {ring}"),
+        events => format!("{} found no room (ring: {ring})", plural(events, "event")),
+    };
     Some(format!(
-        "{} found no room (ring: {ring}), because {cause}: what happened then is not in these \
-         figures. Remedy: {remedy}.",
-        plural(trace.dropped_events, "event")
+        "{what}, because {cause}: what happened then is not in these figures. Remedy: {remedy}."
     ))
 }

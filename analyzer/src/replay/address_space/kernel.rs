@@ -16,6 +16,10 @@ pub struct Removed {
 }
 
 impl AddressSpace {
+    fn add_drift(&mut self, bytes: u64) {
+        self.drift_bytes = self.drift_bytes.saturating_add(bytes);
+    }
+
     /// The pages that lie in a range of bytes, or have a part in it.
     fn clipped(&self, address: u64, bytes: u64) -> Range<u64> {
         let start = address.min(MAX_ADDRESS) & !(self.page_bytes - 1);
@@ -109,7 +113,7 @@ impl AddressSpace {
     pub fn look(&mut self, look: &Look) {
         if let Some(end) = look.brk_end {
             let known = self.brk.as_ref().map_or(end, |brk| brk.end);
-            self.drift_bytes += known.abs_diff(end.next_multiple_of(self.page_bytes));
+            self.add_drift(known.abs_diff(end.next_multiple_of(self.page_bytes)));
             self.set_brk_end(end);
         }
         if look.mappings.is_empty() || Arc::ptr_eq(&look.mappings, &self.seen) {
@@ -146,7 +150,7 @@ impl AddressSpace {
             && region.kind == Kind::Brk
             && start == before
         {
-            self.drift_bytes += before.abs_diff(heap.start);
+            self.add_drift(before.abs_diff(heap.start));
             self.regions.carve(&(before..end));
             self.regions.put(heap.start, region);
         }
@@ -176,7 +180,7 @@ impl AddressSpace {
         {
             return;
         }
-        self.drift_bytes += known.abs_diff(accessible_end);
+        self.add_drift(known.abs_diff(accessible_end));
         self.space.give_back(beyond);
         self.regions.carve(&heap);
         if accessible_end == start {
@@ -227,7 +231,7 @@ impl AddressSpace {
         self.space.give_back(range.clone());
         for (start, region) in self.regions.carve(&range) {
             if region.kind.is_heap() {
-                self.drift_bytes += region.end - start;
+                self.add_drift(region.end - start);
             }
         }
     }
@@ -235,7 +239,7 @@ impl AddressSpace {
     fn correct_access(&mut self, part: &Range<u64>, accessible: bool, region: Region) {
         if accessible != region.accessible && self.space.live_bytes_in(part.clone()) == 0 {
             if region.kind.is_heap() {
-                self.drift_bytes += part.end - part.start;
+                self.add_drift(part.end - part.start);
             }
             self.regions.set_access(part, accessible);
         }
@@ -262,7 +266,7 @@ impl AddressSpace {
         }
         gaps.push(gap..mapping.end);
         for gap in gaps.into_iter().filter(|gap| gap.start < gap.end) {
-            self.drift_bytes += gap.end - gap.start;
+            self.add_drift(gap.end - gap.start);
             self.regions.put(gap.start, Region { end: gap.end, mapping: number, ..region });
         }
     }

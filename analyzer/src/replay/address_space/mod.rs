@@ -128,6 +128,12 @@ impl AddressSpace {
         }
     }
 
+    /// Reads what a block at an address will need, for its cache lines' sake.
+    #[inline]
+    pub fn peek(&self, address: u64) -> u64 {
+        self.space.peek(address)
+    }
+
     fn pages_around(&self, range: &Range<u64>) -> Range<u64> {
         let start = range.start & !(self.page_bytes - 1);
         start..range.end.next_multiple_of(self.page_bytes).min(MAX_ADDRESS)

@@ -23,6 +23,40 @@ impl Gaps {
     }
 }
 
+/// The holes of a stretch of less than 64 KiB, in a quarter of the room.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SmallGaps {
+    first: u16,
+    last: u16,
+    largest: u16,
+    count: u16,
+}
+
+impl From<Gaps> for SmallGaps {
+    fn from(gaps: Gaps) -> SmallGaps {
+        let Gaps { first, last, largest, count } = gaps;
+        let small = |bytes: u64| bytes as u16;
+        SmallGaps {
+            first: small(first),
+            last: small(last),
+            largest: small(largest),
+            count: small(count),
+        }
+    }
+}
+
+impl From<SmallGaps> for Gaps {
+    fn from(gaps: SmallGaps) -> Gaps {
+        let SmallGaps { first, last, largest, count } = gaps;
+        Gaps {
+            first: first.into(),
+            last: last.into(),
+            largest: largest.into(),
+            count: count.into(),
+        }
+    }
+}
+
 /// Sums up adjoining stretches from left to right.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sum {

@@ -3,7 +3,7 @@
 //! Only tiles that blocks cover in part have a bitmap. What is known of the leaf's holes is
 //! brought up to date when somebody asks.
 
-use super::gaps::{Gaps, Sum};
+use super::gaps::{Gaps, SmallGaps, Sum};
 use super::pool::Pool;
 use super::tile::{TILE_BYTES, TILE_GRANULES, Tile};
 use super::{Edit, Totals, Uniform};
@@ -36,8 +36,12 @@ pub(super) struct Leaf {
     mixed: u64,
     /// Mixed tiles whose holes changed.
     stale: u64,
-    slots: [u32; LEAF_TILES as usize],
     gaps: Gaps,
+    /// Where the bitmaps of mixed tiles are, how many granules blocks cover of each, and
+    /// their holes but for the stale ones. Side by side, as all are summed up together.
+    slots: [u32; LEAF_TILES as usize],
+    live: [u16; LEAF_TILES as usize],
+    tile_gaps: [SmallGaps; LEAF_TILES as usize],
 }
 
 /// The bits `from..to`, `from < to ≤ 64`.
@@ -68,8 +72,10 @@ impl Leaf {
             solid: all(like.live),
             mixed: 0,
             stale: 0,
-            slots: [0; LEAF_TILES as usize],
             gaps: like.gaps(LEAF_BYTES),
+            slots: [0; LEAF_TILES as usize],
+            live: [0; LEAF_TILES as usize],
+            tile_gaps: [SmallGaps::default(); LEAF_TILES as usize],
         }
     }
 
@@ -109,52 +115,45 @@ impl Leaf {
         let end = to.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
         match edit {
             Edit::Cover => {
-                self.touch(bits(first, end), pool, totals);
+                self.touch(bits(first, end), totals);
                 self.cover(from, to, pool, totals);
             }
             Edit::Uncover => self.uncover(from, to, pool, totals),
-            Edit::Touch => self.touch(bits(first, end), pool, totals),
+            Edit::Touch => self.touch(bits(first, end), totals),
             Edit::GiveBack => {
                 // Whole pages only.
                 let first = from.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
                 let end = to / TILE_GRANULES / page_tiles * page_tiles;
                 if first < end {
-                    self.give_back(bits(first, end), pool, totals);
+                    self.give_back(bits(first, end), totals);
                 }
             }
         }
     }
 
-    fn tile_live(&self, tile: u32, pool: &Pool) -> u32 {
-        if self.solid >> tile & 1 != 0 {
-            TILE_GRANULES
-        } else if self.mixed >> tile & 1 != 0 {
-            pool.tile(self.slots[tile as usize]).live()
-        } else {
-            0
-        }
+    /// Covered granules of the tiles in a mask.
+    fn live_in(&self, mask: u64) -> u64 {
+        let mixed: u64 =
+            ones(mask & self.mixed).map(|tile| u64::from(self.live[tile as usize])).sum();
+        mixed + u64::from((mask & self.solid).count_ones()) * u64::from(TILE_GRANULES)
     }
 
-    fn live_in(&self, mask: u64, pool: &Pool) -> u64 {
-        ones(mask & (self.solid | self.mixed)).map(|t| u64::from(self.tile_live(t, pool))).sum()
-    }
-
-    fn touch(&mut self, mask: u64, pool: &Pool, totals: &mut Totals) {
+    fn touch(&mut self, mask: u64, totals: &mut Totals) {
         let fresh = mask & !self.touched;
         if fresh == 0 {
             return;
         }
         totals.touched_tiles += u64::from(fresh.count_ones());
         totals.ever_tiles += u64::from((mask & !self.ever).count_ones());
-        totals.live_granules += self.live_in(fresh, pool);
+        totals.live_granules += self.live_in(fresh);
         self.touched |= mask;
         self.ever |= mask;
     }
 
-    fn give_back(&mut self, mask: u64, pool: &Pool, totals: &mut Totals) {
+    fn give_back(&mut self, mask: u64, totals: &mut Totals) {
         let gone = mask & self.touched;
         totals.touched_tiles -= u64::from(gone.count_ones());
-        totals.live_granules -= self.live_in(gone, pool);
+        totals.live_granules -= self.live_in(gone);
         self.touched &= !mask;
     }
 
@@ -175,20 +174,27 @@ impl Leaf {
         Self::for_each_part(from, to, |tile, from, to| {
             let bit = 1 << tile;
             let slot = &mut self.slots[tile as usize];
+            let live = &mut self.live[tile as usize];
             let fresh = if self.solid & bit != 0 {
                 0
             } else if to - from == TILE_GRANULES {
-                let before = if self.mixed & bit != 0 { pool.remove(*slot) } else { 0 };
+                let mut before = 0;
+                if self.mixed & bit != 0 {
+                    pool.remove(*slot);
+                    before = u32::from(*live);
+                }
                 self.mixed &= !bit;
                 self.solid |= bit;
                 TILE_GRANULES - before
             } else {
                 if self.mixed & bit == 0 {
-                    *slot = pool.insert(Tile::default());
+                    (*slot, *live) = (pool.insert(Tile::default()), 0);
                     self.mixed |= bit;
                 }
                 self.stale |= bit;
-                pool.tile_mut(*slot).cover(from, to)
+                let fresh = pool.tile_mut(*slot).cover(from, to);
+                *live += fresh as u16;
+                fresh
             };
             totals.covered_granules += u64::from(fresh);
             if self.touched & bit != 0 {
@@ -202,20 +208,21 @@ impl Leaf {
         Self::for_each_part(from, to, |tile, from, to| {
             let bit = 1 << tile;
             let slot = &mut self.slots[tile as usize];
+            let live = &mut self.live[tile as usize];
             let mut gone = 0;
             if self.solid & bit != 0 {
                 self.solid &= !bit;
                 if to - from == TILE_GRANULES {
                     gone = TILE_GRANULES;
                 } else {
-                    *slot = pool.insert(Tile::FULL);
+                    (*slot, *live) = (pool.insert(Tile::FULL), TILE_GRANULES as u16);
                     self.mixed |= bit;
                 }
             }
             if self.mixed & bit != 0 {
-                let covered = pool.tile_mut(*slot);
-                gone = covered.uncover(from, to);
-                if covered.live() == 0 {
+                gone = pool.tile_mut(*slot).uncover(from, to);
+                *live -= gone as u16;
+                if *live == 0 {
                     pool.remove(*slot);
                     self.mixed &= !bit;
                 }
@@ -228,16 +235,27 @@ impl Leaf {
         });
     }
 
-    /// Sums the leaf up again.
-    pub fn refresh(&mut self, pool: &mut Pool) {
-        for tile in ones(self.stale & self.mixed) {
-            pool.refresh(self.slots[tile as usize]);
-        }
-        self.stale = 0;
-        self.gaps = self.sum_gaps(pool);
+    /// A word of the bitmap at an address, or of whatever tile was there last.
+    #[inline]
+    pub fn peek(&self, address: u64, pool: &Pool) -> u64 {
+        let tile = address / TILE_BYTES % u64::from(LEAF_TILES);
+        pool.peek(self.slots[tile as usize])
     }
 
-    fn sum_gaps(&self, pool: &Pool) -> Gaps {
+    /// Sums the leaf up again.
+    pub fn refresh(&mut self, pool: &Pool) {
+        // All cache misses at once, rather than one after the other.
+        let slots = ones(self.stale & self.mixed).map(|tile| self.slots[tile as usize]);
+        std::hint::black_box(slots.fold(0, |sum, slot| sum ^ pool.peek(slot)));
+        for tile in ones(self.stale & self.mixed) {
+            let gaps = pool.tile(self.slots[tile as usize]).gaps();
+            self.tile_gaps[tile as usize] = gaps.into();
+        }
+        self.stale = 0;
+        self.gaps = self.sum_gaps();
+    }
+
+    fn sum_gaps(&self) -> Gaps {
         let mut sum = Sum::default();
         let mut tile = 0;
         while tile < LEAF_TILES {
@@ -246,7 +264,7 @@ impl Leaf {
                 tile += breaks.trailing_ones();
                 sum.push_solid();
             } else if self.mixed >> tile & 1 != 0 {
-                sum.push(&pool.gaps(self.slots[tile as usize]), TILE_BYTES);
+                sum.push(&self.tile_gaps[tile as usize].into(), TILE_BYTES);
                 tile += 1;
             } else {
                 let open = (self.touched & !self.solid & !self.mixed) >> tile;
@@ -263,8 +281,8 @@ impl Leaf {
         totals.subtract(&Totals {
             touched_tiles: self.touched.count_ones().into(),
             ever_tiles: self.ever.count_ones().into(),
-            covered_granules: self.live_in(u64::MAX, pool),
-            live_granules: self.live_in(self.touched, pool),
+            covered_granules: self.live_in(u64::MAX),
+            live_granules: self.live_in(self.touched),
         });
         for tile in ones(self.mixed) {
             pool.remove(self.slots[tile as usize]);
@@ -273,12 +291,13 @@ impl Leaf {
     }
 
     /// Calls `each` with the first tile, the number of tiles and what they have in common,
-    /// for tiles `from..to`: single tiles where they are mixed, else as many as are alike.
+    /// for tiles `from..to`: single tiles, with their bitmaps and covered
+    /// granules, where they are mixed, else as many as are alike.
     pub fn for_each_stretch(
         &self,
         (from, to): (u32, u32),
         pool: &Pool,
-        mut each: impl FnMut(u32, u32, Uniform, Option<&Tile>),
+        mut each: impl FnMut(u32, u32, Uniform, Option<(&Tile, u32)>),
     ) {
         let mut tile = from;
         while tile < to {
@@ -286,7 +305,8 @@ impl Leaf {
             let like =
                 Uniform { live: has(self.solid), touched: has(self.touched), ever: has(self.ever) };
             if has(self.mixed) {
-                each(tile, 1, like, Some(pool.tile(self.slots[tile as usize])));
+                let bits = pool.tile(self.slots[tile as usize]);
+                each(tile, 1, like, Some((bits, self.live[tile as usize].into())));
                 tile += 1;
                 continue;
             }

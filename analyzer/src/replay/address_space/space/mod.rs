@@ -2,7 +2,7 @@
 //! whole address space in which every question is answered from sums.
 //!
 //! The space is a tree. Its [leaves](leaf) are 256 KiB, each of 64 [tiles](tile) of 4 KiB
-//! with a bit for 8 bytes; [nodes](tree) above have 64 children each. A stretch that is all
+//! with a bit for 8 bytes; [nodes](node) above have 64 children each. A stretch that is all
 //! alike (a block of a gigabyte, or a terabyte) is one entry, as high up as it fits, so the
 //! tree's size goes with the number of edits and not with their length. An edit changes
 //! bits and marks what is above them; sums are brought up to date when asked for, and only
@@ -16,6 +16,7 @@
 
 mod gaps;
 mod leaf;
+mod node;
 mod pool;
 mod tile;
 mod tree;

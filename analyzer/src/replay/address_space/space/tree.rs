@@ -1,7 +1,8 @@
 //! The tree above the leaves: finding them, editing ranges, and summing up.
 
-use super::gaps::{Gaps, Sum};
-use super::leaf::{LEAF_SHIFT, Leaf, bits, ones};
+use super::gaps::Gaps;
+use super::leaf::{LEAF_SHIFT, Leaf};
+use super::node::{Child, FAN_SHIFT, Node, Slot};
 use super::pool::Pool;
 use super::tile::{GRANULE_BYTES, TILE_BYTES};
 use super::{Edit, Totals, Uniform};
@@ -10,72 +11,11 @@ use std::ops::Range;
 /// Behind the last address that a process can have (57 bits with five-level page tables).
 pub const MAX_ADDRESS: u64 = 1 << 57;
 
-/// Children of a node, as a power of two.
-const FAN_SHIFT: u32 = 6;
 /// Levels of nodes: 18 + 7 × 6 = 60 bits.
 const LEVELS: usize = 7;
 const ROOT: u32 = 0;
 /// Entries of the cache of leaves: 8,192 leaves are 2 GiB.
 const CACHED_LEAVES: usize = 1 << 13;
-
-/// What stands for a 64th of a node's stretch.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Child {
-    Uniform(Uniform),
-    Leaf(u32),
-    Node(u32),
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slot {
-    pub child: Child,
-    /// As of the last refresh.
-    gaps: Gaps,
-}
-
-/// A stretch of 64 children, of which only those exist that ever held something.
-#[derive(Debug)]
-pub(super) struct Node {
-    /// Which stretch of that size.
-    pub number: u64,
-    parent: u32,
-    /// 0: the children are leaves.
-    level: usize,
-    queued: bool,
-    /// Which children exist.
-    mask: u64,
-    /// Those that do, in order.
-    pub slots: Vec<Slot>,
-}
-
-impl Node {
-    /// Bytes of a child, as a power of two.
-    pub fn child_shift(&self) -> u32 {
-        LEAF_SHIFT + FAN_SHIFT * self.level as u32
-    }
-
-    fn rank(&self, position: u32) -> usize {
-        (self.mask & ((1 << position) - 1)).count_ones() as usize
-    }
-
-    fn has(&self, position: u32) -> bool {
-        self.mask >> position & 1 != 0
-    }
-
-    fn slot_mut(&mut self, position: u32) -> &mut Slot {
-        let rank = self.rank(position);
-        &mut self.slots[rank]
-    }
-
-    /// The children that exist and have a part in a range that lies in this node's stretch.
-    pub fn children_in(&self, range: &Range<u64>) -> impl Iterator<Item = (u32, &Slot)> {
-        let shift = self.child_shift();
-        let first = (range.start >> shift) as u32 % 64;
-        let last = ((range.end - 1) >> shift) as u32 % 64;
-        let mask = self.mask & bits(first, last + 1);
-        ones(mask).zip(&self.slots[self.rank(first)..])
-    }
-}
 
 /// Bytes covered and touched, over the whole address space.
 #[derive(Debug)]
@@ -334,6 +274,18 @@ impl Space {
         if cached == number { Some(index) } else { self.search_leaf(number) }
     }
 
+    /// Reads the tile of an address, for its cache line's sake: something of it.
+    #[inline]
+    pub fn peek(&self, address: u64) -> u64 {
+        let number = address >> LEAF_SHIFT;
+        match self.cache[number as usize % CACHED_LEAVES] {
+            (cached, index) if cached == number => {
+                self.leaves[index as usize].peek(address, &self.pool)
+            }
+            _ => 0,
+        }
+    }
+
     #[inline(never)]
     fn search_leaf(&mut self, number: u64) -> Option<u32> {
         let mut index = ROOT;
@@ -380,7 +332,7 @@ impl Space {
                 continue;
             }
             leaf.queued = false;
-            leaf.refresh(&mut self.pool);
+            leaf.refresh(&self.pool);
             let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
             self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
             self.queue_node(parent);
@@ -392,7 +344,7 @@ impl Space {
                     continue;
                 }
                 node.queued = false;
-                let gaps = sum(node);
+                let gaps = node.sum();
                 if index == ROOT {
                     self.root_gaps = gaps;
                 } else {
@@ -408,24 +360,6 @@ impl Space {
     pub fn gaps(&self) -> Gaps {
         self.root_gaps
     }
-}
-
-/// The holes of a node's stretch.
-fn sum(node: &Node) -> Gaps {
-    let bytes = 1 << node.child_shift();
-    let mut sum = Sum::default();
-    let mut next = 0;
-    for (position, slot) in ones(node.mask).zip(&node.slots) {
-        if position > next {
-            sum.push_solid();
-        }
-        sum.push(&slot.gaps, bytes);
-        next = position + 1;
-    }
-    if next < 64 {
-        sum.push_solid();
-    }
-    sum.gaps()
 }
 
 /// Puts a value where one was freed, or at the end.

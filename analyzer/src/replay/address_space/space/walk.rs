@@ -1,7 +1,8 @@
 //! Walking over a range: the stretches in it, and the holes.
 
+use super::node::Child;
 use super::tile::{GRANULE_BYTES, TILE_BYTES, Tile};
-use super::tree::{Child, MAX_ADDRESS, Space};
+use super::tree::{MAX_ADDRESS, Space};
 use super::{Histogram, Uniform};
 use std::ops::Range;
 
@@ -25,7 +26,7 @@ impl Space {
     pub fn for_each_stretch(&self, range: Range<u64>, mut each: impl FnMut(Stretch)) {
         self.walk(&range, &mut |start, bytes, like, tile| {
             let live_bytes = match tile {
-                Some(tile) => u64::from(tile.live()) * GRANULE_BYTES,
+                Some((_, live)) => u64::from(live) * GRANULE_BYTES,
                 None => {
                     if like.live {
                         bytes
@@ -56,7 +57,7 @@ impl Space {
             _ if !like.touched => {}
             None if like.live => {}
             None => free(start..start + bytes),
-            Some(tile) => tile.for_each_run(|from, to, covered| {
+            Some((tile, _)) => tile.for_each_run(|from, to, covered| {
                 if !covered {
                     let at = |granule: u32| start + u64::from(granule) * GRANULE_BYTES;
                     free(at(from)..at(to));
@@ -76,23 +77,26 @@ impl Space {
         let mut open: Option<(u64, u64)> = None;
         self.for_each_stretch(0..MAX_ADDRESS, |stretch| {
             let (mut at, end) = (stretch.start, stretch.start + stretch.bytes);
+            // A stretch of more than a tile is live throughout, or not at all.
+            let full = stretch.live_bytes == stretch.bytes;
             while stretch.touched && at < end {
                 let page = at / page_bytes;
-                let whole_pages = (end - at) / page_bytes;
-                let (bytes, pages) = match whole_pages {
-                    1.. if at % page_bytes == 0 => (whole_pages * page_bytes, whole_pages),
-                    _ => (end.min((page + 1) * page_bytes) - at, 0),
-                };
-                // A stretch of more than a tile is live throughout, or not at all.
-                let live =
-                    if stretch.live_bytes == stretch.bytes { bytes } else { stretch.live_bytes };
+                let pages = (end - at) / page_bytes;
+                let live = |bytes| if full { bytes } else { stretch.live_bytes };
+                if pages > 0 && at % page_bytes == 0 {
+                    histogram.count(live(page_bytes), page_bytes, pages);
+                    at += pages * page_bytes;
+                    continue;
+                }
+                let bytes = end.min((page + 1) * page_bytes) - at;
                 at += bytes;
-                if let Some(live) = live.checked_div(pages) {
-                    histogram.count(live, page_bytes, pages);
-                } else if let Some((_, so_far)) = open.as_mut().filter(|open| open.0 == page) {
-                    *so_far += live;
-                } else if let Some((_, live)) = open.replace((page, live)) {
-                    histogram.count(live, page_bytes, 1);
+                match &mut open {
+                    Some((number, so_far)) if *number == page => *so_far += live(bytes),
+                    _ => {
+                        if let Some((_, live)) = open.replace((page, live(bytes))) {
+                            histogram.count(live, page_bytes, 1);
+                        }
+                    }
                 }
             }
         });
@@ -119,7 +123,11 @@ impl Space {
         tiles.end - tiles.start - ever
     }
 
-    fn walk(&self, range: &Range<u64>, each: &mut impl FnMut(u64, u64, Uniform, Option<&Tile>)) {
+    fn walk(
+        &self,
+        range: &Range<u64>,
+        each: &mut impl FnMut(u64, u64, Uniform, Option<(&Tile, u32)>),
+    ) {
         let range = tiles_around(range);
         if range.start < range.end {
             self.walk_node(0, &range, each);
@@ -130,7 +138,7 @@ impl Space {
         &self,
         index: u32,
         range: &Range<u64>,
-        each: &mut impl FnMut(u64, u64, Uniform, Option<&Tile>),
+        each: &mut impl FnMut(u64, u64, Uniform, Option<(&Tile, u32)>),
     ) {
         let node = &self.nodes[index as usize];
         let shift = node.child_shift();
