@@ -9,7 +9,7 @@
 //!  32  base      2×u64 what the first address steps count from, in units of 16 bytes
 //!  48  tid       u32   the kernel's number of that thread
 //!  52  reserved  u32
-//!  56  folded    u64   payload bytes already in the base table
+//!  56  folded    2×u32 payload bytes that are in the base table, by the cut in force
 //!  64  events …        then zeros, at least 8 of them
 //! ```
 
@@ -47,7 +47,7 @@ pub struct ChunkHeader {
     base: [AtomicU64; 2],
     tid: AtomicU32,
     reserved: AtomicU32,
-    folded: AtomicU64,
+    folded: [AtomicU32; 2],
 }
 
 const _: () = assert!(size_of::<ChunkHeader>() == HEADER_BYTES);
@@ -67,7 +67,13 @@ pub struct ChunkInfo {
     pub state: State,
     /// The thread's kernel number.
     pub tid: u32,
+    /// Payload bytes that are in the base table, by each of the two cuts; for a chunk that
+    /// is folded as a whole, [`FOLDED`].
+    pub folded: [u32; 2],
 }
+
+/// The chunk is folded as a whole.
+pub const FOLDED: u32 = u32::MAX;
 
 impl ChunkHeader {
     /// Opens the chunk for its new owner: the payload must be zero by now.
@@ -79,8 +85,27 @@ impl ChunkHeader {
         self.base[0].store(info.state.base[0], Ordering::Relaxed);
         self.base[1].store(info.state.base[1], Ordering::Relaxed);
         self.tid.store(info.tid, Ordering::Relaxed);
-        self.folded.store(0, Ordering::Relaxed);
+        self.folded[0].store(0, Ordering::Relaxed);
+        self.folded[1].store(0, Ordering::Relaxed);
         self.sequence.store(info.sequence, Ordering::Release);
+    }
+
+    /// Says how many payload bytes are in the base table by one of the two cuts.
+    pub fn set_folded(&self, cut: usize, bytes: u32) {
+        self.folded[cut & 1].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Index of the thread that opened the chunk.
+    pub fn thread(&self) -> u32 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
+    /// What the first event's steps count from.
+    pub fn state(&self) -> State {
+        State {
+            stamp: self.stamp.load(Ordering::Relaxed),
+            base: [self.base[0].load(Ordering::Relaxed), self.base[1].load(Ordering::Relaxed)],
+        }
     }
 
     /// Marks the chunk as holding nothing, before it is cleared for reuse.
@@ -114,6 +139,7 @@ pub fn read(chunk: &[u8]) -> Option<(ChunkInfo, Decoder<'_>)> {
         lane_seq: u64_at(chunk, 16),
         state: State { stamp: u64_at(chunk, 24), base: [u64_at(chunk, 32), u64_at(chunk, 40)] },
         tid: u32_at(chunk, 48),
+        folded: [u32_at(chunk, 56), u32_at(chunk, 60)],
     };
     (info.sequence != 0).then(|| (info, Decoder::new(&chunk[HEADER_BYTES..], info.state)))
 }

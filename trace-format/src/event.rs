@@ -279,6 +279,16 @@ impl<'a> Decoder<'a> {
         Decoder { bytes, at: 0, state, stack: 0 }
     }
 
+    /// Goes on where another decoder of the same bytes stopped: its offset, state and stack.
+    pub fn resume(bytes: &'a [u8], offset: usize, state: State, stack: u32) -> Self {
+        Decoder { bytes, at: offset, state, stack }
+    }
+
+    /// The call stack that holds for the next acquisition.
+    pub fn stack(&self) -> u32 {
+        self.stack
+    }
+
     /// Offset of the next event, of the end, or of the damage.
     pub fn offset(&self) -> usize {
         self.at
@@ -289,6 +299,7 @@ impl<'a> Decoder<'a> {
         self.state
     }
 
+    #[inline]
     fn word_at(&self, at: usize) -> u64 {
         match self.bytes.get(at..at + 8) {
             Some(eight) => u64::from_le_bytes(eight.try_into().unwrap_or([0; 8])),
@@ -305,7 +316,52 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// [`Malformed`] when the bytes are none of ours: the rest of the chunk is lost.
+    #[inline]
     pub fn next_event(&mut self) -> Result<Option<(Stamp, Event<'a>)>, Malformed> {
+        let word = self.word_at(self.at);
+        let (kind, len) = (word >> 3 & 3, (word & 7) as usize + 1);
+        // Most events are one word, without prefixes.
+        if kind == 0 || self.at + len > self.bytes.len() {
+            return self.next_with_prefixes();
+        }
+        let word = word & u64::MAX >> (64 - 8 * len);
+        let plain = Acquire { stack: self.stack, ..Acquire::default() };
+        let (state, event) = Self::last_word(word, self.state, (plain, 0, 0));
+        self.at += len;
+        self.state = state;
+        Ok(Some((state.stamp, event)))
+    }
+
+    /// What the word behind all prefixes says, with what these said: the block but for its
+    /// address and size, the size's high bits, the address's lowest.
+    #[inline]
+    fn last_word(
+        word: u64,
+        mut state: State,
+        (mut acquire, size_high, fine): (Acquire, u64, u64),
+    ) -> (State, Event<'a>) {
+        let kind = word >> 3 & 3;
+        let side = (word >> 5 & 1) as usize;
+        state.stamp = state.stamp.wrapping_add(word >> 6 & ((1 << TIME_STEP_BITS) - 1));
+        let size_bits = match kind {
+            KIND_RELEASE => 0,
+            KIND_ACQUIRE_SMALL => SMALL_SIZE_BITS,
+            _ => MEDIUM_SIZE_BITS,
+        };
+        let size = word >> VALUE_BITS & ((1 << size_bits) - 1);
+        let step = word >> (VALUE_BITS + size_bits);
+        state.base[side] = state.base[side].wrapping_add(unzigzag(step) as u64);
+        let address = (state.base[side] << ADDRESS_SHIFT) | fine;
+        if kind == KIND_RELEASE {
+            return (state, Event::Release { address, flags: acquire.flags });
+        }
+        acquire.address = address;
+        acquire.size = size_high | size;
+        (state, Event::Acquire(acquire))
+    }
+
+    #[inline(never)]
+    fn next_with_prefixes(&mut self) -> Result<Option<(Stamp, Event<'a>)>, Malformed> {
         let mut at = self.at;
         let mut state = self.state;
         let mut acquire = Acquire { stack: self.stack, ..Acquire::default() };
@@ -350,25 +406,8 @@ impl<'a> Decoder<'a> {
                 }
                 continue;
             }
-            let side = (word >> 5 & 1) as usize;
-            state.stamp = state.stamp.wrapping_add(word >> 6 & ((1 << TIME_STEP_BITS) - 1));
-            let size_bits = match kind {
-                KIND_RELEASE => 0,
-                KIND_ACQUIRE_SMALL => SMALL_SIZE_BITS,
-                _ => MEDIUM_SIZE_BITS,
-            };
-            let size = word >> VALUE_BITS & ((1 << size_bits) - 1);
-            let step = word >> (VALUE_BITS + size_bits);
-            state.base[side] = state.base[side].wrapping_add(unzigzag(step) as u64);
-            let address = (state.base[side] << ADDRESS_SHIFT) | fine;
+            let (state, event) = Self::last_word(word, state, (acquire, size_high, fine));
             self.commit(at, state, acquire.stack);
-            let event = if kind == KIND_RELEASE {
-                Event::Release { address, flags: acquire.flags }
-            } else {
-                acquire.address = address;
-                acquire.size = size_high | size;
-                Event::Acquire(acquire)
-            };
             return Ok(Some((state.stamp, event)));
         }
     }

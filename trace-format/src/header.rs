@@ -29,7 +29,7 @@ pub enum Area {
     Description = 1,
     /// The ring's chunks.
     Events = 2,
-    /// Blocks and regions as of the stamp up to which chunks were folded.
+    /// The blocks that were live at the cut.
     Base = 3,
     /// Call stacks.
     Stacks = 4,
@@ -41,10 +41,12 @@ pub enum Area {
     Threads = 7,
     /// Pools.
     Pools = 8,
+    /// The regions as of the cut: two halves, each a look and the events since.
+    Regions = 9,
 }
 
 impl Area {
-    const ALL: [Area; 8] = [
+    const ALL: [Area; 9] = [
         Area::Description,
         Area::Events,
         Area::Base,
@@ -53,6 +55,7 @@ impl Area {
         Area::Looks,
         Area::Threads,
         Area::Pools,
+        Area::Regions,
     ];
 
     fn from_number(number: u64) -> Option<Area> {
@@ -193,13 +196,21 @@ pub struct Header {
     pub threads: AtomicU64,
     /// For tools that steer a running trace: see [`control`].
     pub control: AtomicU64,
-    /// The stamp up to which events are in the base table; 0 = none are.
-    pub base_stamp: AtomicU64,
-    /// Counts of folded events, in the order of docs/trace-format.md.
-    pub folded_counts: [AtomicU64; 16],
+    /// Folds done so far; its lowest bit says which of `cuts` is in force. 0 = none.
+    pub folds: AtomicU64,
+    /// The stamp up to which the fold under way goes. Up to here the base table may hold
+    /// the effects of events that the cut does not count.
+    pub fold_target: AtomicU64,
     /// What ended or limited recording early: see [`limit`].
     pub limits: AtomicU64,
-    reserved: [AtomicU64; 470],
+    /// Bytes of each half of the looks area; 0 = it is not split.
+    pub looks_half_bytes: AtomicU64,
+    /// Bytes of each half of the regions area.
+    pub regions_half_bytes: AtomicU64,
+    reserved: [AtomicU64; 3],
+    /// The state of the base table, twice: while one is in force the other is written.
+    pub cuts: [CutCell; 2],
+    reserved_behind: [AtomicU64; 416],
     /// Segments in use; raised after the entry is written.
     pub segment_count: AtomicU64,
     /// The segment table.
@@ -207,6 +218,106 @@ pub struct Header {
 }
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
+
+/// Counts of folded events that a cut keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Count {
+    /// Events of any kind.
+    Events = 0,
+    /// Calls that returned a new block.
+    Allocs = 1,
+    /// Blocks freed.
+    Frees = 2,
+    /// Calls of realloc for a block.
+    Reallocs = 3,
+    /// Mappings made.
+    Mmaps = 4,
+    /// Ranges unmapped.
+    Munmaps = 5,
+    /// Mappings moved or resized.
+    Mremaps = 6,
+    /// Ranges advised on.
+    Madvises = 7,
+    /// Moves of the end of the brk segment.
+    BrkChanges = 8,
+    /// Blocks freed on another thread than the one that acquired them.
+    CrossThreadFrees = 9,
+    /// Acquisitions of live addresses that no release explains.
+    OrderAnomalies = 10,
+    /// Releases of addresses never seen to be acquired.
+    UnknownFrees = 11,
+    /// Bytes that the events took.
+    Bytes = 12,
+}
+
+/// Counts in a cut; those without a name are reserved.
+pub const COUNTS: usize = 24;
+
+/// The state of the base table as of one stamp. All zero: nothing is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cut {
+    /// Events up to here are folded.
+    pub stamp: u64,
+    /// Bytes of the blocks in the table.
+    pub live_bytes: u64,
+    /// Blocks in the table.
+    pub live_blocks: u64,
+    /// The greatest live bytes of any cut so far.
+    pub peak_live_bytes: u64,
+    /// The stamp of that cut.
+    pub peak_live_stamp: u64,
+    /// What the folded events were, by [`Count`].
+    pub counts: [u64; COUNTS],
+}
+
+impl Cut {
+    /// One of the counts.
+    pub fn count(&self, what: Count) -> u64 {
+        self.counts[what as usize]
+    }
+}
+
+/// A [`Cut`] as the writer sees it in mapped memory.
+#[derive(Debug)]
+#[repr(C)]
+pub struct CutCell {
+    stamp: AtomicU64,
+    live_bytes: AtomicU64,
+    live_blocks: AtomicU64,
+    peak_live_bytes: AtomicU64,
+    peak_live_stamp: AtomicU64,
+    reserved: [AtomicU64; 3],
+    counts: [AtomicU64; COUNTS],
+}
+
+const _: () = assert!(size_of::<CutCell>() == 256);
+
+impl CutCell {
+    /// Replaces the cut, which must not be the one in force.
+    pub fn set(&self, cut: &Cut) {
+        self.stamp.store(cut.stamp, Ordering::Relaxed);
+        self.live_bytes.store(cut.live_bytes, Ordering::Relaxed);
+        self.live_blocks.store(cut.live_blocks, Ordering::Relaxed);
+        self.peak_live_bytes.store(cut.peak_live_bytes, Ordering::Relaxed);
+        self.peak_live_stamp.store(cut.peak_live_stamp, Ordering::Relaxed);
+        for (cell, count) in self.counts.iter().zip(cut.counts) {
+            cell.store(count, Ordering::Relaxed);
+        }
+    }
+}
+
+fn cut_at(bytes: &[u8], at: usize) -> Cut {
+    let word = |number: usize| u64_at(bytes, at + number * 8);
+    Cut {
+        stamp: word(0),
+        live_bytes: word(1),
+        live_blocks: word(2),
+        peak_live_bytes: word(3),
+        peak_live_stamp: word(4),
+        counts: core::array::from_fn(|number| word(8 + number)),
+    }
+}
 
 /// Bits of the control word.
 pub mod control {
@@ -230,6 +341,10 @@ pub mod limit {
     pub const LANES: u64 = 16;
     /// The kernel refused to map a segment.
     pub const MAPPING: u64 = 32;
+    /// The base table has no more room.
+    pub const TABLE: u64 = 64;
+    /// Events on mappings found no room in the regions area.
+    pub const REGIONS: u64 = 128;
 }
 
 impl Header {
@@ -328,8 +443,16 @@ pub struct HeaderInfo {
     pub slow_path_stamps: u64,
     /// Threads seen.
     pub threads: u64,
-    /// Up to where events were folded.
-    pub base_stamp: u64,
+    /// Folds done; the lowest bit chooses the words that chunks keep for the cut.
+    pub folds: u64,
+    /// The stamp up to which the fold under way goes.
+    pub fold_target: u64,
+    /// The cut in force; all zero when nothing was folded.
+    pub cut: Cut,
+    /// Bytes of each half of the looks area; 0 = it is not split.
+    pub looks_half_bytes: u64,
+    /// Bytes of each half of the regions area.
+    pub regions_half_bytes: u64,
     /// What limited the recording: [`limit`].
     pub limits: u64,
     /// Entries of the segment table that are in use.
@@ -416,7 +539,11 @@ impl HeaderInfo {
             dropped_looks: u64_at(bytes, at!(dropped_looks)),
             slow_path_stamps: u64_at(bytes, at!(slow_path_stamps)),
             threads: u64_at(bytes, at!(threads)),
-            base_stamp: u64_at(bytes, at!(base_stamp)),
+            folds: u64_at(bytes, at!(folds)),
+            fold_target: u64_at(bytes, at!(fold_target)),
+            cut: cut_at(bytes, at!(cuts) + (u64_at(bytes, at!(folds)) as usize & 1) * 256),
+            looks_half_bytes: u64_at(bytes, at!(looks_half_bytes)),
+            regions_half_bytes: u64_at(bytes, at!(regions_half_bytes)),
             limits: u64_at(bytes, at!(limits)),
             segment_count: segment_count as usize,
         })

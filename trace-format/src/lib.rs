@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod base;
 pub mod chunk;
 pub mod event;
 pub mod header;

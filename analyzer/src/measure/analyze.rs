@@ -153,7 +153,7 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         clean_exit: trace.ending().is_clean(),
         cgroup_limit_bytes: process.cgroup_limit_bytes,
         ring_bytes: header.ring_bytes,
-        wrapped: header.base_stamp != 0,
+        wrapped: header.folds != 0,
         threads: header.threads,
         events: counts.events,
         allocs: counts.allocs,
