@@ -263,6 +263,7 @@ fn open_chunk(lane: &Lane, now: u64) -> bool {
         lane_seq,
         state,
         tid: lane.tid.load(Relaxed),
+        folded: [0; 2],
     });
     lane.lane_seq.store(lane_seq, Relaxed);
     lane.stack.store(0, Relaxed);
