@@ -196,11 +196,21 @@ pub struct Header {
     pub threads: AtomicU64,
     /// For tools that steer a running trace: see [`control`].
     pub control: AtomicU64,
-    /// Folds done so far; its lowest bit says which of `cuts` is in force. 0 = none.
+    /// Folds done so far; its lowest bit says which of `cuts`, and which of the two words
+    /// that each chunk has, is in force. 0 = nothing is folded.
     pub folds: AtomicU64,
-    /// The stamp up to which the fold under way goes. Up to here the base table may hold
-    /// the effects of events that the cut does not count.
-    pub fold_target: AtomicU64,
+    /// The number of the last fold that was begun. A fold goes in four steps:
+    ///
+    /// 1. the other cut and the chunks' other words are written, whole;
+    /// 2. `folding` is set to `folds + 1`;
+    /// 3. entries of the base table are filled, replaced and freed, one by one;
+    /// 4. `folds` is set to `folding`; only then are chunks used again.
+    ///
+    /// So while `folding` is not `folds`, the other cut and the other words hold already,
+    /// but the table is on its way there from the cut in force: a mixture of both. The
+    /// events between the two words of each chunk (by position, not by stamp) say where it
+    /// goes.
+    pub folding: AtomicU64,
     /// What ended or limited recording early: see [`limit`].
     pub limits: AtomicU64,
     /// Bytes of each half of the looks area; 0 = it is not split.
@@ -443,12 +453,12 @@ pub struct HeaderInfo {
     pub slow_path_stamps: u64,
     /// Threads seen.
     pub threads: u64,
-    /// Folds done; the lowest bit chooses the words that chunks keep for the cut.
+    /// Folds done; the lowest bit chooses the cut, and the words that chunks keep for it.
     pub folds: u64,
-    /// The stamp up to which the fold under way goes.
-    pub fold_target: u64,
-    /// The cut in force; all zero when nothing was folded.
-    pub cut: Cut,
+    /// The last fold begun: not equal to `folds` while one is under way, [`Header::folding`].
+    pub folding: u64,
+    /// Both cuts; [`HeaderInfo::cut`] says which is in force.
+    pub cuts: [Cut; 2],
     /// Bytes of each half of the looks area; 0 = it is not split.
     pub looks_half_bytes: u64,
     /// Bytes of each half of the regions area.
@@ -540,13 +550,23 @@ impl HeaderInfo {
             slow_path_stamps: u64_at(bytes, at!(slow_path_stamps)),
             threads: u64_at(bytes, at!(threads)),
             folds: u64_at(bytes, at!(folds)),
-            fold_target: u64_at(bytes, at!(fold_target)),
-            cut: cut_at(bytes, at!(cuts) + (u64_at(bytes, at!(folds)) as usize & 1) * 256),
+            folding: u64_at(bytes, at!(folding)),
+            cuts: [cut_at(bytes, at!(cuts)), cut_at(bytes, at!(cuts) + size_of::<CutCell>())],
             looks_half_bytes: u64_at(bytes, at!(looks_half_bytes)),
             regions_half_bytes: u64_at(bytes, at!(regions_half_bytes)),
             limits: u64_at(bytes, at!(limits)),
             segment_count: segment_count as usize,
         })
+    }
+
+    /// The cut in force; all zero when nothing was folded.
+    pub fn cut(&self) -> &Cut {
+        &self.cuts[(self.folds & 1) as usize]
+    }
+
+    /// The cut that a fold under way is going to, complete already; else the one in force.
+    pub fn cut_ahead(&self) -> &Cut {
+        &self.cuts[(self.folding & 1) as usize]
     }
 
     /// Segment `index` of the table in `bytes`, the same that [`HeaderInfo::read`] read.

@@ -212,7 +212,7 @@ fn the_header_has_its_fields_where_the_page_says() {
         (offset_of!(Header, threads), 168),
         (offset_of!(Header, control), 176),
         (offset_of!(Header, folds), 184),
-        (offset_of!(Header, fold_target), 192),
+        (offset_of!(Header, folding), 192),
         (offset_of!(Header, limits), 200),
         (offset_of!(Header, looks_half_bytes), 208),
         (offset_of!(Header, regions_half_bytes), 216),
