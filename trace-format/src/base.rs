@@ -57,9 +57,39 @@ pub const fn address(key: u64) -> u64 {
     (key & UNITS) << 4 | (key >> UNIT_BITS & 15)
 }
 
+/// An entry as its words.
+pub type Words = [u64; 6];
+
+/// The words of a block of which there is nothing rare to say: when it came, its thread and
+/// its call stack.
+#[inline(always)]
+pub const fn plain_words(address: u64, size: u64, came: (Stamp, u32, u32)) -> Words {
+    let (birth, thread, stack) = came;
+    [key(address, false, 0), birth, size, stack as u64 | (thread as u64) << 32, 0, 0]
+}
+
+/// The stamp of the acquisition.
+#[inline(always)]
+pub const fn birth(words: &Words) -> Stamp {
+    words[1]
+}
+
+/// What was asked for, in bytes.
+#[inline(always)]
+pub const fn size(words: &Words) -> u64 {
+    words[2]
+}
+
+/// The thread that acquired the block, by index.
+#[inline(always)]
+pub const fn thread(words: &Words) -> u32 {
+    (words[3] >> 32) as u32
+}
+
 impl Entry {
     /// The words of the entry.
-    pub fn words(&self) -> [u64; 6] {
+    #[inline]
+    pub fn words(&self) -> Words {
         let block = &self.block;
         let units = block.mapped_offset.map_or(0, |offset| (offset >> 4).saturating_add(1));
         [
@@ -74,7 +104,7 @@ impl Entry {
     }
 
     /// The entry in `words`; `None` if it is free.
-    pub fn from_words(words: [u64; 6]) -> Option<Entry> {
+    pub fn from_words(words: Words) -> Option<Entry> {
         let [key, birth, size, stack_and_thread, usable, pool_and_mapped] = words;
         let block = Acquire {
             address: address(key),
@@ -113,8 +143,13 @@ const _: () = assert!(size_of::<EntryCell>() == ENTRY_BYTES);
 impl EntryCell {
     /// Fills a free entry, or replaces one of the same address.
     pub fn fill(&self, entry: &Entry) {
-        let words = entry.words();
-        for (cell, word) in self.words.iter().zip(words).skip(1) {
+        self.fill_words(&entry.words());
+    }
+
+    /// The same, with the entry's words.
+    #[inline]
+    pub fn fill_words(&self, words: &Words) {
+        for (cell, word) in self.words.iter().zip(*words).skip(1) {
             cell.store(word.to_le(), Ordering::Relaxed);
         }
         self.words[0].store(words[0].to_le(), Ordering::Release);
@@ -144,10 +179,8 @@ impl EntryCell {
         (size, (u64::from_le(self.words[3].load(Ordering::Relaxed)) >> 32) as u32)
     }
 
-    /// The whole entry; `None` if it is free.
-    pub fn get(&self) -> Option<Entry> {
-        Entry::from_words(core::array::from_fn(|at| {
-            u64::from_le(self.words[at].load(Ordering::Relaxed))
-        }))
+    /// The entry's words.
+    pub fn words(&self) -> Words {
+        core::array::from_fn(|at| u64::from_le(self.words[at].load(Ordering::Relaxed)))
     }
 }

@@ -264,6 +264,42 @@ pub enum Malformed {
     Unknown,
 }
 
+/// An event without anything rare about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plain {
+    /// When.
+    pub stamp: Stamp,
+    /// The block.
+    pub address: u64,
+    /// What was asked for, of a block that came.
+    pub size: u64,
+    /// Whether the block came, rather than goes.
+    pub acquires: bool,
+}
+
+/// What comes next in a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upcoming<'a> {
+    /// An event, and its stamp.
+    Event(Stamp, Event<'a>),
+    /// One that is later than asked for: its stamp.
+    Later(Stamp),
+    /// Nothing: the end of what was written.
+    End,
+}
+
+/// Size (its low bits, if a prefix holds others) and address step of an event's word.
+#[inline(always)]
+const fn size_and_step(word: u64) -> (u64, u64) {
+    let size_bits = match word >> 3 & 3 {
+        KIND_RELEASE => 0,
+        KIND_ACQUIRE_SMALL => SMALL_SIZE_BITS,
+        _ => MEDIUM_SIZE_BITS,
+    };
+    let size = word >> VALUE_BITS & ((1 << size_bits) - 1);
+    (size, unzigzag(word >> (VALUE_BITS + size_bits)) as u64)
+}
+
 /// Decodes the events of one chunk. Allocates nothing and never panics.
 #[derive(Debug, Clone)]
 pub struct Decoder<'a> {
@@ -318,50 +354,51 @@ impl<'a> Decoder<'a> {
     /// [`Malformed`] when the bytes are none of ours: the rest of the chunk is lost.
     #[inline]
     pub fn next_event(&mut self) -> Result<Option<(Stamp, Event<'a>)>, Malformed> {
-        let word = self.word_at(self.at);
-        let (kind, len) = (word >> 3 & 3, (word & 7) as usize + 1);
-        // Most events are one word, without prefixes.
-        if kind == 0 || self.at + len > self.bytes.len() {
-            return self.next_with_prefixes();
+        match self.next_until(Stamp::MAX)? {
+            Upcoming::Event(stamp, event) => Ok(Some((stamp, event))),
+            Upcoming::Later(_) | Upcoming::End => Ok(None),
         }
-        let word = word & u64::MAX >> (64 - 8 * len);
-        let plain = Acquire { stack: self.stack, ..Acquire::default() };
-        let (state, event) = Self::last_word(word, self.state, (plain, 0, 0));
-        self.at += len;
-        self.state = state;
-        Ok(Some((state.stamp, event)))
     }
 
-    /// What the word behind all prefixes says, with what these said: the block but for its
-    /// address and size, the size's high bits, the address's lowest.
+    /// The next event if its stamp is not above `limit`; a later one is not taken.
+    ///
+    /// # Errors
+    /// [`Malformed`], as in [`Decoder::next_event`].
     #[inline]
-    fn last_word(
-        word: u64,
-        mut state: State,
-        (mut acquire, size_high, fine): (Acquire, u64, u64),
-    ) -> (State, Event<'a>) {
-        let kind = word >> 3 & 3;
-        let side = (word >> 5 & 1) as usize;
-        state.stamp = state.stamp.wrapping_add(word >> 6 & ((1 << TIME_STEP_BITS) - 1));
-        let size_bits = match kind {
-            KIND_RELEASE => 0,
-            KIND_ACQUIRE_SMALL => SMALL_SIZE_BITS,
-            _ => MEDIUM_SIZE_BITS,
+    pub fn next_until(&mut self, limit: Stamp) -> Result<Upcoming<'a>, Malformed> {
+        let Some(plain) = self.next_plain(limit) else { return self.next_with_prefixes(limit) };
+        let Plain { stamp, address, size, acquires } = plain;
+        let event = if acquires {
+            Event::Acquire(Acquire { address, size, stack: self.stack, ..Acquire::default() })
+        } else {
+            Event::Release { address, flags: Flags::NONE }
         };
-        let size = word >> VALUE_BITS & ((1 << size_bits) - 1);
-        let step = word >> (VALUE_BITS + size_bits);
-        state.base[side] = state.base[side].wrapping_add(unzigzag(step) as u64);
-        let address = (state.base[side] << ADDRESS_SHIFT) | fine;
-        if kind == KIND_RELEASE {
-            return (state, Event::Release { address, flags: acquire.flags });
+        Ok(Upcoming::Event(stamp, event))
+    }
+
+    /// The next event if it is one word, as most are, and its stamp is not above `limit`;
+    /// otherwise nothing is taken, and [`Decoder::next_until`] knows more.
+    #[inline(always)]
+    pub fn next_plain(&mut self, limit: Stamp) -> Option<Plain> {
+        let word = self.word_at(self.at);
+        let (kind, len) = (word >> 3 & 3, (word & 7) as usize + 1);
+        let stamp = self.state.stamp.wrapping_add(word >> 6 & ((1 << TIME_STEP_BITS) - 1));
+        if kind == 0 || self.at + len > self.bytes.len() || stamp > limit {
+            return None;
         }
-        acquire.address = address;
-        acquire.size = size_high | size;
-        (state, Event::Acquire(acquire))
+        let word = word & u64::MAX >> (64 - 8 * len);
+        let (size, step) = size_and_step(word);
+        // In place, field by field: a copy of the state would wait for the stores before it.
+        let base = &mut self.state.base[(word >> 5 & 1) as usize];
+        *base = base.wrapping_add(step);
+        let address = *base << ADDRESS_SHIFT;
+        self.state.stamp = stamp;
+        self.at += len;
+        Some(Plain { stamp, address, size, acquires: kind != KIND_RELEASE })
     }
 
     #[inline(never)]
-    fn next_with_prefixes(&mut self) -> Result<Option<(Stamp, Event<'a>)>, Malformed> {
+    fn next_with_prefixes(&mut self, limit: Stamp) -> Result<Upcoming<'a>, Malformed> {
         let mut at = self.at;
         let mut state = self.state;
         let mut acquire = Acquire { stack: self.stack, ..Acquire::default() };
@@ -371,7 +408,7 @@ impl<'a> Decoder<'a> {
             let word = self.word_at(at);
             if word & 0xff == 0 {
                 // Prefixes without their event: the writer died in between.
-                return Ok(None);
+                return Ok(Upcoming::End);
             }
             let len = (word & 7) as usize + 1;
             if at + len > self.bytes.len() {
@@ -399,16 +436,31 @@ impl<'a> Decoder<'a> {
                     (3, PREFIX_COLD) => {
                         let end = at + (value as usize & 0xffff);
                         let payload = self.bytes.get(at..end).ok_or(Malformed::Truncated)?;
+                        if state.stamp > limit {
+                            return Ok(Upcoming::Later(state.stamp));
+                        }
                         self.commit(end, state, acquire.stack);
-                        return Ok(Some((state.stamp, Event::Cold(payload))));
+                        return Ok(Upcoming::Event(state.stamp, Event::Cold(payload)));
                     }
                     _ => return Err(Malformed::Unknown),
                 }
                 continue;
             }
-            let (state, event) = Self::last_word(word, state, (acquire, size_high, fine));
+            state.stamp = state.stamp.wrapping_add(word >> 6 & ((1 << TIME_STEP_BITS) - 1));
+            if state.stamp > limit {
+                return Ok(Upcoming::Later(state.stamp));
+            }
+            let (size, step) = size_and_step(word);
+            let side = (word >> 5 & 1) as usize;
+            state.base[side] = state.base[side].wrapping_add(step);
+            let address = (state.base[side] << ADDRESS_SHIFT) | fine;
             self.commit(at, state, acquire.stack);
-            return Ok(Some((state.stamp, event)));
+            let event = if kind == KIND_RELEASE {
+                Event::Release { address, flags: acquire.flags }
+            } else {
+                Event::Acquire(Acquire { address, size: size_high | size, ..acquire })
+            };
+            return Ok(Upcoming::Event(state.stamp, event));
         }
     }
 

@@ -20,12 +20,18 @@ use libc::c_int;
 /// Room for the description, mapped together with the header.
 pub(crate) const DESCRIPTION_BYTES: usize = 16 << 10;
 
-// Places relative to the base. The ring is last: it is at most 1 TiB, or twice the lanes.
+// Places relative to the base. The ring is at most 1 TiB, or twice the lanes.
 const SCRATCH_AT: usize = 1 << 20;
 const SCRATCH_BYTES: usize = 1 << 20;
 const LANES_AT: usize = 16 << 20;
 const LOOKS_AT: usize = 1 << 30;
+/// Memory of the folder's own, in no file.
+const FOLD_AT: usize = 2 << 30;
+const REGIONS_AT: usize = 3 << 30;
+const LINKS_AT: usize = 4 << 30;
 const EVENTS_AT: usize = 1 << 37;
+const BASE_AT: usize = 2 << 40;
+const LEAVES_AT: usize = 3 << 40;
 
 /// Address space from the base on in which nothing else is expected.
 const SPAN: u64 = 1 << 42;
@@ -41,6 +47,8 @@ struct Growth {
     file_bytes: u64,
     events_bytes: u64,
     looks_bytes: u64,
+    base_bytes: u64,
+    regions_bytes: u64,
     /// Area and bytes of the file's last segment.
     last: Area,
     last_bytes: u64,
@@ -48,7 +56,12 @@ struct Growth {
 
 impl Growth {
     fn area_bytes(&mut self, area: Area) -> &mut u64 {
-        if area == Area::Events { &mut self.events_bytes } else { &mut self.looks_bytes }
+        match area {
+            Area::Events => &mut self.events_bytes,
+            Area::Base => &mut self.base_bytes,
+            Area::Regions => &mut self.regions_bytes,
+            _ => &mut self.looks_bytes,
+        }
     }
 }
 
@@ -65,6 +78,8 @@ static GROWTH: Guarded = Guarded(UnsafeCell::new(Growth {
     file_bytes: 0,
     events_bytes: 0,
     looks_bytes: 0,
+    base_bytes: 0,
+    regions_bytes: 0,
     last: Area::Description,
     last_bytes: 0,
 }));
@@ -86,7 +101,46 @@ pub(crate) fn header() -> &'static Header {
 
 /// Where an area that grows is mapped, its segments end to end.
 pub(crate) fn area_start(area: Area) -> usize {
-    BASE.load(Ordering::Relaxed) + if area == Area::Events { EVENTS_AT } else { LOOKS_AT }
+    BASE.load(Ordering::Relaxed)
+        + match area {
+            Area::Events => EVENTS_AT,
+            Area::Base => BASE_AT,
+            Area::Regions => REGIONS_AT,
+            _ => LOOKS_AT,
+        }
+}
+
+/// Memory of the recorder's own, in no file: address space that is mapped as it is needed.
+#[derive(Clone, Copy)]
+pub(crate) enum Private {
+    /// 1 GiB.
+    Fold,
+    /// 1 GiB.
+    Links,
+    /// 1 TiB.
+    Leaves,
+}
+
+/// Where private memory is, or will be.
+pub(crate) fn private_start(what: Private) -> usize {
+    BASE.load(Ordering::Relaxed)
+        + match what {
+            Private::Fold => FOLD_AT,
+            Private::Links => LINKS_AT,
+            Private::Leaves => LEAVES_AT,
+        }
+}
+
+/// Maps zeroed memory that no child of fork inherits. False: there is none.
+pub(crate) fn map_private(address: usize, bytes: usize) -> bool {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    if sys::map(address, bytes, access, flags, None).is_err() {
+        return false;
+    }
+    undumped(address, bytes);
+    let _ = sys::advise(address, bytes, libc::MADV_WIPEONFORK);
+    true
 }
 
 /// Whether an address lies where the recorder maps its own.

@@ -18,7 +18,7 @@ mod slow;
 
 use crate::arch::{stack_pointer, thread_lane};
 use crate::clock::counter_stamp;
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, compiler_fence};
 use fragtrace_format::event::{
     Acquire, Flags, State, Word, half, pack_acquire, pack_release, zigzag,
@@ -26,10 +26,10 @@ use fragtrace_format::event::{
 use fragtrace_format::record::Cold;
 
 pub use slow::block;
-pub(crate) use slow::{count, forget, thread_exits};
+pub(crate) use slow::{count, cursor, first_chunk, forget, thread_exits};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.
-const MAX_LANES: usize = 1 << 14;
+pub(crate) const MAX_LANES: usize = 1 << 14;
 /// Two lines, as processors fetch them in pairs: no two threads write to one.
 const LANE_BYTES: usize = 256;
 /// Bytes of address space for all lanes.
@@ -71,6 +71,8 @@ struct Lane {
     borrowed: AtomicU32,
     /// The next lane in the list of free ones, by number.
     next_free: AtomicU32,
+    /// Number of the first chunk that the lane ever had; 0 = none yet.
+    first: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Lane>() == LANE_BYTES);
@@ -107,7 +109,8 @@ unsafe fn put(lane: &Lane, cursor: usize, word: Word) {
     // SAFETY: by the caller, inside the lane's own chunk, which nobody else writes.
     unsafe { (cursor as *mut u64).write_unaligned(word.bits.to_le()) };
     compiler_fence(SeqCst);
-    lane.cursor.store(cursor + word.len as usize, Relaxed);
+    // Who folds reads up to the cursor: a plain store on x86-64.
+    lane.cursor.store(cursor + word.len as usize, Release);
 }
 
 /// A block was acquired, under whatever allocator.

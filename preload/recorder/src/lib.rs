@@ -12,13 +12,17 @@
 #![no_std]
 
 mod arch;
+/// What [`ownership`] is built on; its model check takes others.
+use core::sync::atomic;
 mod children;
 mod clock;
 mod config;
 mod describe;
 mod file;
+mod fold;
 mod lane;
 mod look;
+mod ownership;
 mod process;
 mod ring;
 mod sync;

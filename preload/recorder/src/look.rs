@@ -7,7 +7,7 @@
 use crate::config::Config;
 use crate::sync::TryLock;
 use crate::text::{decimal, find, hexadecimal, valid_utf8};
-use crate::{clock, file, lane, process, ring, sys};
+use crate::{clock, file, fold, lane, process, ring, sys};
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 use fragtrace_format::header::{Area, HEADER_BYTES, control};
@@ -188,6 +188,7 @@ fn resident_bytes() -> u64 {
         + looks
         + scratch
         + ring::resident_bytes()
+        + fold::resident_bytes()
         + IMAGE_BYTES.load(Relaxed) as u64
 }
 

@@ -2,10 +2,15 @@
 //!
 //! A chunk has one owner, the lane that took it, until it is closed. Taking is one
 //! compare-and-swap on a word that holds how many chunks are taken and how many have room
-//! in the file. Whoever takes one of the last sees to it that the file grows.
+//! in the file. Whoever takes one of the last sees to it that the file grows, and when the
+//! ring is as large as it may be, that old chunks are [folded](crate::fold) and come back as
+//! spare ones: [`ownership`](crate::ownership).
 
+use crate::file::Private;
+use crate::fold::{self, Outcome};
+use crate::ownership::Chunks;
 use crate::{clock, file, lane, sys};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use fragtrace_format::chunk::{self, ChunkHeader};
 use fragtrace_format::event::MAX_WORD_BYTES;
 use fragtrace_format::header::{Area, limit};
@@ -14,6 +19,9 @@ use fragtrace_format::header::{Area, limit};
 static POOL: AtomicU64 = AtomicU64::new(0);
 static CHUNK_BYTES: AtomicU64 = AtomicU64::new(0);
 static RING_CHUNKS: AtomicU64 = AtomicU64::new(0);
+/// The stack of chunks that were given back, and how many are on it.
+static SPARE: AtomicU64 = AtomicU64::new(0);
+static SPARE_COUNT: AtomicU32 = AtomicU32::new(0);
 /// Bytes of chunks that are mapped in and touched: part of the tracer's resident memory.
 static RESIDENT: AtomicU64 = AtomicU64::new(0);
 
@@ -26,9 +34,9 @@ const PAUSE_STAMPS: u64 = 1 << 26;
 /// The file grows by at least this much, so that short processes stay small.
 const MIN_GROWTH: u64 = 128 << 10;
 const MAX_GROWTH: u64 = 1 << 20;
-/// How often a thread that finds no chunk, and another at growing the file, looks again: a
+/// How often a thread that finds no chunk, and another at making one, looks again: a
 /// few times at once, then after 100 µs each, as the other may not even be running. Not for
-/// ever, because a handler may have interrupted the one that grows, on this very thread.
+/// ever, because the other may be stopped, by a debugger say.
 const PATIENCE: u32 = 2000;
 const PATIENCE_WITHOUT_SLEEP: u32 = 100;
 
@@ -42,6 +50,24 @@ impl Chunk {
     /// The chunk whose header is at `address`.
     pub(crate) fn at(address: usize) -> Chunk {
         Chunk { address }
+    }
+
+    /// The chunk with a number, from 1 on by place.
+    pub(crate) fn numbered(number: u32) -> Chunk {
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+        Chunk { address: file::area_start(Area::Events) + (number as usize - 1) * chunk_bytes }
+    }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> u32 {
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+        ((self.address - file::area_start(Area::Events)) / chunk_bytes) as u32 + 1
+    }
+
+    /// Where its events are.
+    pub(crate) fn payload(&self) -> *const [u8] {
+        let bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize - chunk::HEADER_BYTES;
+        core::ptr::slice_from_raw_parts(self.first() as *const u8, bytes)
     }
 
     /// Where its header is.
@@ -67,6 +93,19 @@ impl Chunk {
     }
 }
 
+/// The links between chunks, and the stack of spare ones.
+pub(crate) fn chunks() -> Chunks<'static> {
+    let start = file::private_start(Private::Links) as *const AtomicU32;
+    // SAFETY: `start` mapped the links of all chunks that there can be, for good; zeroed.
+    let next = unsafe { core::slice::from_raw_parts(start, most_chunks() as usize + 1) };
+    Chunks { next, spare: &SPARE, spare_count: &SPARE_COUNT }
+}
+
+/// Chunks that there can ever be.
+fn most_chunks() -> u64 {
+    RING_CHUNKS.load(Ordering::Relaxed).max(2 * lane::MAX_LANES as u64)
+}
+
 /// Sets the ring up, with room for its first chunks. False: no room.
 pub(crate) fn start(ring_bytes: u64) -> bool {
     let chunk_bytes = chunk::bytes_for_ring(ring_bytes);
@@ -75,7 +114,8 @@ pub(crate) fn start(ring_bytes: u64) -> bool {
     let header = file::header();
     header.ring_bytes.store(ring_bytes, Ordering::Relaxed);
     header.chunk_bytes.store(chunk_bytes, Ordering::Relaxed);
-    grow(0)
+    let links_bytes = (4 * (most_chunks() as usize + 1)).next_multiple_of(PAGE as usize);
+    file::map_private(file::private_start(Private::Links), links_bytes) && grow(0)
 }
 
 /// Chunks that the bound of the file allows: those of the ring, or two for each lane.
@@ -97,7 +137,6 @@ fn grow(backed: u64) -> bool {
     // Whole pages, whole chunks.
     let bytes = bytes - bytes % chunk_bytes.max(PAGE);
     if bytes == 0 {
-        file::header().limits.fetch_or(limit::RING_FULL, Ordering::Relaxed);
         return false;
     }
     // Where there was no room a moment ago there is none now: without this pause every event
@@ -117,49 +156,120 @@ fn grow(backed: u64) -> bool {
     grown
 }
 
+/// Spare chunks that folding sees to: enough for all that threads take while one of them
+/// folds, or is stopped while it does.
+fn reserve_of(bound: u64) -> u64 {
+    (bound / 4).min(16 + bound / 64)
+}
+
+/// Chunks that can be taken without a fold.
+fn left(bound: u64) -> u64 {
+    let taken = POOL.load(Ordering::Relaxed) & 0xffff_ffff;
+    bound.saturating_sub(taken) + SPARE_COUNT.load(Ordering::Relaxed) as u64
+}
+
 /// Takes a chunk, and the number it has among all that were ever taken, from 1 on.
 pub(crate) fn take() -> Option<(Chunk, u64)> {
+    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
     let mut tries = 0;
+    let chunk = loop {
+        if let Some(chunk) = take_fresh() {
+            break chunk;
+        }
+        if let Some(chunk) = take_spare() {
+            break chunk;
+        }
+        let pool = POOL.load(Ordering::Acquire);
+        let made = if pool >> 32 < bound() {
+            grow(pool >> 32)
+        } else {
+            // Busy or too young: a moment later there will be a chunk. This is the one place
+            // where a thread waits, when all that were spare are gone, and not for ever.
+            fold::advance(2 * chunk_bytes) != Outcome::NoRoom
+        };
+        if !made || tries == PATIENCE {
+            file::header().limits.fetch_or(limit::RING_FULL, Ordering::Relaxed);
+            return None;
+        }
+        tries += 1;
+        if tries < PATIENCE_WITHOUT_SLEEP {
+            sys::yield_now()
+        } else {
+            sys::sleep_100_us()
+        }
+    };
+    keep_ahead();
+    if chunk_bytes as u64 >= PAGE {
+        // One call instead of a fault a page.
+        if let Err(libc::EFAULT) =
+            sys::advise(chunk.address, chunk_bytes, libc::MADV_POPULATE_WRITE)
+        {
+            // Reserved, and still no room: file systems that compress or copy on write.
+            // Touching the chunk would be SIGBUS; its header stays zero.
+            file::header().limits.fetch_or(limit::DISK_FULL, Ordering::Relaxed);
+            return None;
+        }
+    }
+    let before = file::header().chunks_taken.fetch_add(1, Ordering::Relaxed);
+    Some((chunk, before + 1))
+}
+
+/// Takes a chunk that was never used.
+fn take_fresh() -> Option<Chunk> {
     loop {
         let pool = POOL.load(Ordering::Acquire);
         let (taken, backed) = (pool & 0xffff_ffff, pool >> 32);
         if taken == backed {
-            if !grow(backed) || tries == PATIENCE {
-                return None;
-            }
-            tries += 1;
-            if tries < PATIENCE_WITHOUT_SLEEP {
-                sys::yield_now()
-            } else {
-                sys::sleep_100_us()
-            }
-            continue;
+            return None;
         }
-        if POOL.compare_exchange_weak(pool, pool + 1, Ordering::AcqRel, Ordering::Relaxed).is_err()
-        {
-            continue;
+        let next = POOL.compare_exchange_weak(pool, pool + 1, Ordering::AcqRel, Ordering::Relaxed);
+        if next.is_ok() {
+            RESIDENT.fetch_add(CHUNK_BYTES.load(Ordering::Relaxed), Ordering::Relaxed);
+            return Some(Chunk::numbered(taken as u32 + 1));
         }
-        // Many threads want to find chunks ready: room for a quarter of them is kept.
-        let ahead = lane::count() as u64 / 4;
-        if taken + 1 + ahead >= backed && backed < bound() {
-            grow(backed);
-        }
-        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
-        let address = file::area_start(Area::Events) + taken as usize * chunk_bytes;
-        if chunk_bytes as u64 >= PAGE {
-            // One call instead of a fault a page.
-            if let Err(libc::EFAULT) = sys::advise(address, chunk_bytes, libc::MADV_POPULATE_WRITE)
-            {
-                // Reserved, and still no room: file systems that compress or copy on write.
-                // Touching the chunk would be SIGBUS; its header stays zero.
-                file::header().limits.fetch_or(limit::DISK_FULL, Ordering::Relaxed);
-                return None;
-            }
-        }
-        RESIDENT.fetch_add(chunk_bytes as u64, Ordering::Relaxed);
-        file::header().chunks_taken.fetch_add(1, Ordering::Relaxed);
-        return Some((Chunk { address }, taken + 1));
     }
+}
+
+/// Takes a chunk that was given back, and clears it.
+fn take_spare() -> Option<Chunk> {
+    let chunk = Chunk::numbered(chunks().take()?);
+    let bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize - chunk::HEADER_BYTES;
+    // SAFETY: the chunk is ours alone, and as long as that.
+    unsafe { core::ptr::write_bytes(chunk.first() as *mut u8, 0, bytes) };
+    Some(chunk)
+}
+
+/// Sees to it that there are chunks for those who come next.
+fn keep_ahead() {
+    let bound = bound();
+    let pool = POOL.load(Ordering::Acquire);
+    let (taken, backed) = (pool & 0xffff_ffff, pool >> 32);
+    // Many threads want to find chunks ready: room for a quarter of them is kept.
+    if taken + lane::count() as u64 / 4 >= backed && backed < bound {
+        grow(backed);
+    }
+    let (left, wanted) = (left(bound), reserve_of(bound));
+    if left < wanted {
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+        // As much as a chunk holds, and more where others could not fold.
+        fold::advance(if left < wanted / 2 { 2 * chunk_bytes } else { chunk_bytes });
+    }
+}
+
+/// For the folder: maps a closed chunk in, by one call instead of a fault a page.
+pub(crate) fn wake(number: u32) {
+    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
+    if chunk_bytes >= PAGE && chunks().follow(number).is_some() {
+        let address = Chunk::numbered(number).address;
+        let _ = sys::advise(address, chunk_bytes as usize, libc::MADV_POPULATE_READ);
+    }
+}
+
+/// For the folder: a chunk is folded as a whole, and can be used again.
+pub(crate) fn give_back(number: u32) {
+    Chunk::numbered(number).header().retire();
+    RESIDENT.fetch_add(CHUNK_BYTES.load(Ordering::Relaxed), Ordering::Relaxed);
+    chunks().give(number);
 }
 
 /// Closes a chunk: what stands in it stays in the file, its pages leave our memory.

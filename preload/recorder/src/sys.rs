@@ -207,6 +207,23 @@ pub(crate) fn on_signal_stack() -> bool {
     !known || stack.ss_flags & libc::SS_ONSTACK != 0
 }
 
+/// Keeps all signals from this thread; what was kept from it before. `None`: not now.
+pub(crate) fn block_signals() -> Option<u64> {
+    set_signals(libc::SIG_BLOCK, u64::MAX)
+}
+
+/// Undoes [`block_signals`].
+pub(crate) fn restore_signals(before: u64) {
+    set_signals(libc::SIG_SETMASK, before);
+}
+
+fn set_signals(how: c_int, set: u64) -> Option<u64> {
+    let mut before = 0u64;
+    let a = [how as usize, &raw const set as usize, &raw mut before as usize, 8, 0, 0];
+    // SAFETY: the kernel reads and writes 8 bytes, its own size of a signal set.
+    unsafe { call(libc::SYS_rt_sigprocmask, a) }.ok().map(|_| before)
+}
+
 /// Lets another thread run.
 pub(crate) fn yield_now() {
     number(libc::SYS_sched_yield);

@@ -44,6 +44,15 @@ pub(crate) fn thread_lane() -> usize {
     unsafe { thread_word_address().read_volatile() }
 }
 
+/// Asks for a cache line, to be there when it is read.
+#[inline(always)]
+pub(crate) fn prefetch(address: usize) {
+    // SAFETY: a hint, which reads nothing.
+    unsafe {
+        asm!("prfm pldl1keep, [{address}]", address = in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+}
+
 /// Sets where this thread's lane is.
 pub(crate) fn set_thread_lane(word: usize) {
     // SAFETY: as above.

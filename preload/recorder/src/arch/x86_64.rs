@@ -37,6 +37,17 @@ pub(crate) fn thread_lane() -> usize {
     word
 }
 
+/// Asks for a cache line, to be there when it is read.
+#[inline(always)]
+pub(crate) fn prefetch(address: usize) {
+    // SAFETY: a hint, which reads nothing; SSE is a part of x86-64.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
+            address as *const i8,
+        );
+    }
+}
+
 /// Sets where this thread's lane is.
 pub(crate) fn set_thread_lane(word: usize) {
     // SAFETY: as in `thread_lane`; the object is this thread's alone.

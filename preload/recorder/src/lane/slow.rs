@@ -5,7 +5,7 @@ use crate::arch::{set_thread_lane, set_thread_number, stack_pointer, thread_numb
 use crate::clock::{self, stamp};
 use crate::ring::{self, Chunk};
 use crate::{file, look, process, sys, text};
-use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
 use fragtrace_format::chunk::ChunkInfo;
 use fragtrace_format::event::{Acquire, Encoded, Flags, MAX_WORD_BYTES, State, Word};
@@ -238,7 +238,7 @@ unsafe fn put_cold(lane: &Lane, head: Word, payload: &[u8]) {
         (at as *mut [u8; MAX_WORD_BYTES]).write_unaligned(first);
     }
     compiler_fence(SeqCst);
-    lane.cursor.store(at + head_bytes + payload.len(), Relaxed);
+    lane.cursor.store(at + head_bytes + payload.len(), Release);
 }
 
 /// Closes the lane's chunk, if it has one, and opens another. False: there is none.
@@ -252,8 +252,11 @@ fn next_chunk(lane: &Lane, now: u64) -> bool {
 }
 
 fn open_chunk(lane: &Lane, now: u64) -> bool {
-    close_chunk(lane);
     let Some((chunk, sequence)) = ring::take() else { return false };
+    let last = lane.chunk.load(Relaxed);
+    if last != 0 {
+        ring::close(Chunk::at(last));
+    }
     let state = State { stamp: now, base: [0, 0] };
     let lane_seq = lane.lane_seq.load(Relaxed) + 1;
     chunk.header().open(&ChunkInfo {
@@ -269,21 +272,16 @@ fn open_chunk(lane: &Lane, now: u64) -> bool {
     lane.stack.store(0, Relaxed);
     lane.set_state(&state);
     lane.chunk.store(chunk.address(), Relaxed);
-    lane.cursor.store(chunk.first(), Relaxed);
+    // From here on the last chunk is the folder's. Linked before the cursor leaves it: who
+    // sees the cursor elsewhere sees the link.
+    let last_number = if last == 0 { 0 } else { Chunk::at(last).number() };
+    ring::chunks().append(&lane.first, last_number, chunk.number());
+    lane.cursor.store(chunk.first(), Release);
     lane.room.store(chunk.limit(), Relaxed);
     // Where the counter is no clock, every event goes the slow way.
     lane.limit.store(if clock::by_counter() { chunk.limit() } else { 0 }, Relaxed);
     process::note_clock();
     true
-}
-
-fn close_chunk(lane: &Lane) {
-    lane.limit.store(0, Relaxed);
-    lane.room.store(0, Relaxed);
-    let address = lane.chunk.swap(0, Relaxed);
-    if address != 0 {
-        ring::close(Chunk::at(address));
-    }
 }
 
 /// Runs `work` on a lane that is this thread's and not in the middle of an event, and
@@ -392,6 +390,16 @@ pub(super) fn begin_compound(sp: usize) -> bool {
     }
     lane.busy.store(sp | COMPOUND, Relaxed);
     true
+}
+
+/// For the folder: where a lane's next event goes.
+pub(crate) fn cursor(number: u32) -> usize {
+    lane_at(number).cursor.load(Acquiring)
+}
+
+/// For the folder: the first chunk of a lane; 0 = none yet.
+pub(crate) fn first_chunk(number: u32) -> u32 {
+    lane_at(number).first.load(Acquiring)
 }
 
 fn lane_at(number: u32) -> &'static Lane {

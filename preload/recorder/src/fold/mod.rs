@@ -1,0 +1,615 @@
+//! Folding: the oldest events go into the base table, and their chunks are used again.
+//!
+//! A fold takes the next events of all lanes in the order of their stamps, finds what they
+//! [come to](net) for each address, and moves the [table](table) there. It is done by
+//! whichever thread takes a chunk, a bounded piece at a time, by one thread at a time;
+//! others do not wait for it but take one of the chunks that are kept spare.
+//!
+//! **Exact.** What is folded of each lane is a prefix of its events, so each event is either
+//! in the table or in the ring. Only events of a time well before the fold began are taken:
+//! an event that another one follows causally on the same address has then been written
+//! when that other one is taken. One that is written late (its thread was stopped between
+//! the reading of its stamp and the store) is the latest of its address, so nothing is lost
+//! by taking it later.
+//!
+//! **Restartable.** See [`fragtrace_format::header::Header::folding`]: the process may die
+//! between any two stores.
+//!
+//! docs/trace-format.md argues why the result is exact.
+
+mod index;
+mod net;
+mod scan;
+mod table;
+
+use crate::ring::{self, Chunk};
+use crate::sync::TryLock;
+use crate::{clock, file, lane, sys};
+use core::cell::UnsafeCell;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+use file::Private;
+use fragtrace_format::Stamp;
+use fragtrace_format::base::{self, Entry, Words};
+use fragtrace_format::chunk::FOLDED;
+use fragtrace_format::event::{Acquire, Event, Flags, Plain};
+use fragtrace_format::header::{Count, Cut};
+use fragtrace_format::record::{self, Cold};
+use net::{Net, Released, WINDOW};
+use scan::{LaneScan, Next, Place, Taker};
+use table::Table;
+
+/// Events that are younger than this are not folded: some 5 µs, more than stamps of two
+/// threads are ever inverted.
+const MARGIN: Stamp = 1 << 9;
+/// No lane, no thread: both are numbered from 1.
+const NOBODY: u32 = 0;
+
+/// What came of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// There are more spare chunks, or some are nearer to it.
+    Progress,
+    /// Another thread is at it at this moment.
+    Busy,
+    /// All events are too young: a moment later there will be some.
+    TooYoung,
+    /// There is no memory, or no room in the file for the table.
+    NoRoom,
+}
+
+static FOLDING: TryLock = TryLock::new();
+static FOLDER: Guarded = Guarded(UnsafeCell::new(Folder::NEW));
+/// Bytes of our memory that folding takes.
+static RESIDENT: AtomicU64 = AtomicU64::new(0);
+
+struct Guarded(UnsafeCell<Folder>);
+
+// SAFETY: reached only in `advance`, under the lock.
+unsafe impl Sync for Guarded {}
+
+/// A lane that may have events: none has an earlier stamp.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Head {
+    stamp: Stamp,
+    lane: u64,
+}
+
+/// Memory of the folder: zero is empty.
+#[repr(C)]
+struct Memory {
+    net: Net,
+    heads: [Head; lane::MAX_LANES],
+    /// Lanes of which this fold took events, and those of the fold before.
+    touched: [[u32; lane::MAX_LANES]; 2],
+    lanes: [LaneScan; lane::MAX_LANES + 1],
+}
+
+const _: () = assert!(size_of::<Memory>() < table::DIRECTORY_AT);
+
+struct Folder {
+    begun: bool,
+    memory: *mut Memory,
+    table: Table,
+    /// As of the last fold, and of the one under way.
+    cut: Cut,
+    next: Cut,
+    folds: u64,
+    heads: usize,
+    /// How many are in each of `Memory::touched`.
+    touched: [usize; 2],
+}
+
+/// Bytes of our memory that folding takes.
+pub(crate) fn resident_bytes() -> u64 {
+    RESIDENT.load(Relaxed)
+}
+
+/// Folds about so many bytes of events.
+pub(crate) fn advance(bytes: usize) -> Outcome {
+    // A handler that jumps away would leave the lock taken and the work half done.
+    let signals = sys::block_signals();
+    let outcome = match FOLDING.try_take() {
+        // SAFETY: the lock is held.
+        Some(_held) => unsafe { &mut *FOLDER.0.get() }.advance(bytes),
+        None => Outcome::Busy,
+    };
+    if let Some(signals) = signals {
+        sys::restore_signals(signals);
+    }
+    outcome
+}
+
+/// How a batch of events ended.
+enum Batch {
+    Done,
+    /// No events were there.
+    Empty,
+    Failed(Outcome),
+}
+
+impl Folder {
+    const NEW: Folder = Folder {
+        begun: false,
+        memory: core::ptr::null_mut(),
+        table: Table::EMPTY,
+        cut: EMPTY_CUT,
+        next: EMPTY_CUT,
+        folds: 0,
+        heads: 0,
+        touched: [0; 2],
+    };
+
+    fn begin(&mut self) -> bool {
+        let start = file::private_start(Private::Fold);
+        let bytes = size_of::<Memory>().next_multiple_of(4096);
+        if self.memory.is_null() {
+            if !file::map_private(start, bytes) {
+                return false;
+            }
+            self.memory = start as *mut Memory;
+        }
+        self.begun = self.table.begin();
+        self.begun
+    }
+
+    fn memory(&mut self) -> &mut Memory {
+        // SAFETY: mapped in `begin` for good, zeroed, which is a value of each field; this is
+        // the only way to it, and the lock is held.
+        unsafe { &mut *self.memory }
+    }
+
+    fn advance(&mut self, bytes: usize) -> Outcome {
+        if !self.begun && !self.begin() {
+            return Outcome::NoRoom;
+        }
+        let limit = clock::stamp().saturating_sub(MARGIN);
+        self.gather(limit);
+        let mut left = bytes;
+        let mut outcome = Outcome::TooYoung;
+        while left > 0 {
+            match self.batch(limit, &mut left) {
+                Batch::Done => outcome = Outcome::Progress,
+                Batch::Empty => break,
+                Batch::Failed(why) => {
+                    self.roll_back();
+                    if outcome != Outcome::Progress {
+                        outcome = why;
+                    }
+                    break;
+                }
+            }
+        }
+        let memory = (size_of::<Net>() + lane::count() as usize * size_of::<LaneScan>()) as u64;
+        RESIDENT.store(self.table.resident_bytes() + memory, Relaxed);
+        outcome
+    }
+
+    /// Lists the lanes that may have events up to a stamp.
+    fn gather(&mut self, limit: Stamp) {
+        self.heads = 0;
+        for lane in 1..=lane::count().min(lane::MAX_LANES as u32) {
+            let scan = &mut self.memory().lanes[lane as usize];
+            if scan.has_more(lane) && scan.now.stamp() <= limit {
+                let stamp = scan.now.stamp();
+                self.push(stamp, lane);
+            }
+        }
+    }
+
+    /// Adds a lane to the heap of heads.
+    fn push(&mut self, stamp: Stamp, lane: u32) {
+        let mut at = self.heads;
+        self.heads += 1;
+        let heads = &mut self.memory().heads;
+        while at > 0 && heads[(at - 1) / 2].stamp > stamp {
+            heads[at] = heads[(at - 1) / 2];
+            at = (at - 1) / 2;
+        }
+        heads[at] = Head { stamp, lane: u64::from(lane) };
+    }
+
+    /// Takes the lane that comes first out of the heap.
+    fn pop(&mut self) -> Option<(Stamp, u32)> {
+        let count = self.heads.checked_sub(1)?;
+        self.heads = count;
+        let heads = &mut self.memory().heads;
+        let first = heads[0];
+        let last = heads[count];
+        let mut at = 0;
+        loop {
+            let mut child = 2 * at + 1;
+            if child >= count {
+                break;
+            }
+            if child + 1 < count && heads[child + 1].stamp < heads[child].stamp {
+                child += 1;
+            }
+            if heads[child].stamp >= last.stamp {
+                break;
+            }
+            heads[at] = heads[child];
+            at = child;
+        }
+        heads[at] = last;
+        Some((first.stamp, first.lane as u32))
+    }
+
+    /// The earliest stamp in the heap.
+    fn first_stamp(&mut self) -> Option<Stamp> {
+        (self.heads > 0).then(|| self.memory().heads[0].stamp)
+    }
+
+    /// One fold: takes events, and moves the table.
+    fn batch(&mut self, limit: Stamp, left: &mut usize) -> Batch {
+        self.memory().net.clear();
+        self.next = self.cut;
+        self.touched[0] = 0;
+        let mut until = None;
+        // A fold ends where no exchange of two events is cut in half: if it did, it goes on
+        // for a moment's worth of events.
+        let mut extensions = 0;
+        let insertions = loop {
+            let full = self.take_events(limit, until, left);
+            if self.touched[0] == 0 {
+                return Batch::Empty;
+            }
+            let known_to = until.unwrap_or(0).max(self.next.stamp);
+            match self.plan(known_to, full || extensions == 3) {
+                Ok(insertions) => break insertions,
+                Err(open_until) if open_until > limit => return Batch::Failed(Outcome::TooYoung),
+                Err(open_until) => until = Some(open_until),
+            }
+            extensions += 1;
+        };
+        if !self.table.reserve(insertions) {
+            return Batch::Failed(Outcome::NoRoom);
+        }
+        self.commit();
+        Batch::Done
+    }
+
+    /// Takes events in order, until there are enough or, if `until` is given, up to there.
+    /// True: there is no room for more.
+    fn take_events(&mut self, limit: Stamp, until: Option<Stamp>, left: &mut usize) -> bool {
+        let limit = until.unwrap_or(limit);
+        while let Some((stamp, lane)) = self.pop() {
+            if stamp > limit {
+                self.push(stamp, lane);
+                break;
+            }
+            let bound = self.first_stamp().map_or(limit, |next| next.min(limit));
+            let extends = until.is_some();
+            // SAFETY: as in `memory`.
+            let memory = unsafe { &mut *self.memory };
+            let scan = &mut memory.lanes[lane as usize];
+            let was_touched = scan.touched;
+            let mut taker = Batcher { net: &mut memory.net, cut: &mut self.next, lane, extends };
+            // An extension is short, and goes on to its end.
+            let mut unbounded = usize::MAX;
+            let left = if extends { &mut unbounded } else { &mut *left };
+            let before = *left;
+            let next = scan.run(lane, bound, left, &mut taker);
+            self.next.counts[Count::Bytes as usize] += (before - *left) as u64;
+            let stopped = matches!(next, Next::Stopped);
+            let ahead = match next {
+                Next::At(stamp) => Some(stamp),
+                Next::Stopped => Some(scan.now.stamp()),
+                Next::Nothing => None,
+            };
+            if scan.touched && !was_touched {
+                memory.touched[0][self.touched[0]] = lane;
+                self.touched[0] += 1;
+            }
+            if let Some(stamp) = ahead {
+                self.push(stamp, lane);
+            }
+            if stopped {
+                return !memory.net.has_room();
+            }
+        }
+        false
+    }
+
+    /// Finds out what becomes of each address. How many entries are needed for that, or until
+    /// when events are needed to tell, which are known up to a stamp. `forced`: without these.
+    fn plan(&mut self, known_to: Stamp, forced: bool) -> Result<usize, Stamp> {
+        let Folder { table, memory, .. } = self;
+        // SAFETY: as in `memory`.
+        let net = unsafe { &mut (**memory).net };
+        for effect in net.effects() {
+            table.foresee(effect.address);
+        }
+        for effect in net.effects() {
+            table.foresee_entry(effect.address);
+        }
+        let mut insertions = 0;
+        let mut open_until = None;
+        for effect in net.effects() {
+            let after = effect.find(table.find(effect.address));
+            let needed = effect.last.saturating_add(WINDOW);
+            if !(0..=1).contains(&after) && !forced && known_to < needed {
+                open_until = open_until.max(Some(needed));
+            }
+            effect.live = after >= 1;
+            insertions += (effect.live && effect.found().is_none()) as usize;
+        }
+        match open_until {
+            Some(stamp) => Err(stamp),
+            None => Ok(insertions),
+        }
+    }
+
+    /// Moves the table to the state behind the events taken, and gives their chunks back.
+    fn commit(&mut self) {
+        self.sum_up();
+        let version = self.folds + 1;
+        let header = file::header();
+        self.announce(version);
+        header.folding.store(version, Release);
+        let Folder { table, memory, .. } = self;
+        // SAFETY: as in `memory`.
+        let net = unsafe { &mut (**memory).net };
+        for effect in net.effects() {
+            match effect.found() {
+                None if effect.live => table.insert(effect.address, &effect.entry),
+                Some(number) if effect.live && effect.lane != NOBODY => {
+                    table.replace(number, &effect.entry);
+                }
+                _ => {}
+            }
+        }
+        for effect in net.effects() {
+            if let Some(number) = effect.found().filter(|_| !effect.live) {
+                table.remove(number, effect.address);
+            }
+        }
+        header.folds.store(version, Release);
+        self.folds = version;
+        self.cut = self.next;
+        self.give_back();
+    }
+
+    /// Completes the next cut: what the table will hold.
+    fn sum_up(&mut self) {
+        let Folder { table, next, memory, .. } = self;
+        // SAFETY: as in `memory`; what is changed of lanes is no part of `net`.
+        let Memory { net, lanes, .. } = unsafe { &mut **memory };
+        for effect in net.effects() {
+            let after = effect.after();
+            if after < 0 {
+                next.counts[Count::UnknownFrees as usize] += -after as u64;
+            } else if after > 1 {
+                next.counts[Count::OrderAnomalies as usize] += after as u64 - 1;
+            }
+            if effect.live && effect.lane != NOBODY {
+                next.live_bytes = next.live_bytes.wrapping_add(base::size(&effect.entry));
+                next.live_blocks += 1;
+            }
+            let Some(number) = effect.found() else { continue };
+            if effect.live && effect.lane == NOBODY {
+                continue;
+            }
+            let (size, thread) = table.size_and_thread(number);
+            next.live_bytes = next.live_bytes.wrapping_sub(size);
+            next.live_blocks -= 1;
+            if effect.released_by != NOBODY && effect.released_by != thread {
+                next.counts[Count::CrossThreadFrees as usize] += 1;
+            }
+            if effect.realloc_lane != NOBODY {
+                let place = &mut lanes[effect.realloc_lane as usize].now;
+                if place.realloc == effect.address {
+                    place.realloc_entry = table.words(number);
+                }
+            }
+        }
+        if next.live_bytes > next.peak_live_bytes {
+            next.peak_live_bytes = next.live_bytes;
+            next.peak_live_stamp = next.stamp;
+        }
+    }
+
+    /// Writes the next cut, and how far each lane's chunks are folded by it.
+    fn announce(&mut self, version: u64) {
+        let side = (version & 1) as usize;
+        file::header().cuts[side].set(&self.next);
+        // SAFETY: as in `memory`.
+        let memory = unsafe { &mut *self.memory };
+        // Lanes of the fold before too: their words of this side are those of two folds ago.
+        for lane in &memory.touched[1][..self.touched[1]] {
+            say_folded(side, &memory.lanes[*lane as usize]);
+        }
+        for lane in &memory.touched[0][..self.touched[0]] {
+            say_folded(side, &memory.lanes[*lane as usize]);
+        }
+    }
+
+    /// Gives back the chunks that are folded as a whole.
+    fn give_back(&mut self) {
+        // SAFETY: as in `memory`.
+        let memory = unsafe { &mut *self.memory };
+        for lane in &memory.touched[0][..self.touched[0]] {
+            let scan = &mut memory.lanes[*lane as usize];
+            let mut chunk = scan.folded.chunk;
+            while chunk != scan.now.chunk {
+                let next = ring::chunks().follow(chunk);
+                ring::give_back(chunk);
+                // Behind a chunk that is folded as a whole there is another.
+                chunk = next.unwrap_or(scan.now.chunk);
+            }
+            scan.folded = scan.now;
+            scan.touched = false;
+        }
+        memory.touched.swap(0, 1);
+        self.touched.swap(0, 1);
+    }
+
+    /// Forgets the events taken.
+    fn roll_back(&mut self) {
+        // SAFETY: as in `memory`.
+        let memory = unsafe { &mut *self.memory };
+        for lane in &memory.touched[0][..self.touched[0]] {
+            let scan = &mut memory.lanes[*lane as usize];
+            scan.now = scan.folded;
+            scan.touched = false;
+        }
+        self.touched[0] = 0;
+    }
+}
+
+/// Says on a lane's chunks how far they are folded.
+fn say_folded(side: usize, scan: &LaneScan) {
+    let mut chunk = scan.folded.chunk;
+    while chunk != scan.now.chunk {
+        Chunk::numbered(chunk).header().set_folded(side, FOLDED);
+        chunk = ring::chunks().follow(chunk).unwrap_or(scan.now.chunk);
+    }
+    Chunk::numbered(chunk).header().set_folded(side, scan.now.offset);
+}
+
+const EMPTY_CUT: Cut = Cut {
+    stamp: 0,
+    live_bytes: 0,
+    live_blocks: 0,
+    peak_live_bytes: 0,
+    peak_live_stamp: 0,
+    counts: [0; fragtrace_format::header::COUNTS],
+};
+
+/// Takes events of a lane into the batch.
+struct Batcher<'a> {
+    net: &'a mut Net,
+    cut: &'a mut Cut,
+    lane: u32,
+    /// The batch is complete but for an exchange that is to be seen to its end.
+    extends: bool,
+}
+
+impl Taker for Batcher<'_> {
+    #[inline(always)]
+    fn ready(&self) -> bool {
+        if self.extends { self.net.has_room() } else { !self.net.is_full() }
+    }
+
+    #[inline(always)]
+    fn take_plain(&mut self, place: &mut Place, stack: u32, plain: &Plain) {
+        let Plain { stamp, address, size, acquires } = *plain;
+        self.came_to(stamp);
+        if acquires {
+            let words = base::plain_words(address, size, (stamp, place.thread, stack));
+            self.net.acquire(self.lane, stamp, (address, &words));
+            count(self.cut, Count::Allocs);
+        } else {
+            let released = self.net.release((self.lane, place.thread), stamp, address, false);
+            self.freed(place.thread, released);
+        }
+    }
+
+    #[inline(never)]
+    fn take(&mut self, place: &mut Place, stamp: Stamp, event: &Event<'_>) {
+        self.came_to(stamp);
+        match event {
+            Event::Acquire(block) => self.acquire(place, stamp, block),
+            Event::Release { address, flags } => self.release(place, stamp, (*address, *flags)),
+            Event::Cold(payload) => self.cold(place, payload),
+        }
+    }
+}
+
+impl Batcher<'_> {
+    #[inline(always)]
+    fn came_to(&mut self, stamp: Stamp) {
+        self.cut.stamp = self.cut.stamp.max(stamp);
+        count(self.cut, Count::Events);
+    }
+
+    fn acquire(&mut self, place: &mut Place, stamp: Stamp, block: &Acquire) {
+        if block.flags.has(Flags::AGAIN) {
+            return self.refusal(place, stamp, block.address);
+        }
+        let entry = Entry { birth: stamp, thread: place.thread, block: *block };
+        self.net.acquire(self.lane, stamp, (block.address, &entry.words()));
+        if !block.flags.has(Flags::REALLOC) {
+            count(self.cut, Count::Allocs);
+        }
+    }
+
+    fn release(&mut self, place: &mut Place, stamp: Stamp, (address, flags): (u64, Flags)) {
+        let realloc = flags.has(Flags::REALLOC);
+        let released = self.net.release((self.lane, place.thread), stamp, address, realloc);
+        if realloc {
+            count(self.cut, Count::Reallocs);
+            place.realloc = address;
+            place.realloc_entry = match released {
+                Released::Known(entry) => entry,
+                Released::Before => [0; 6],
+            };
+            return;
+        }
+        self.freed(place.thread, released);
+    }
+
+    #[inline(always)]
+    fn freed(&mut self, thread: u32, released: Released) {
+        count(self.cut, Count::Frees);
+        if let Released::Known(entry) = released
+            && base::thread(&entry) != thread
+        {
+            count(self.cut, Count::CrossThreadFrees);
+        }
+    }
+
+    /// A realloc was refused: its block lives on as it was.
+    #[cold]
+    fn refusal(&mut self, place: &mut Place, stamp: Stamp, address: u64) {
+        if place.realloc != address {
+            return;
+        }
+        let entry: Words = place.realloc_entry;
+        if entry == [0; 6] {
+            self.net.unrelease(address);
+        } else {
+            self.net.acquire(self.lane, stamp, (address, &entry));
+        }
+        place.realloc = 0;
+    }
+
+    /// Counts a rare event.
+    #[cold]
+    #[inline(never)]
+    fn cold(&mut self, place: &mut Place, payload: &[u8]) {
+        let Some((event, _)) = record::decode::<Cold<'_>>(payload) else { return };
+        match event {
+            Cold::Thread { thread, .. } => place.thread = thread,
+            Cold::Map { .. } => count(self.cut, Count::Mmaps),
+            Cold::Unmap { .. } => {
+                count(self.cut, Count::Munmaps);
+                place.remapped = false;
+            }
+            Cold::Remap { .. } => {
+                count(self.cut, Count::Mremaps);
+                place.remapped = true;
+            }
+            Cold::Undo { .. } => {
+                uncount(self.cut, if place.remapped { Count::Mremaps } else { Count::Munmaps });
+            }
+            Cold::Advise { .. } => count(self.cut, Count::Madvises),
+            Cold::Brk { .. } => count(self.cut, Count::BrkChanges),
+            Cold::ReallocFreed { .. } => {
+                uncount(self.cut, Count::Reallocs);
+                count(self.cut, Count::Frees);
+            }
+            Cold::Remapped { .. } | Cold::Protect { .. } | Cold::End { .. } => {}
+        }
+    }
+}
+
+fn count(cut: &mut Cut, what: Count) {
+    cut.counts[what as usize] += 1;
+}
+
+fn uncount(cut: &mut Cut, what: Count) {
+    let count = &mut cut.counts[what as usize];
+    *count = count.saturating_sub(1);
+}
