@@ -149,9 +149,11 @@ impl EntryCell {
     /// The same, with the entry's words.
     #[inline]
     pub fn fill_words(&self, words: &Words) {
-        for (cell, word) in self.words.iter().zip(*words).skip(1) {
-            cell.store(word.to_le(), Ordering::Relaxed);
-        }
+        self.words[1].store(words[1].to_le(), Ordering::Relaxed);
+        self.words[2].store(words[2].to_le(), Ordering::Relaxed);
+        self.words[3].store(words[3].to_le(), Ordering::Relaxed);
+        self.words[4].store(words[4].to_le(), Ordering::Relaxed);
+        self.words[5].store(words[5].to_le(), Ordering::Relaxed);
         self.words[0].store(words[0].to_le(), Ordering::Release);
     }
 

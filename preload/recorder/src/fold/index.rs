@@ -98,6 +98,11 @@ impl Index {
         (self.leaf_count + insertions as u32 + 1).saturating_sub(self.backed)
     }
 
+    /// Leaves that have memory.
+    pub(super) fn backed(&self) -> u32 {
+        self.backed
+    }
+
     /// Where the first leaf is that has no memory.
     pub(super) fn next_leaf(&self) -> usize {
         self.leaves as usize + self.backed as usize * LEAF_BYTES

@@ -35,7 +35,7 @@ use fragtrace_format::chunk::FOLDED;
 use fragtrace_format::event::{Acquire, Event, Flags, Plain};
 use fragtrace_format::header::{Count, Cut};
 use fragtrace_format::record::{self, Cold};
-use net::{Net, Released, WINDOW};
+use net::{Effect, Net, Released, WINDOW};
 use scan::{LaneScan, Next, Place, Taker};
 use table::Table;
 
@@ -326,7 +326,7 @@ impl Folder {
         }
         let mut insertions = 0;
         let mut open_until = None;
-        for effect in net.effects() {
+        for effect in net.effects_mut() {
             let after = effect.find(table.find(effect.address));
             let needed = effect.last.saturating_add(WINDOW);
             if !(0..=1).contains(&after) && !forced && known_to < needed {
@@ -350,20 +350,23 @@ impl Folder {
         header.folding.store(version, Release);
         let Folder { table, memory, .. } = self;
         // SAFETY: as in `memory`.
-        let net = unsafe { &mut (**memory).net };
+        let net = unsafe { &(**memory).net };
+        // Blocks that come take the entries of those that go, as far as these suffice.
+        let mut going = net.effects().filter_map(Effect::going);
         for effect in net.effects() {
             match effect.found() {
-                None if effect.live => table.insert(effect.address, &effect.entry),
+                None if effect.live => match going.next() {
+                    Some(old) => table.supersede(old, (effect.address, &effect.entry)),
+                    None => table.insert(effect.address, &effect.entry),
+                },
                 Some(number) if effect.live && effect.lane != NOBODY => {
                     table.replace(number, &effect.entry);
                 }
                 _ => {}
             }
         }
-        for effect in net.effects() {
-            if let Some(number) = effect.found().filter(|_| !effect.live) {
-                table.remove(number, effect.address);
-            }
+        for (number, address) in going {
+            table.remove(number, address);
         }
         header.folds.store(version, Release);
         self.folds = version;
@@ -537,24 +540,23 @@ impl Batcher<'_> {
 
     fn release(&mut self, place: &mut Place, stamp: Stamp, (address, flags): (u64, Flags)) {
         let realloc = flags.has(Flags::REALLOC);
+        if realloc {
+            place.realloc = address;
+            place.realloc_entry = self.net.live(address).unwrap_or_default();
+        }
         let released = self.net.release((self.lane, place.thread), stamp, address, realloc);
         if realloc {
             count(self.cut, Count::Reallocs);
-            place.realloc = address;
-            place.realloc_entry = match released {
-                Released::Known(entry) => entry,
-                Released::Before => [0; 6],
-            };
-            return;
+        } else {
+            self.freed(place.thread, released);
         }
-        self.freed(place.thread, released);
     }
 
     #[inline(always)]
     fn freed(&mut self, thread: u32, released: Released) {
         count(self.cut, Count::Frees);
-        if let Released::Known(entry) = released
-            && base::thread(&entry) != thread
+        if let Released::Known(by) = released
+            && by != thread
         {
             count(self.cut, Count::CrossThreadFrees);
         }

@@ -9,17 +9,18 @@
 //! microseconds, which lanes resolve as in the analyzer's replay (`suspense.rs`).
 
 use fragtrace_format::Stamp;
-use fragtrace_format::base::{Words, birth};
+use fragtrace_format::base::{Words, birth, thread as thread_of};
 
 /// Stamps of two lanes that are closer than this may be in the wrong order: some 50 µs, far
 /// more than was ever seen.
 pub(super) const WINDOW: Stamp = 1 << 12;
 
-/// A batch ends when so many addresses are in it …
-pub(super) const FULL: usize = 3 << 10;
+/// A batch ends when so many addresses are in it: what is touched for them stays in the
+/// caches of a core meanwhile …
+pub(super) const FULL: usize = 1 << 10;
 /// … and has room for some more, to end where no exchange of two events is cut in half.
-const EFFECTS: usize = 4 << 10;
-const HEADS: usize = 8 << 10;
+const EFFECTS: usize = 2 << 10;
+const HEADS: usize = 4 << 10;
 /// Acquisitions that wait for the release of an older block of their address.
 const OLDER: usize = 64;
 
@@ -58,6 +59,12 @@ impl Effect {
         self.found.checked_sub(1)
     }
 
+    /// The entry and address of a block that goes.
+    #[inline]
+    pub(super) fn going(&self) -> Option<(u32, u64)> {
+        self.found().filter(|_| !self.live).map(|number| (number, self.address))
+    }
+
     /// Notes its entry in the table. Blocks that are live behind the batch: 1 or 0, or what
     /// no history can come to.
     #[inline]
@@ -75,8 +82,8 @@ impl Effect {
 
 /// What a release was found to be.
 pub(super) enum Released {
-    /// Of a block acquired in this batch: its entry, as it was.
-    Known(Words),
+    /// Of a block acquired in this batch, by this thread.
+    Known(u32),
     /// Of one that was live before it, if any was.
     Before,
 }
@@ -96,7 +103,7 @@ pub(super) struct Net {
 
 #[inline(always)]
 fn head(address: u64) -> usize {
-    ((address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as usize % HEADS
+    ((address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize % HEADS
 }
 
 impl Net {
@@ -126,7 +133,12 @@ impl Net {
     }
 
     /// The effects, in no order.
-    pub(super) fn effects(&mut self) -> impl Iterator<Item = &mut Effect> {
+    pub(super) fn effects(&self) -> impl Iterator<Item = &Effect> {
+        self.effects[..self.used as usize].iter().filter(|effect| effect.alive)
+    }
+
+    /// The effects, to be changed.
+    pub(super) fn effects_mut(&mut self) -> impl Iterator<Item = &mut Effect> {
         self.effects[..self.used as usize].iter_mut().filter(|effect| effect.alive)
     }
 
@@ -253,22 +265,24 @@ impl Net {
             return Released::Before;
         };
         let effect = &mut self.effects[at as usize];
-        let was_live = effect.net >= 1;
-        let gone = effect.entry;
+        let released = match effect.net {
+            1.. => Released::Known(thread_of(&effect.entry)),
+            _ => Released::Before,
+        };
         effect.net -= 1;
-        effect.last = stamp;
         // Certain is the order on one lane, and of what is far apart.
-        let certain =
-            effect.lane == lane || stamp.saturating_sub(birth(&gone)) > WINDOW && effect.lane != 0;
+        let since = stamp.saturating_sub(birth(&effect.entry));
+        let certain = effect.lane == lane || since > WINDOW && effect.lane != 0;
         if effect.net == 0 && certain && !effect.released && !effect.uncertain {
             self.remove(at);
-            return Released::Known(gone);
+            return released;
         }
+        effect.last = stamp;
         effect.uncertain |= !certain;
         if self.older_count > 0 {
             self.release_older(at, lane);
         }
-        if was_live { Released::Known(gone) } else { Released::Before }
+        released
     }
 
     /// Two blocks of one address wait for a release. One that stands behind the newer one's
@@ -285,6 +299,12 @@ impl Net {
             effect.lane = older_lane;
             effect.entry = entry;
         }
+    }
+
+    /// The block of an address that was acquired in this batch and is live.
+    pub(super) fn live(&self, address: u64) -> Option<Words> {
+        let effect = &self.effects[self.find(address)? as usize];
+        (effect.net >= 1).then_some(effect.entry)
     }
 
     /// A realloc was refused whose block was live before the batch: its release is undone.

@@ -13,7 +13,7 @@ const MIN_GROWTH: u64 = 16 << 10;
 /// … and by this share of what there is: so room takes at most 60 bytes an entry.
 const GROWTH_SHARE: u64 = 4;
 /// Leaves that get memory at once: address space only, until they are used.
-const LEAVES_STEP: u32 = 1 << 13;
+const LEAVES_STEP: u32 = 1 << 9;
 /// Entries are touched by calls of so many bytes ahead, instead of by a fault a page.
 const POPULATE_BYTES: usize = 64 << 10;
 const PAGE: u64 = 4096;
@@ -81,45 +81,55 @@ impl Table {
         if missing == 0 {
             return true;
         }
-        let step = missing.next_multiple_of(LEAVES_STEP);
-        let backed = file::map_private(self.index.next_leaf(), step as usize * index::LEAF_BYTES);
+        let step = missing.max(self.index.backed()).next_multiple_of(LEAVES_STEP);
+        let (start, bytes) = (self.index.next_leaf(), step as usize * index::LEAF_BYTES);
+        let backed = file::map_private(start, bytes);
         if backed {
+            // A large index is read all over: with small pages, finding the page costs as much
+            // as reading it. The first leaves stay small, as most processes have few blocks.
+            if start != file::private_start(Private::Leaves) {
+                let _ = sys::advise(start, bytes, libc::MADV_HUGEPAGE);
+            }
             // SAFETY: just mapped.
             unsafe { self.index.back(step) };
         }
         backed
     }
 
-    /// Sees to it that so many insertions will find room. False: they would not.
+    /// Sees to it that so many insertions will find room. False: not now; if never, the header
+    /// says so.
     pub(super) fn reserve(&mut self, insertions: usize) -> bool {
         if !self.reserve_index(insertions) {
             file::header().limits.fetch_or(limit::MAPPING, Relaxed);
             return false;
         }
         let fresh = insertions.saturating_sub(self.free_count as usize);
-        (self.reserve_file(fresh) && self.populate(fresh)) || {
+        let reserved = self.reserve_file(fresh).map(|made| made && self.populate(fresh));
+        if reserved == Some(false) {
             file::header().limits.fetch_or(limit::TABLE, Relaxed);
-            false
         }
+        reserved == Some(true)
     }
 
-    /// Room in the file for so many entries that were never used.
-    fn reserve_file(&mut self, fresh: usize) -> bool {
+    /// Room in the file for so many entries that were never used. `None`: another thread
+    /// grows the file at this moment.
+    fn reserve_file(&mut self, fresh: usize) -> Option<bool> {
         let spare = (self.capacity - self.used) as usize;
         let missing = fresh.saturating_sub(spare) as u64 * ENTRY_BYTES as u64;
         if missing == 0 {
-            return true;
+            return Some(true);
         }
         let share = (self.bytes / GROWTH_SHARE).max(MIN_GROWTH);
         // Where the disk is nearly full, what is needed may fit when more does not.
-        [missing.max(share), missing].into_iter().any(|bytes| {
+        for bytes in [missing.max(share), missing] {
             let bytes = bytes.next_multiple_of(PAGE);
-            let mut more = 0;
-            file::grow(Area::Base, || bytes, |bytes| more = bytes);
-            self.bytes += more;
-            self.capacity = (self.bytes / ENTRY_BYTES as u64).min(MAX_ENTRIES) as u32;
-            more > 0
-        })
+            if file::grow(Area::Base, || bytes, |_| ())? {
+                self.bytes += bytes;
+                self.capacity = (self.bytes / ENTRY_BYTES as u64).min(MAX_ENTRIES) as u32;
+                return Some(true);
+            }
+        }
+        Some(false)
     }
 
     /// Touches what these will need. False: the room is not there after all, as on file
@@ -186,6 +196,18 @@ impl Table {
         };
         self.cell(number).fill_words(words);
         self.index.insert(hash(address), number);
+    }
+
+    /// Puts the block of another address in an entry's place: one access for two.
+    #[inline]
+    pub(super) fn supersede(
+        &mut self,
+        (number, address): (u32, u64),
+        (new_address, words): (u64, &Words),
+    ) {
+        self.index.remove(hash(address), number);
+        self.cell(number).fill_words(words);
+        self.index.insert(hash(new_address), number);
     }
 
     /// Puts another block of the same address in an entry's place.
