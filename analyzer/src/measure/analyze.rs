@@ -6,13 +6,14 @@
 //! only when the next event does not raise it further, else every event of a growing heap
 //! would be one. Little is evaluated anew each time, as sums are kept up to date.
 
-use super::moment::{self, end_ns};
+use super::moment::{self, end_ns, start_ns};
 use super::playback::stop_at_times;
 use super::{Analysis, State, TraceFacts};
 use crate::order::{Action, Event, Told};
 use crate::read::Trace;
 use crate::replay::Replay;
 use fragtrace_format::Stamp;
+use fragtrace_format::header::Count;
 
 /// Moments of the series, but for the two peaks.
 const SAMPLES: u64 = 1000;
@@ -66,7 +67,8 @@ impl Peaks {
             self.live.settle(trace, replay);
         }
         if let Some(next) = next {
-            self.last = next.stamp;
+            // Of a thread that was stopped in the middle of an event it may be earlier.
+            self.last = self.last.max(next.stamp);
         }
     }
 }
@@ -83,9 +85,9 @@ fn raises_live(event: &Event, replay: &Replay<'_>) -> bool {
 
 /// Replays the trace and takes its measures.
 pub fn analyze(trace: &Trace) -> Analysis {
-    let times_ns = sample_times(end_ns(trace));
+    let times_ns = sample_times(start_ns(trace), end_ns(trace));
     let mut series = Vec::with_capacity(times_ns.len() + 3);
-    let mut peaks = Peaks::default();
+    let mut peaks = Peaks { last: trace.window_start(), ..Peaks::default() };
     let (mut replay, told) = stop_at_times(
         trace,
         &times_ns,
@@ -107,14 +109,14 @@ pub fn analyze(trace: &Trace) -> Analysis {
 /// When most was live, in nanoseconds since the start.
 pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
     let mut live = Peak::default();
-    let mut last = trace.clock().start_stamp();
+    let mut last = trace.window_start();
     live.reached = last;
     stop_at_times(
         trace,
         &[],
         |next, replay| {
             live.note(replay.blocks().live_bytes(), last);
-            last = next.map_or(last, |next| next.stamp);
+            last = next.map_or(last, |next| next.stamp.max(last));
         },
         |_, _| {},
     );
@@ -122,17 +124,19 @@ pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
 }
 
 /// Moments spread evenly from the start to the end, which is left out.
-fn sample_times(end_ns: u64) -> Vec<u64> {
-    let samples = (end_ns / LEAST_STEP_NS).min(SAMPLES);
-    (0..samples)
-        .map(|index| (u128::from(end_ns) * u128::from(index) / u128::from(samples)) as u64)
-        .collect()
+fn sample_times(start_ns: u64, end_ns: u64) -> Vec<u64> {
+    let length_ns = end_ns - start_ns;
+    let samples = (length_ns / LEAST_STEP_NS).min(SAMPLES);
+    let offset = |index| (u128::from(length_ns) * u128::from(index) / u128::from(samples)) as u64;
+    (0..samples).map(|index| start_ns + offset(index)).collect()
 }
 
 fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
     let (header, process, counts) = (trace.header(), trace.process(), replay.counts());
     let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let moved = |looks: &[crate::read::Look]| looks[0].brk_end != looks[1].brk_end;
+    let before = trace.base().map(|base| &base.cut);
+    let bytes = before.map_or(0, |cut| cut.count(Count::Bytes)).saturating_add(told.event_bytes);
     TraceFacts {
         pid: header.pid,
         exe: known(&process.exe),
@@ -148,12 +152,15 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         page_size: process.page_bytes,
         start_unix_ns: trace.clock().start_unix_ns(),
         duration_ns: end_ns(trace),
-        window_start_ns: 0,
+        window_start_ns: start_ns(trace),
         end: trace.ending().to_string(),
         clean_exit: trace.ending().is_clean(),
         cgroup_limit_bytes: process.cgroup_limit_bytes,
         ring_bytes: header.ring_bytes,
-        wrapped: header.folds != 0,
+        wrapped: trace.base().is_some(),
+        earlier_peak_live_bytes: before.map(|cut| cut.peak_live_bytes),
+        earlier_peak_live_ns: before.map(|cut| trace.clock().time_ns(cut.peak_live_stamp)),
+        rss_peak_bytes: trace.looks().iter().filter_map(|look| look.rss_peak).max(),
         threads: header.threads,
         events: counts.events,
         allocs: counts.allocs,
@@ -168,8 +175,7 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         dropped_events: header.dropped_events,
         order_anomalies: counts.order_anomalies,
         unknown_frees: counts.unknown_frees,
-        bytes_per_event: (counts.events > 0)
-            .then(|| told.event_bytes as f64 / counts.events as f64),
+        bytes_per_event: (counts.events > 0).then(|| bytes as f64 / counts.events as f64),
         tracer_cost_ns: trace.clock().duration_ns(header.slow_path_stamps),
         looks: header.looks,
     }
@@ -193,9 +199,10 @@ mod tests {
 
     #[test]
     fn moments_are_spread_evenly() {
-        assert!(sample_times(0).is_empty());
-        assert_eq!(sample_times(3000), [0, 1000, 2000]);
-        let times = sample_times(10_000_000_000);
+        assert!(sample_times(0, 0).is_empty());
+        assert_eq!(sample_times(0, 3000), [0, 1000, 2000]);
+        assert_eq!(sample_times(7000, 9000), [7000, 8000]);
+        let times = sample_times(0, 10_000_000_000);
         assert_eq!(times.len(), 1000);
         assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 10_000_000));
     }

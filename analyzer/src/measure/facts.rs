@@ -42,6 +42,12 @@ pub struct TraceFacts {
     pub ring_bytes: u64,
     /// Whether old events made room for new ones.
     pub wrapped: bool,
+    /// The greatest live bytes before the window, as far as folding saw them.
+    pub earlier_peak_live_bytes: Option<u64>,
+    /// When that was.
+    pub earlier_peak_live_ns: Option<u64>,
+    /// The kernel's greatest resident set (VmHWM), the tracer's own pages included.
+    pub rss_peak_bytes: Option<u64>,
     /// Threads seen.
     pub threads: u64,
     /// Events on record.

@@ -3,7 +3,7 @@
 //! Two passes: the first finds out where blocks ever lay, which decides on the bands and on
 //! the size of a cell; the second fills in the cells, moment by moment.
 
-use super::moment::end_ns;
+use super::moment::{end_ns, start_ns};
 use super::playback::stop_at_times;
 use super::{Band, Cell, HeapMap};
 use crate::read::Trace;
@@ -37,10 +37,12 @@ pub fn heap_map(trace: &Trace, columns: usize, rows: usize) -> HeapMap {
     }
     let bands: Vec<Band> = clusters.iter().map(|cluster| band(cluster, cell_bytes)).collect();
     let moments = columns.clamp(1, MAX_COLUMNS) as u64;
-    let end_ns = end_ns(trace);
+    let start_ns = start_ns(trace);
+    let length_ns = end_ns(trace) - start_ns;
     let times_ns: Vec<u64> = (0..moments)
         .map(|index| {
-            (u128::from(end_ns) * u128::from(index) / u128::from(moments.max(2) - 1)) as u64
+            let share = u128::from(length_ns) * u128::from(index) / u128::from(moments.max(2) - 1);
+            start_ns + share as u64
         })
         .collect();
     let mut map = HeapMap { cell_bytes, bands, times_ns, columns: Vec::new() };

@@ -26,10 +26,14 @@ pub enum TimeSpec {
 pub enum MomentError {
     /// It lies outside the recorded time.
     #[error(
-        "that moment is not in the trace, which goes from its start to {:.3} s after it\n\
-         name one in between, or `peak`, `end`, `50%`", *end_ns as f64 / 1e9
+        "that moment is not in the trace, which goes from {} to {:.3} s after its start\n\
+         name one in between, or `peak`, `end`, `50%`",
+        if *start_ns == 0 { "0".to_owned() } else { format!("{:.3} s", *start_ns as f64 / 1e9) },
+        *end_ns as f64 / 1e9
     )]
     Outside {
+        /// Nanoseconds from the start of the recording to the first event that is kept.
+        start_ns: u64,
         /// Nanoseconds from the start to the end of the trace.
         end_ns: u64,
     },
@@ -40,15 +44,24 @@ pub enum MomentError {
 /// # Errors
 /// [`MomentError::Outside`]: nothing is on record of that moment.
 pub fn resolve_time(trace: &Trace, spec: TimeSpec) -> Result<u64, MomentError> {
-    let end_ns = end_ns(trace);
+    let (start_ns, end_ns) = (start_ns(trace), end_ns(trace));
     let time_ns = match spec {
         TimeSpec::Nanoseconds(time_ns) => Some(time_ns),
-        TimeSpec::Percent(percent) => Some((end_ns as f64 * percent / 100.0) as u64),
+        TimeSpec::Percent(percent) => {
+            Some(start_ns + ((end_ns - start_ns) as f64 * percent / 100.0) as u64)
+        }
         TimeSpec::Peak => Some(peak_time_ns(trace)),
         TimeSpec::End => Some(end_ns),
         TimeSpec::Unix(unix_ns) => unix_ns.checked_sub(trace.clock().start_unix_ns()),
     };
-    time_ns.filter(|time_ns| *time_ns <= end_ns).ok_or(MomentError::Outside { end_ns })
+    time_ns
+        .filter(|time_ns| (start_ns..=end_ns).contains(time_ns))
+        .ok_or(MomentError::Outside { start_ns, end_ns })
+}
+
+/// From the start of the recording to the moment from which on events are kept.
+pub(super) fn start_ns(trace: &Trace) -> u64 {
+    trace.clock().time_ns(trace.window_start())
 }
 
 /// From the start of the recording to the last thing on record.

@@ -65,6 +65,8 @@ pub(super) fn piece(trace: &Trace, place: &ChunkPlace, from: Resume, wanted: usi
     let mut decoder = Decoder::new(payload, from.state);
     let mut thread = from.thread;
     let mut events = Vec::with_capacity(wanted.min(rest.len() / 4));
+    let folded = HEADER_BYTES.saturating_add(place.folded_bytes as usize);
+    let mut skipped = 0;
     let mut piece = Piece { events: Vec::new(), rest: None, bytes: 0, damage: None };
     loop {
         let (stamp, packed) = match decoder.next_event() {
@@ -78,6 +80,17 @@ pub(super) fn piece(trace: &Trace, place: &ChunkPlace, from: Resume, wanted: usi
         };
         if stamp > trace.last_stamp() {
             break;
+        }
+        // In the base already. What it says of those behind it counts all the same.
+        let end = (from.offset + decoder.offset()).saturating_sub(added);
+        if end <= folded {
+            if let Packed::Cold(bytes) = packed
+                && let Some((Cold::Thread { thread: next, .. }, _)) = record::decode(bytes)
+            {
+                thread = next;
+            }
+            skipped = end.saturating_sub(from.offset);
+            continue;
         }
         let mut stack_now = None;
         let action = match packed {
@@ -102,7 +115,7 @@ pub(super) fn piece(trace: &Trace, place: &ChunkPlace, from: Resume, wanted: usi
             break;
         }
     }
-    piece.bytes = decoder.offset().saturating_sub(added) as u64;
+    piece.bytes = decoder.offset().saturating_sub(added + skipped) as u64;
     piece.events = events;
     piece
 }

@@ -57,16 +57,18 @@ pub struct Note {
     pub pool: u32,
 }
 
+impl Note {
+    /// What is said about a block; `None` when it is nothing rare.
+    pub fn of(block: &Acquire) -> Option<Note> {
+        let Acquire { usable, mapped_offset, pool, .. } = *block;
+        let plain = usable.is_none() && mapped_offset.is_none() && pool == 0;
+        (!plain).then_some(Note { usable, mapped_offset, pool })
+    }
+}
+
 impl Action {
     pub(super) fn acquire(block: &Acquire) -> Action {
-        let plain = block.usable.is_none() && block.mapped_offset.is_none() && block.pool == 0;
-        let note = (!plain).then(|| {
-            Box::new(Note {
-                usable: block.usable,
-                mapped_offset: block.mapped_offset,
-                pool: block.pool,
-            })
-        });
+        let note = Note::of(block).map(Box::new);
         Action::Acquire {
             address: block.address,
             size: block.size,

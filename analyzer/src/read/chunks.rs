@@ -14,6 +14,8 @@ pub struct ChunkPlace {
     pub(super) area_offset: u64,
     /// What its header says.
     pub info: ChunkInfo,
+    /// Bytes of its payload whose events are in the base.
+    pub folded_bytes: u32,
 }
 
 /// Enough of a chunk for `chunk::read` to give its header.
@@ -31,7 +33,7 @@ pub(super) fn list(
             let area_offset = index * chunk_bytes;
             let head = area.read(source, area_offset, HEAD_BYTES);
             let (info, _) = chunk::read(&head)?;
-            Some(ChunkPlace { area_offset, info })
+            Some(ChunkPlace { area_offset, info, folded_bytes: 0 })
         })
         .collect();
     places.sort_by_key(|place| (place.info.lane, place.info.lane_seq, place.info.sequence));

@@ -20,6 +20,8 @@ pub struct Look {
     pub rss_file: Option<u64>,
     /// Shared memory pages of the resident set.
     pub rss_shmem: Option<u64>,
+    /// The greatest resident set so far (VmHWM).
+    pub rss_peak: Option<u64>,
     /// Swapped out.
     pub swapped: Option<u64>,
     /// The tracer's own resident pages.
@@ -106,6 +108,7 @@ fn with_mappings(look: &record::Look, mappings: Arc<[Mapping]>) -> Look {
         rss_anon: look.rss_anon,
         rss_file: look.rss_file,
         rss_shmem: look.rss_shmem,
+        rss_peak: look.rss_peak,
         swapped: look.swapped,
         tracer_resident: look.tracer_resident,
         brk_end: look.brk_end,

@@ -10,6 +10,7 @@
 //! over the trace see the same.
 
 mod area;
+mod base;
 mod chunks;
 mod clock;
 mod ending;
@@ -18,6 +19,7 @@ mod looks;
 mod process;
 mod source;
 
+pub use base::Base;
 pub use chunks::ChunkPlace;
 pub use clock::Clock;
 pub use ending::Ending;
@@ -27,6 +29,8 @@ pub use process::Process;
 
 use area::AreaBytes;
 use fragtrace_format::Stamp;
+use fragtrace_format::base::Entry;
+use fragtrace_format::chunk::FOLDED;
 use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
 use source::Source;
 use std::borrow::Cow;
@@ -42,6 +46,7 @@ pub struct Trace {
     process: Process,
     looks: Vec<Look>,
     chunks: Vec<ChunkPlace>,
+    base: Option<Base>,
     clock: Clock,
     ending: Ending,
     last_stamp: Stamp,
@@ -76,6 +81,7 @@ impl Trace {
             process: Process::default(),
             looks: Vec::new(),
             chunks: Vec::new(),
+            base: None,
             last_stamp: 0,
             damage: Vec::new(),
         };
@@ -102,6 +108,40 @@ impl Trace {
         // Chunks may have been opened since; what they hold up to that stamp counts too.
         self.chunks = chunks::list(&self.events, &self.source, chunk_bytes, &mut self.damage);
         self.looks.retain(|look| look.stamp <= self.last_stamp);
+        self.read_base(&of(Area::Base));
+    }
+
+    /// Reads the base table, moves it to the end of the fold that was under way, if one was,
+    /// and leaves out what is in it from the chunks.
+    fn read_base(&mut self, area: &AreaBytes) {
+        let (now, ahead) = (self.header.folds, self.header.folding);
+        if now == 0 && ahead == 0 {
+            return;
+        }
+        let bytes = area.read(&self.source, 0, usize::try_from(area.bytes()).unwrap_or(0));
+        let mut table = base::entries(&bytes);
+        let words = |place: &ChunkPlace| {
+            let folded = |number: u64| place.info.folded[(number & 1) as usize];
+            (if now == 0 { 0 } else { folded(now) }, folded(ahead))
+        };
+        if now != ahead {
+            let mut events = Vec::new();
+            for place in &self.chunks {
+                let (from, to) = words(place);
+                if from < to {
+                    let bytes = self.chunk_bytes(place);
+                    base::events_between(place, &bytes, (from, to), self.last_stamp, &mut events);
+                }
+            }
+            base::roll_forward(&mut table, events);
+        }
+        self.chunks.retain_mut(|place| {
+            place.folded_bytes = words(place).1;
+            place.folded_bytes != FOLDED
+        });
+        let mut blocks: Vec<Entry> = table.into_values().collect();
+        blocks.sort_unstable_by_key(|entry| entry.block.address);
+        self.base = Some(Base { cut: *self.header.cut_ahead(), blocks });
     }
 
     /// The stamp of the last thing on record.
@@ -149,6 +189,17 @@ impl Trace {
     /// Where in the file a chunk begins, in bytes.
     pub fn chunk_offset(&self, place: &ChunkPlace) -> u64 {
         self.events.file_offset(place.area_offset)
+    }
+
+    /// The blocks that were live when the kept events begin; `None`: all events are kept.
+    pub fn base(&self) -> Option<&Base> {
+        self.base.as_ref()
+    }
+
+    /// The stamp from which on events are kept.
+    pub fn window_start(&self) -> Stamp {
+        let start = self.clock.start_stamp();
+        self.base.as_ref().map_or(start, |base| base.cut.stamp.clamp(start, self.last_stamp))
     }
 
     /// The stamp of the last thing on record. Nothing later belongs to the trace, even if

@@ -1,5 +1,7 @@
 //! How often what happened.
 
+use fragtrace_format::header::{Count, Cut};
+
 /// Calls and anomalies over the events replayed so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -27,4 +29,26 @@ pub struct Counts {
     pub order_anomalies: u64,
     /// Releases of addresses never seen to be acquired.
     pub unknown_frees: u64,
+}
+
+impl Counts {
+    /// What was counted up to a cut.
+    pub fn of(cut: &Cut) -> Counts {
+        // No process counts that far; a damaged trace might.
+        let count = |what| cut.count(what).min(u64::MAX / 2);
+        Counts {
+            events: count(Count::Events),
+            allocs: count(Count::Allocs),
+            frees: count(Count::Frees),
+            reallocs: count(Count::Reallocs),
+            mmaps: count(Count::Mmaps),
+            munmaps: count(Count::Munmaps),
+            mremaps: count(Count::Mremaps),
+            madvises: count(Count::Madvises),
+            brk_changes: count(Count::BrkChanges),
+            cross_thread_frees: count(Count::CrossThreadFrees),
+            order_anomalies: count(Count::OrderAnomalies),
+            unknown_frees: count(Count::UnknownFrees),
+        }
+    }
 }

@@ -21,9 +21,10 @@ pub use counts::Counts;
 pub use live::Blocks;
 
 use crate::order::{Action, Event, Note};
-use crate::read::{Look, Trace};
+use crate::read::{Base, Look, Trace};
 use block::Layout;
 use fragtrace_format::Stamp;
+use fragtrace_format::base::Entry;
 use fragtrace_format::event::Flags;
 use lane::Lanes;
 use suspense::{Recent, Suspense};
@@ -72,7 +73,7 @@ impl<'t> Replay<'t> {
         let process = trace.process();
         let layout = Layout::new(process.usable_rule, process.page_bytes);
         let window = trace.clock().stamps_in(INVERSION_WINDOW_NS);
-        Replay {
+        let mut replay = Replay {
             space: AddressSpace::new(layout.is_glibc(), process.page_bytes),
             layout,
             blocks: Blocks::default(),
@@ -85,7 +86,30 @@ impl<'t> Replay<'t> {
             looks: trace.looks(),
             looks_taken: 0,
             due: 0,
+        };
+        if let Some(base) = trace.base() {
+            replay.begin_with(base, trace.window_start());
         }
+        replay
+    }
+
+    /// The heap as the kept events find it: what was counted, the last look before, and the
+    /// blocks of the base.
+    fn begin_with(&mut self, base: &Base, start: Stamp) {
+        self.counts = Counts::of(&base.cut);
+        self.looks_taken = self.looks.partition_point(|look| look.stamp <= start);
+        if let Some(look) = self.last_look() {
+            self.space.look(look);
+        }
+        for Entry { birth, thread, block } in &base.blocks {
+            let note = Note::of(block);
+            let said = (block.size, block.align_log2, block.stack);
+            let who = Who { stamp: *birth, lane: 0, thread: *thread };
+            let block_here = self.block(who, block.address, said, note.as_ref());
+            self.space.place(&block_here.extent, block_here.own_mapping);
+            self.blocks.insert(block.address, &block_here);
+        }
+        self.space.begin();
     }
 
     /// Reads what the next events will need, all at once: with a large heap nearly every

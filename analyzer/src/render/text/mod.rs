@@ -141,6 +141,34 @@ fn heading(trace: &TraceFacts) -> String {
         plural(trace.threads, "thread")
     );
     out.push_str(&indented(&counts, 2, DIM));
+    if trace.wrapped {
+        out.push_str(&indented(&window(trace), 2, Style::new()));
+    }
+    out
+}
+
+/// From when to when events are kept, and what is known of the time before.
+fn window(trace: &TraceFacts) -> String {
+    let mut out = format!(
+        "Events are kept from {} to {}: the ring of {} holds no more, and what was live then is \
+         known as a whole. Counts are of the whole life; curves and peaks are of these {}.",
+        scale::duration(trace.window_start_ns),
+        scale::duration(trace.duration_ns),
+        scale::bytes(trace.ring_bytes),
+        scale::duration(trace.duration_ns.saturating_sub(trace.window_start_ns)),
+    );
+    if let (Some(bytes), Some(at_ns)) = (trace.earlier_peak_live_bytes, trace.earlier_peak_live_ns)
+    {
+        let _ = write!(
+            out,
+            " Before, as much as {} was live, at {}.",
+            scale::bytes(bytes),
+            scale::duration(at_ns)
+        );
+    }
+    if let Some(bytes) = trace.rss_peak_bytes {
+        let _ = write!(out, " The greatest RSS ever was {}.", scale::bytes(bytes));
+    }
     out
 }
 

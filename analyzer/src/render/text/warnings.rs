@@ -11,14 +11,6 @@ const MOST_NOTES: usize = 3;
 pub(super) fn all(trace: &TraceFacts, extras: &ReportExtras) -> Vec<String> {
     let mut out = damage(&extras.damage);
     out.extend(dropped(trace, extras.limits));
-    if trace.wrapped {
-        out.push(format!(
-            "The ring of {} was used over and over: events before {} are gone, and the figures are \
-             of what came after. For more of the past record with a larger --ring.",
-            scale::bytes(trace.ring_bytes),
-            scale::duration(trace.window_start_ns)
-        ));
-    }
     if trace.order_anomalies > 0 {
         out.push(format!(
             "{} could not be put in any order that makes sense, so a few blocks may be \

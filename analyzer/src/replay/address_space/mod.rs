@@ -106,6 +106,30 @@ impl AddressSpace {
         self.space.cover(extent.clone());
     }
 
+    /// The blocks that were there when the kept events begin are placed. What they and others
+    /// before them touched is not known page by page; of a heap of glibc it is taken to be
+    /// all up to the last block, as such heaps grow from one end.
+    pub fn begin(&mut self) {
+        let heaps: Vec<Range<u64>> = self
+            .regions
+            .iter()
+            .filter(|(_, region)| self.glibc && matches!(region.kind, Kind::Brk | Kind::Arena))
+            .map(|(start, region)| start..region.end)
+            .collect();
+        for heap in heaps {
+            let mut end = heap.start;
+            self.space.for_each_stretch(heap.clone(), |stretch| {
+                if stretch.live_bytes > 0 {
+                    end = (stretch.start + stretch.bytes).min(heap.end);
+                }
+            });
+            self.space.touch(heap.start..end);
+            self.territory.add(heap.start..end, self.kind_at(heap.start).unwrap_or(Kind::Segment));
+        }
+        self.growth = GrowthDespiteFit::default();
+        self.drift_bytes = 0;
+    }
+
     fn note_growth(&mut self, wanted_bytes: u64, grown_bytes: u64) {
         // Most growth happens while little is free: no need to look at holes then.
         if self.space.free_bytes() < wanted_bytes {
