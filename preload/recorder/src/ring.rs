@@ -192,11 +192,7 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
             return None;
         }
         tries += 1;
-        if tries < PATIENCE_WITHOUT_SLEEP {
-            sys::yield_now()
-        } else {
-            sys::sleep_100_us()
-        }
+        if tries < PATIENCE_WITHOUT_SLEEP { sys::yield_now() } else { sys::sleep_100_us() }
     };
     keep_ahead();
     if chunk_bytes as u64 >= PAGE {

@@ -293,8 +293,9 @@ mod tests {
     #[test]
     fn an_index_is_a_map() {
         // SAFETY: mapped for this, for as long as the process lives.
-        let mut index =
-            unsafe { Index::new(space(DIRECTORY_BYTES), space(NOTES_BYTES), space(LEAF_BYTES << MAX_DEPTH)) };
+        let mut index = unsafe {
+            Index::new(space(DIRECTORY_BYTES), space(NOTES_BYTES), space(LEAF_BYTES << MAX_DEPTH))
+        };
         // SAFETY: all of it is mapped.
         unsafe { index.back(1 << MAX_DEPTH) };
         let mut model = BTreeMap::new();

@@ -321,13 +321,13 @@ impl Folder {
         for effect in net.effects() {
             table.foresee(effect.address);
         }
-        for effect in net.effects() {
-            table.foresee_entry(effect.address);
+        for effect in net.effects_mut() {
+            effect.suppose(table.suppose(effect.address));
         }
         let mut insertions = 0;
         let mut open_until = None;
         for effect in net.effects_mut() {
-            let after = effect.find(table.find(effect.address));
+            let after = effect.find(table.find(effect.address, effect.found()));
             let needed = effect.last.saturating_add(WINDOW);
             if !(0..=1).contains(&after) && !forced && known_to < needed {
                 open_until = open_until.max(Some(needed));

@@ -65,6 +65,12 @@ impl Effect {
         self.found().filter(|_| !self.live).map(|number| (number, self.address))
     }
 
+    /// Notes the entry that it probably has in the table.
+    #[inline]
+    pub(super) fn suppose(&mut self, found: Option<u32>) {
+        self.found = found.map_or(0, |number| number + 1);
+    }
+
     /// Notes its entry in the table. Blocks that are live behind the batch: 1 or 0, or what
     /// no history can come to.
     #[inline]
@@ -155,8 +161,10 @@ impl Net {
         None
     }
 
+    /// A new effect for an address. Field by field: most live for a moment only, and building
+    /// them elsewhere to copy them here would be most of the work.
     #[inline(always)]
-    fn add(&mut self, effect: Effect) {
+    fn add(&mut self, address: u64, stamp: Stamp) -> &mut Effect {
         let at = if self.free != 0 {
             let at = self.free - 1;
             self.free = self.effects[at as usize].next;
@@ -165,10 +173,16 @@ impl Net {
             self.used += 1;
             self.used - 1
         };
-        let head = &mut self.heads[head(effect.address)];
-        self.effects[at as usize] = Effect { next: *head, ..effect };
-        *head = at + 1;
         self.count += 1;
+        let head = &mut self.heads[head(address)];
+        let effect = &mut self.effects[at as usize];
+        effect.next = *head;
+        *head = at + 1;
+        effect.address = address;
+        effect.last = stamp;
+        (effect.lane, effect.released_by, effect.realloc_lane) = (0, 0, 0);
+        (effect.released, effect.uncertain, effect.alive) = (false, false, true);
+        effect
     }
 
     #[inline(always)]
@@ -193,28 +207,13 @@ impl Net {
 
     /// A block was acquired on a lane.
     #[inline(always)]
-    pub(super) fn acquire(
-        &mut self,
-        lane: u32,
-        stamp: Stamp,
-        (address, entry): (u64, &Words),
-    ) {
+    pub(super) fn acquire(&mut self, lane: u32, stamp: Stamp, (address, entry): (u64, &Words)) {
         let Some(at) = self.find(address) else {
-            return self.add(Effect {
-                address,
-                entry: *entry,
-                lane,
-                net: 1,
-                last: stamp,
-                released_by: 0,
-                realloc_lane: 0,
-                released: false,
-                uncertain: false,
-                found: 0,
-                live: false,
-                alive: true,
-                next: 0,
-            });
+            let effect = self.add(address, stamp);
+            effect.entry = *entry;
+            effect.lane = lane;
+            effect.net = 1;
+            return;
         };
         if self.effects[at as usize].net >= 1 {
             self.keep_older(at);
@@ -247,21 +246,14 @@ impl Net {
         realloc: bool,
     ) -> Released {
         let Some(at) = self.find(address) else {
-            self.add(Effect {
-                address,
-                entry: [0; 6],
-                lane: 0,
-                net: -1,
-                last: stamp,
-                released_by: if realloc { 0 } else { thread },
-                realloc_lane: if realloc { lane } else { 0 },
-                released: true,
-                uncertain: false,
-                found: 0,
-                live: false,
-                alive: true,
-                next: 0,
-            });
+            let effect = self.add(address, stamp);
+            effect.net = -1;
+            effect.released = true;
+            if realloc {
+                effect.realloc_lane = lane;
+            } else {
+                effect.released_by = thread;
+            }
             return Released::Before;
         };
         let effect = &mut self.effects[at as usize];
