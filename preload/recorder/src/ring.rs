@@ -31,6 +31,8 @@ static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
 const PAGE: u64 = 4096;
 /// How long growing is not tried after it failed: on most machines about a second.
 const PAUSE_STAMPS: u64 = 1 << 26;
+/// A ring of at most this size stays in our memory.
+const SMALL_RING: u64 = 4 << 20;
 /// The file grows by at least this much, so that short processes stay small.
 const MIN_GROWTH: u64 = 128 << 10;
 const MAX_GROWTH: u64 = 1 << 20;
@@ -255,7 +257,7 @@ fn keep_ahead() {
 /// For the folder: maps a closed chunk in, by one call instead of a fault a page.
 pub(crate) fn wake(number: u32) {
     let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
-    if chunk_bytes >= PAGE && chunks().follow(number).is_some() {
+    if leave_memory() && chunks().follow(number).is_some() {
         let address = Chunk::numbered(number).address;
         let _ = sys::advise(address, chunk_bytes as usize, libc::MADV_POPULATE_READ);
     }
@@ -264,14 +266,23 @@ pub(crate) fn wake(number: u32) {
 /// For the folder: a chunk is folded as a whole, and can be used again.
 pub(crate) fn give_back(number: u32) {
     Chunk::numbered(number).header().retire();
-    RESIDENT.fetch_add(CHUNK_BYTES.load(Ordering::Relaxed), Ordering::Relaxed);
+    if leave_memory() {
+        // It was mapped in to be folded.
+        RESIDENT.fetch_add(CHUNK_BYTES.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
     chunks().give(number);
+}
+
+/// Whether closed chunks leave our memory. Those of a small ring are back at once.
+fn leave_memory() -> bool {
+    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
+    chunk_bytes >= PAGE && RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes > SMALL_RING
 }
 
 /// Closes a chunk: what stands in it stays in the file, its pages leave our memory.
 pub(crate) fn close(chunk: Chunk) {
     let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
-    if chunk_bytes as u64 >= PAGE {
+    if leave_memory() {
         // On a shared file mapping this unmaps pages; their bytes stay in the page cache.
         let _ = sys::advise(chunk.address, chunk_bytes, libc::MADV_DONTNEED);
         RESIDENT.fetch_sub(chunk_bytes as u64, Ordering::Relaxed);

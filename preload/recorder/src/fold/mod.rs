@@ -97,8 +97,10 @@ struct Folder {
     next: Cut,
     folds: u64,
     heads: usize,
-    /// How many are in each of `Memory::touched`.
-    touched: [usize; 2],
+    /// Which of `Memory::touched` is of this fold, and how many are in it and in the other.
+    side: usize,
+    touched: usize,
+    touched_before: usize,
 }
 
 /// Bytes of our memory that folding takes.
@@ -138,7 +140,9 @@ impl Folder {
         next: EMPTY_CUT,
         folds: 0,
         heads: 0,
-        touched: [0; 2],
+        side: 0,
+        touched: 0,
+        touched_before: 0,
     };
 
     fn begin(&mut self) -> bool {
@@ -245,14 +249,14 @@ impl Folder {
     fn batch(&mut self, limit: Stamp, left: &mut usize) -> Batch {
         self.memory().net.clear();
         self.next = self.cut;
-        self.touched[0] = 0;
+        self.touched = 0;
         let mut until = None;
         // A fold ends where no exchange of two events is cut in half: if it did, it goes on
         // for a moment's worth of events.
         let mut extensions = 0;
         let insertions = loop {
             let full = self.take_events(limit, until, left);
-            if self.touched[0] == 0 {
+            if self.touched == 0 {
                 return Batch::Empty;
             }
             let known_to = until.unwrap_or(0).max(self.next.stamp);
@@ -299,8 +303,8 @@ impl Folder {
                 Next::Nothing => None,
             };
             if scan.touched && !was_touched {
-                memory.touched[0][self.touched[0]] = lane;
-                self.touched[0] += 1;
+                memory.touched[self.side][self.touched] = lane;
+                self.touched += 1;
             }
             if let Some(stamp) = ahead {
                 self.push(stamp, lane);
@@ -415,16 +419,14 @@ impl Folder {
 
     /// Writes the next cut, and how far each lane's chunks are folded by it.
     fn announce(&mut self, version: u64) {
-        let side = (version & 1) as usize;
-        file::header().cuts[side].set(&self.next);
+        let parity = (version & 1) as usize;
+        file::header().cuts[parity].set(&self.next);
         // SAFETY: as in `memory`.
         let memory = unsafe { &mut *self.memory };
         // Lanes of the fold before too: their words of this side are those of two folds ago.
-        for lane in &memory.touched[1][..self.touched[1]] {
-            say_folded(side, &memory.lanes[*lane as usize]);
-        }
-        for lane in &memory.touched[0][..self.touched[0]] {
-            say_folded(side, &memory.lanes[*lane as usize]);
+        let before = &memory.touched[1 - self.side][..self.touched_before];
+        for lane in before.iter().chain(&memory.touched[self.side][..self.touched]) {
+            say_folded(parity, &memory.lanes[*lane as usize]);
         }
     }
 
@@ -432,7 +434,7 @@ impl Folder {
     fn give_back(&mut self) {
         // SAFETY: as in `memory`.
         let memory = unsafe { &mut *self.memory };
-        for lane in &memory.touched[0][..self.touched[0]] {
+        for lane in &memory.touched[self.side][..self.touched] {
             let scan = &mut memory.lanes[*lane as usize];
             let mut chunk = scan.folded.chunk;
             while chunk != scan.now.chunk {
@@ -444,31 +446,31 @@ impl Folder {
             scan.folded = scan.now;
             scan.touched = false;
         }
-        memory.touched.swap(0, 1);
-        self.touched.swap(0, 1);
+        self.side = 1 - self.side;
+        (self.touched, self.touched_before) = (0, self.touched);
     }
 
     /// Forgets the events taken.
     fn roll_back(&mut self) {
         // SAFETY: as in `memory`.
         let memory = unsafe { &mut *self.memory };
-        for lane in &memory.touched[0][..self.touched[0]] {
+        for lane in &memory.touched[self.side][..self.touched] {
             let scan = &mut memory.lanes[*lane as usize];
             scan.now = scan.folded;
             scan.touched = false;
         }
-        self.touched[0] = 0;
+        self.touched = 0;
     }
 }
 
 /// Says on a lane's chunks how far they are folded.
-fn say_folded(side: usize, scan: &LaneScan) {
+fn say_folded(parity: usize, scan: &LaneScan) {
     let mut chunk = scan.folded.chunk;
     while chunk != scan.now.chunk {
-        Chunk::numbered(chunk).header().set_folded(side, FOLDED);
+        Chunk::numbered(chunk).header().set_folded(parity, FOLDED);
         chunk = ring::chunks().follow(chunk).unwrap_or(scan.now.chunk);
     }
-    Chunk::numbered(chunk).header().set_folded(side, scan.now.offset);
+    Chunk::numbered(chunk).header().set_folded(parity, scan.now.offset);
 }
 
 const EMPTY_CUT: Cut = Cut {
