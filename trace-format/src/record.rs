@@ -288,3 +288,71 @@ pub enum Cold<'a> {
         status: u32,
     },
 }
+
+/// What a cold event is, without the rest of what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColdKind {
+    /// [`Cold::Thread`], and the thread's index.
+    Thread(u32),
+    /// [`Cold::Map`].
+    Map,
+    /// [`Cold::Unmap`].
+    Unmap,
+    /// [`Cold::Remap`].
+    Remap,
+    /// [`Cold::Undo`].
+    Undo,
+    /// [`Cold::Advise`].
+    Advise,
+    /// [`Cold::Brk`].
+    Brk,
+    /// [`Cold::ReallocFreed`].
+    ReallocFreed,
+    /// Another one, or none of ours.
+    Other,
+}
+
+/// What the payload of a cold event is. Much less work, and code, than decoding it.
+pub fn cold_kind(payload: &[u8]) -> ColdKind {
+    // bincode writes a variant's number as one byte, up to 250.
+    match payload.split_first() {
+        Some((0, rest)) => decode(rest).map_or(ColdKind::Other, |(n, _)| ColdKind::Thread(n)),
+        Some((1, _)) => ColdKind::Map,
+        Some((2, _)) => ColdKind::Unmap,
+        Some((3, _)) => ColdKind::Remap,
+        Some((5, _)) => ColdKind::Undo,
+        Some((6, _)) => ColdKind::Advise,
+        Some((8, _)) => ColdKind::Brk,
+        Some((9, _)) => ColdKind::ReallocFreed,
+        _ => ColdKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_is_what_decoding_says() {
+        let (address, bytes) = (0x7f00_0000_0000, 4096);
+        let known = [
+            (Cold::Thread { thread: 70_000, tid: 5, name: "worker" }, ColdKind::Thread(70_000)),
+            (Cold::Map { address, bytes, protection: 3, flags: 34, file: false }, ColdKind::Map),
+            (Cold::Unmap { address, bytes }, ColdKind::Unmap),
+            (Cold::Remap { address, bytes, new_bytes: 1 }, ColdKind::Remap),
+            (Cold::Remapped { address, bytes }, ColdKind::Other),
+            (Cold::Undo { address }, ColdKind::Undo),
+            (Cold::Advise { address, bytes, advice: 4 }, ColdKind::Advise),
+            (Cold::Protect { address, bytes, protection: 0 }, ColdKind::Other),
+            (Cold::Brk { end: address }, ColdKind::Brk),
+            (Cold::ReallocFreed { address }, ColdKind::ReallocFreed),
+            (Cold::End { kind: 1, status: 0 }, ColdKind::Other),
+        ];
+        for (event, kind) in known {
+            let mut payload = [0; 64];
+            let len = encode(&event, &mut payload).unwrap_or(0);
+            assert_eq!(cold_kind(&payload[..len]), kind, "{event:?}");
+        }
+        assert_eq!(cold_kind(&[]), ColdKind::Other);
+    }
+}

@@ -175,7 +175,7 @@ fn reserve(fd: c_int, offset: u64, bytes: u64) -> Result<(), u64> {
         Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => {}
         Err(_) => return Err(limit::DISK_FULL),
     }
-    static ZEROS: [u8; 4096] = [0; 4096];
+    static ZEROS: [u8; 512] = [0; 512];
     let mut done = 0;
     while done < bytes {
         let step = (bytes - done).min(ZEROS.len() as u64) as usize;

@@ -34,7 +34,7 @@ use fragtrace_format::base::{self, Entry, Words};
 use fragtrace_format::chunk::FOLDED;
 use fragtrace_format::event::{Acquire, Event, Flags, Plain};
 use fragtrace_format::header::{Count, Cut};
-use fragtrace_format::record::{self, Cold};
+use fragtrace_format::record::{self, ColdKind};
 use net::{Effect, Net, Released, WINDOW};
 use scan::{LaneScan, Next, Place, Taker};
 use table::Table;
@@ -583,28 +583,27 @@ impl Batcher<'_> {
     #[cold]
     #[inline(never)]
     fn cold(&mut self, place: &mut Place, payload: &[u8]) {
-        let Some((event, _)) = record::decode::<Cold<'_>>(payload) else { return };
-        match event {
-            Cold::Thread { thread, .. } => place.thread = thread,
-            Cold::Map { .. } => count(self.cut, Count::Mmaps),
-            Cold::Unmap { .. } => {
+        match record::cold_kind(payload) {
+            ColdKind::Thread(thread) => place.thread = thread,
+            ColdKind::Map => count(self.cut, Count::Mmaps),
+            ColdKind::Unmap => {
                 count(self.cut, Count::Munmaps);
                 place.remapped = false;
             }
-            Cold::Remap { .. } => {
+            ColdKind::Remap => {
                 count(self.cut, Count::Mremaps);
                 place.remapped = true;
             }
-            Cold::Undo { .. } => {
+            ColdKind::Undo => {
                 uncount(self.cut, if place.remapped { Count::Mremaps } else { Count::Munmaps });
             }
-            Cold::Advise { .. } => count(self.cut, Count::Madvises),
-            Cold::Brk { .. } => count(self.cut, Count::BrkChanges),
-            Cold::ReallocFreed { .. } => {
+            ColdKind::Advise => count(self.cut, Count::Madvises),
+            ColdKind::Brk => count(self.cut, Count::BrkChanges),
+            ColdKind::ReallocFreed => {
                 uncount(self.cut, Count::Reallocs);
                 count(self.cut, Count::Frees);
             }
-            Cold::Remapped { .. } | Cold::Protect { .. } | Cold::End { .. } => {}
+            ColdKind::Other => {}
         }
     }
 }
