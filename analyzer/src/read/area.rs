@@ -62,6 +62,23 @@ impl AreaBytes {
         self.bytes
     }
 
+    /// The part of the area from `start` to `end`, or to where the area ends.
+    pub fn part(&self, start: u64, end: u64) -> AreaBytes {
+        let mut part = AreaBytes::default();
+        let mut at = 0u64;
+        for segment in &self.segments {
+            let segment_end = at.saturating_add(segment.bytes);
+            let (from, to) = (start.max(at), end.min(segment_end));
+            if from < to {
+                let file_offset = segment.file_offset + (from - at);
+                part.segments.push(Segment { file_offset, bytes: to - from, ..*segment });
+                part.bytes += to - from;
+            }
+            at = segment_end;
+        }
+        part
+    }
+
     /// The segment that holds an offset into the area, and the offset into that segment.
     fn locate(&self, mut offset: u64) -> Option<(usize, u64)> {
         for (index, segment) in self.segments.iter().enumerate() {

@@ -73,6 +73,15 @@ pub enum ReadError {
         /// The unknown ones, as bits.
         features: u64,
     },
+    /// The process uses its ring faster than it can be copied.
+    #[error(
+        "{} is being written too fast to be read now: try again, or record with a larger --ring",
+        path.display()
+    )]
+    TooFast {
+        /// The file.
+        path: PathBuf,
+    },
     /// A field of the header makes no sense.
     #[error(
         "{} is damaged at offset {offset:#x} of its header; copy it again, or record again",

@@ -69,7 +69,40 @@ impl Mapping {
     }
 }
 
-pub(super) fn read(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) -> Vec<Look> {
+/// All looks on record, in order of time. `half_bytes`: the area is two halves of so many
+/// bytes, used in turn, each a run of records of its own; 0: it is one run. `live`: a half may
+/// be overwritten while it is read, so what does not end well is no damage.
+pub(super) fn read(
+    area: &AreaBytes,
+    source: &Source,
+    (half_bytes, live): (u64, bool),
+    damage: &mut Vec<String>,
+) -> Vec<Look> {
+    let runs = match half_bytes {
+        0 => vec![area.clone()],
+        half => vec![area.part(0, half), area.part(half, half.saturating_mul(2))],
+    };
+    let mut found = Vec::new();
+    let mut looks: Vec<Look> =
+        runs.iter().flat_map(|run| read_run(run, source, &mut found)).collect();
+    if !live {
+        damage.append(&mut found);
+    }
+    looks.sort_by_key(|look| look.stamp);
+    share_mappings(&mut looks);
+    looks
+}
+
+/// Equal mappings of neighbours are one.
+fn share_mappings(looks: &mut [Look]) {
+    for at in 1..looks.len() {
+        if looks[at].mappings == looks[at - 1].mappings {
+            looks[at].mappings = looks[at - 1].mappings.clone();
+        }
+    }
+}
+
+fn read_run(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) -> Vec<Look> {
     let mut looks: Vec<Look> = Vec::new();
     let mut unreadable = 0u64;
     area.for_each_record(source, "look", damage, |payload| {
@@ -88,7 +121,7 @@ pub(super) fn read(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) 
         mappings.sort_by_key(|mapping| mapping.start);
         let before = looks.last().map(|look| &look.mappings);
         let mappings = match before {
-            Some(before) if look.mappings == 0 || before[..] == mappings[..] => before.clone(),
+            Some(before) if look.mappings == 0 => before.clone(),
             _ => mappings.into(),
         };
         looks.push(with_mappings(&look, mappings));
@@ -96,7 +129,6 @@ pub(super) fn read(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) 
     if unreadable > 0 {
         damage.push(format!("{unreadable} looks could not be read"));
     }
-    looks.sort_by_key(|look| look.stamp);
     looks
 }
 

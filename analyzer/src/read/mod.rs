@@ -6,8 +6,8 @@
 //! lengths claim.
 //!
 //! A trace may be read while its process runs. Then everything is as of one stamp, the
-//! last one on record when it was opened: later events are not seen, so that two passes
-//! over the trace see the same.
+//! last one on record when it was opened, and what may change under the reader is
+//! [copied](live): two passes over the trace see the same.
 
 mod area;
 mod base;
@@ -15,6 +15,7 @@ mod chunks;
 mod clock;
 mod ending;
 mod error;
+mod live;
 mod looks;
 mod process;
 mod source;
@@ -28,10 +29,13 @@ pub use looks::{Look, Mapping};
 pub use process::Process;
 
 use area::AreaBytes;
+use base::{Mixture, Table};
+use chunks::Ring;
 use fragtrace_format::Stamp;
 use fragtrace_format::base::Entry;
 use fragtrace_format::chunk::FOLDED;
-use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
+use fragtrace_format::header::{Area, Cut, End, HEADER_BYTES, HeaderInfo};
+use live::Overtaken;
 use source::Source;
 use std::borrow::Cow;
 use std::fs::File;
@@ -42,7 +46,9 @@ use std::path::Path;
 pub struct Trace {
     header: HeaderInfo,
     source: Source,
-    events: AreaBytes,
+    /// Whether the process goes on writing.
+    live: bool,
+    ring: Ring,
     process: Process,
     looks: Vec<Look>,
     chunks: Vec<ChunkPlace>,
@@ -65,19 +71,38 @@ impl Trace {
         if !metadata.is_file() {
             return Err(ReadError::NotAFile { path: path.to_path_buf() });
         }
-        let mut head = vec![0; HEADER_BYTES.min(metadata.len() as usize)];
+        let mut tries = live::TRIES;
+        loop {
+            let (mut trace, head) = Trace::begin(path, file.try_clone().map_err(failed)?)?;
+            match trace.read_areas(&head) {
+                Ok(()) => return Ok(trace),
+                Err(Overtaken) => tries -= 1,
+            }
+            if tries == 0 {
+                return Err(ReadError::TooFast { path: path.to_path_buf() });
+            }
+        }
+    }
+
+    /// Reads the header; areas are still to be read. The header's bytes go with it.
+    fn begin(path: &Path, file: File) -> Result<(Trace, Vec<u8>), ReadError> {
+        let failed = |cause| ReadError::Open { path: path.to_path_buf(), cause };
+        let mut head = vec![0; HEADER_BYTES];
         let got = source::read_at(&file, 0, &mut head).map_err(failed)?;
         head.truncate(got);
         let header = HeaderInfo::read(&head).map_err(|e| ReadError::of_header(path, e))?;
-        let writer_lives = ending::writer_lives(header.pid, path, &metadata);
-        let settled = header.end != End::Open && !writer_lives;
+        // A file may grow between two readings: what the header names was there before.
+        let metadata = file.metadata().map_err(failed)?;
+        let live = ending::writer_lives(header.pid, path, &metadata);
+        let settled = header.end != End::Open && !live;
         let source = Source::new(file, metadata.len(), settled).map_err(failed)?;
-        let mut trace = Trace {
-            ending: Ending::new(header.end, writer_lives),
+        let trace = Trace {
+            ending: Ending::new(header.end, live),
             clock: Clock::new(&header, &[]),
             header,
             source,
-            events: AreaBytes::default(),
+            live,
+            ring: Ring::default(),
             process: Process::default(),
             looks: Vec::new(),
             chunks: Vec::new(),
@@ -85,15 +110,15 @@ impl Trace {
             last_stamp: 0,
             damage: Vec::new(),
         };
-        trace.read_areas(&head);
-        Ok(trace)
+        Ok((trace, head))
     }
 
-    fn read_areas(&mut self, head: &[u8]) {
+    fn read_areas(&mut self, head: &[u8]) -> Result<(), Overtaken> {
         let areas = area::find(&self.header, head, self.source.bytes(), &mut self.damage);
         let of = |area: Area| areas.get(&area).cloned().unwrap_or_default();
         self.process = process::read(&of(Area::Description), &self.source, &mut self.damage);
-        self.looks = looks::read(&of(Area::Looks), &self.source, &mut self.damage);
+        let halves = (self.header.looks_half_bytes, self.live);
+        self.looks = looks::read(&of(Area::Looks), &self.source, halves, &mut self.damage);
         self.clock = Clock::new(&self.header, &self.looks);
         if !self.clock.is_known() {
             self.damage.push(
@@ -101,52 +126,70 @@ impl Trace {
                     .into(),
             );
         }
-        self.events = of(Area::Events);
-        let chunk_bytes = self.header.chunk_bytes;
-        self.chunks = chunks::list(&self.events, &self.source, chunk_bytes, &mut Vec::new());
+        self.ring = Ring::new(of(Area::Events), self.header.chunk_bytes);
+        self.chunks = self.ring.list(&self.source, &mut Vec::new());
         self.last_stamp = self.find_last_stamp();
-        // Chunks may have been opened since; what they hold up to that stamp counts too.
-        self.chunks = chunks::list(&self.events, &self.source, chunk_bytes, &mut self.damage);
         self.looks.retain(|look| look.stamp <= self.last_stamp);
-        self.read_base(&of(Area::Base));
+        if self.live {
+            self.ring.copy(&self.source);
+        }
+        // Chunks may have been opened since; what they hold up to that stamp counts too.
+        self.chunks = self.ring.list(&self.source, &mut self.damage);
+        if self.live {
+            let copied = live::copy_base(&self.source, &self.ring, &self.chunks, self.last_stamp)?;
+            if let Some(live::Copied { table, mixture, cut, folded }) = copied {
+                self.begin_with(table, mixture, cut, &folded);
+            }
+        } else {
+            self.read_base(&of(Area::Base));
+        }
+        Ok(())
     }
 
-    /// Reads the base table, moves it to the end of the fold that was under way, if one was,
-    /// and leaves out what is in it from the chunks.
+    /// Reads the base table of a process that does not run.
     fn read_base(&mut self, area: &AreaBytes) {
         let (now, ahead) = (self.header.folds, self.header.folding);
         if now == 0 && ahead == 0 {
             return;
         }
         let bytes = area.read(&self.source, 0, usize::try_from(area.bytes()).unwrap_or(0));
-        let mut table = base::entries(&bytes);
-        let words = |place: &ChunkPlace| {
-            let folded = |number: u64| place.info.folded[(number & 1) as usize];
-            (if now == 0 { 0 } else { folded(now) }, folded(ahead))
-        };
-        if now != ahead {
-            let mut events = Vec::new();
-            for place in &self.chunks {
-                let (from, to) = words(place);
-                if from < to {
-                    let bytes = self.chunk_bytes(place);
-                    base::events_between(place, &bytes, (from, to), self.last_stamp, &mut events);
-                }
+        let table = base::entries(&bytes);
+        let folded: Vec<(u32, u32)> = self
+            .chunks
+            .iter()
+            .map(|place| {
+                let by = |number: u64| place.info.folded[(number & 1) as usize];
+                (if now == 0 { 0 } else { by(now) }, by(ahead))
+            })
+            .collect();
+        let cut = *self.header.cut_ahead();
+        self.begin_with(table, Mixture::OneFold, cut, &folded);
+    }
+
+    /// Moves the table to the end of the folds that were under way, and leaves out what is in
+    /// it from the chunks. `folded`: for each chunk, the bytes of its payload that are folded
+    /// before and behind these.
+    fn begin_with(&mut self, mut table: Table, mixture: Mixture, cut: Cut, folded: &[(u32, u32)]) {
+        let mut events = Vec::new();
+        for (place, (from, to)) in self.chunks.iter().zip(folded) {
+            if from < to {
+                let bytes = self.chunk_bytes(place);
+                base::events_between(place, &bytes, (*from, *to), self.last_stamp, &mut events);
             }
-            base::roll_forward(&mut table, events);
         }
-        self.chunks.retain_mut(|place| {
-            place.folded_bytes = words(place).1;
-            place.folded_bytes != FOLDED
-        });
+        base::roll_forward(&mut table, events, mixture);
+        for (place, (_, to)) in self.chunks.iter_mut().zip(folded) {
+            place.folded_bytes = *to;
+        }
+        self.chunks.retain(|place| place.folded_bytes != FOLDED);
         let mut blocks: Vec<Entry> = table.into_values().collect();
         blocks.sort_unstable_by_key(|entry| entry.block.address);
-        self.base = Some(Base { cut: *self.header.cut_ahead(), blocks });
+        self.base = Some(Base { cut, blocks });
     }
 
     /// The stamp of the last thing on record.
     fn find_last_stamp(&self) -> Stamp {
-        let of_events = chunks::last_stamp(&self.chunks, |place| self.chunk_bytes(place));
+        let of_events = self.ring.last_stamp(&self.source, &self.chunks);
         let of_looks = self.looks.iter().map(|look| look.stamp).max().unwrap_or(0);
         of_events.max(of_looks).max(self.header.clock_last.stamp)
     }
@@ -183,12 +226,12 @@ impl Trace {
 
     /// The bytes of a chunk, header included.
     pub fn chunk_bytes(&self, place: &ChunkPlace) -> Cow<'_, [u8]> {
-        self.events.read(&self.source, place.area_offset, self.header.chunk_bytes as usize)
+        self.ring.chunk(&self.source, place)
     }
 
     /// Where in the file a chunk begins, in bytes.
     pub fn chunk_offset(&self, place: &ChunkPlace) -> u64 {
-        self.events.file_offset(place.area_offset)
+        self.ring.file_offset(place)
     }
 
     /// The blocks that were live when the kept events begin; `None`: all events are kept.

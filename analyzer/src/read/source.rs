@@ -46,6 +46,17 @@ impl Source {
         }
     }
 
+    /// The same file, as long as it is now.
+    pub fn as_long_as_now(&self) -> io::Result<Source> {
+        match self {
+            Source::Mapped(map) => Err(io::Error::other(format!("{} bytes for good", map.len()))),
+            Source::Read { file, .. } => {
+                let bytes = file.metadata()?.len();
+                Ok(Source::Read { file: file.try_clone()?, bytes })
+            }
+        }
+    }
+
     /// `len` bytes from `offset` on, fewer where the file ends or cannot be read.
     pub fn read(&self, offset: u64, len: usize) -> Cow<'_, [u8]> {
         let left = self.bytes().saturating_sub(offset);
