@@ -21,7 +21,7 @@ pub use counts::Counts;
 pub use live::Blocks;
 
 use crate::order::{Action, Event, Note};
-use crate::read::{Base, Look, Trace};
+use crate::read::{Base, Ending, Look, Trace};
 use block::Layout;
 use fragtrace_format::Stamp;
 use fragtrace_format::base::Entry;
@@ -57,6 +57,8 @@ pub struct Replay<'t> {
     looks_taken: usize,
     /// Nothing but events happens before this stamp.
     due: Stamp,
+    /// Of a process that goes on, the last stamp on record.
+    goes_on: Option<Stamp>,
 }
 
 /// Who acquires or releases, and when.
@@ -86,6 +88,7 @@ impl<'t> Replay<'t> {
             looks: trace.looks(),
             looks_taken: 0,
             due: 0,
+            goes_on: (trace.ending() == Ending::Running).then(|| trace.last_stamp()),
         };
         if let Some(base) = trace.base() {
             replay.begin_with(base, trace.window_start());
@@ -182,6 +185,10 @@ impl<'t> Replay<'t> {
 
     /// The trace is over.
     pub fn finish(&mut self) {
+        if let Some(last) = self.goes_on {
+            // What still waits may come a moment later.
+            return self.catch_up(last);
+        }
         self.catch_up(Stamp::MAX);
         let expired = self.suspense.expire_all();
         self.count_expired(expired);
