@@ -12,10 +12,9 @@
 //!   replaces the others in place, so the mixture tells which it was.
 //!
 //! The table of a process that runs may pass through several folds while it is copied. Then
-//! only the last case is not told by the mixture, as an entry may have gone and come back.
-//! See [`Mixture::Several`].
+//! the last case is not told by the mixture, as an entry may have gone and come back: see
+//! [`Mixture::Several`].
 
-use super::ChunkPlace;
 use fragtrace_format::Stamp;
 use fragtrace_format::base::{ENTRY_BYTES, Entry};
 use fragtrace_format::chunk;
@@ -23,6 +22,8 @@ use fragtrace_format::event::{Event, Flags};
 use fragtrace_format::header::Cut;
 use fragtrace_format::record::{self, Cold};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// The blocks that were live when the kept events begin, and what was counted until then.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,19 +37,31 @@ pub struct Base {
 /// The entries of the table, by address.
 pub(super) type Table = FxHashMap<u64, Entry>;
 
+/// The base table behind the last fold, and what of the chunks is in it.
+pub(super) struct FoldedAway {
+    pub cut: Cut,
+    pub table: Table,
+    /// For each chunk, bytes of its payload.
+    pub folded: Vec<u32>,
+}
+
 /// Which states of the table a copy of it may hold parts of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mixture {
-    /// Those before and behind one fold.
+    /// Those before and behind one fold; or one state only.
     OneFold,
-    /// Those before and behind any of several; the first of them began behind this stamp.
+    /// Those before and behind any of several folds.
     ///
-    /// An address that had as many acquisitions as releases was live before, and is again,
-    /// if the copy has a block of it that is older than all of them. Otherwise the order of
-    /// its events tells: one that begins with a release was live. That could be wrong for
-    /// two events that were exchanged (stamps of two lanes inverted by microseconds) and
-    /// folded just then; whatever more events there are is weighed against it.
-    Several(Stamp),
+    /// An address that had as many acquisitions as releases was live before, and is again, if
+    /// the copy has a block of it that is older than all of them. Otherwise the order of its
+    /// events tells: if it begins with a release, it was live. But events of two lanes may be
+    /// in the wrong order if their stamps are close: of such addresses there is doubt.
+    Several {
+        /// The cut before the first of them.
+        begun: Stamp,
+        /// Stamps of two lanes that are closer may be in the wrong order.
+        window: Stamp,
+    },
 }
 
 /// What the events of folds come to for one address.
@@ -64,6 +77,10 @@ struct Net {
     /// not live before, and if it was.
     against_dead: u32,
     against_live: u32,
+    /// The last event: its lane and stamp.
+    latest: Option<(u32, Stamp)>,
+    /// Stamps between the closest two events in a row that are of two lanes.
+    closest: Option<Stamp>,
 }
 
 /// An event of folds under way.
@@ -94,19 +111,24 @@ pub(super) fn entries(bytes: &[u8]) -> Table {
     table
 }
 
-/// The events of a chunk that lie behind one payload offset, up to another or to a stamp.
-pub(super) fn events_between(
-    place: &ChunkPlace,
-    bytes: &[u8],
-    (from, to): (u32, u32),
-    last: Stamp,
-    out: &mut Vec<Folding>,
-) {
+/// The events of parts of chunks. Of each: its lane, the chunk's bytes, the part of its
+/// payload, and the last stamp.
+pub(super) fn events<'a>(
+    parts: impl Iterator<Item = (u32, Cow<'a, [u8]>, Range<u32>, Stamp)>,
+) -> Vec<Folding> {
+    let mut events = Vec::new();
+    for (lane, bytes, part, last) in parts.filter(|(_, _, part, _)| !part.is_empty()) {
+        events_of(lane, &bytes, &part, last, &mut events);
+    }
+    events
+}
+
+fn events_of(lane: u32, bytes: &[u8], part: &Range<u32>, last: Stamp, out: &mut Vec<Folding>) {
     let Some((info, mut decoder)) = chunk::read(bytes) else { return };
-    let (lane, mut thread) = (place.info.lane, info.thread);
+    let mut thread = info.thread;
     while let Ok(Some((stamp, event))) = decoder.next_event() {
         let offset = decoder.offset() as u64;
-        if offset > u64::from(to) || stamp > last {
+        if offset > u64::from(part.end) || stamp > last {
             return;
         }
         if let Event::Cold(payload) = event
@@ -114,7 +136,7 @@ pub(super) fn events_between(
         {
             thread = next;
         }
-        if offset <= u64::from(from) {
+        if offset <= u64::from(part.start) {
             continue;
         }
         let entry = |block| Box::new(Entry { birth: stamp, thread, block });
@@ -130,20 +152,66 @@ pub(super) fn events_between(
     }
 }
 
-/// Moves the table to where the events lead.
-pub(super) fn roll_forward(table: &mut Table, mut events: Vec<Folding>, mixture: Mixture) {
+/// Moves the table to where the events lead. The addresses of which there is doubt.
+pub(super) fn roll_forward(
+    table: &mut Table,
+    mut events: Vec<Folding>,
+    mixture: Mixture,
+) -> FxHashSet<u64> {
     // Stable: events of a lane stay in their order.
     events.sort_by_key(|event| (event.stamp, !matches!(event.what, What::Release { .. })));
+    let (nets, late) = net(events, table, mixture);
+    let mut doubts = FxHashSet::default();
+    for (address, net) in nets {
+        let lives = match net.net {
+            0 => {
+                let known = table.get(&address);
+                match mixture {
+                    Mixture::OneFold => known.is_some(),
+                    Mixture::Several { begun, .. }
+                        if known.is_some_and(|known| {
+                            known.birth <= begun && !late.contains(&(address, known.birth))
+                        }) =>
+                    {
+                        true
+                    }
+                    Mixture::Several { window, .. } => {
+                        if net.closest.is_some_and(|gap| gap <= window) {
+                            doubts.insert(address);
+                        }
+                        net.against_live < net.against_dead
+                    }
+                }
+            }
+            net => net > 0,
+        };
+        if !lives {
+            table.remove(&address);
+        } else if let Some((_, entry)) = net.last {
+            table.insert(address, entry);
+        }
+    }
+    doubts
+}
+
+/// What events come to for each address; and blocks acquired by stamps before all folds,
+/// which were written late.
+fn net(
+    events: Vec<Folding>,
+    table: &Table,
+    mixture: Mixture,
+) -> (FxHashMap<u64, Net>, FxHashSet<(u64, Stamp)>) {
     let mut late: FxHashSet<(u64, Stamp)> = FxHashSet::default();
     let mut nets: FxHashMap<u64, Net> = FxHashMap::default();
     let mut reallocs: FxHashMap<u32, (u64, Option<Entry>)> = FxHashMap::default();
     for Folding { stamp, lane, what } in events {
         match what {
             What::Acquire(entry) => {
-                if matches!(mixture, Mixture::Several(begun) if stamp <= begun) {
+                if matches!(mixture, Mixture::Several { begun, .. } if stamp <= begun) {
                     late.insert((entry.block.address, stamp));
                 }
-                nets.entry(entry.block.address).or_default().acquire(lane, Some(*entry));
+                let net = nets.entry(entry.block.address).or_default();
+                net.acquire((lane, stamp), Some(*entry));
             }
             What::Release { address, realloc } => {
                 let net = nets.entry(address).or_default();
@@ -151,46 +219,27 @@ pub(super) fn roll_forward(table: &mut Table, mut events: Vec<Folding>, mixture:
                     let live = net.last.filter(|_| net.net >= 1).map(|(_, entry)| entry);
                     reallocs.insert(lane, (address, live));
                 }
-                net.release(lane);
+                net.release((lane, stamp));
             }
             What::Refused(entry) => {
                 let address = entry.block.address;
                 let net = nets.entry(address).or_default();
-                match reallocs.remove(&lane) {
-                    Some((of, released)) if of == address => net.acquire(lane, released),
+                let entry = match reallocs.remove(&lane) {
+                    Some((of, released)) if of == address => released,
                     // Its release was folded before: unless the table has the block again,
                     // all that is known is where it is.
-                    _ if !table.contains_key(&address) => net.acquire(lane, Some(*entry)),
-                    _ => net.acquire(lane, None),
-                }
+                    _ => Some(*entry).filter(|_| !table.contains_key(&address)),
+                };
+                net.acquire((lane, stamp), entry);
             }
         }
     }
-    for (address, net) in nets {
-        let was_live = || match (mixture, table.get(&address)) {
-            (Mixture::OneFold, known) => known.is_some(),
-            (Mixture::Several(begun), Some(known))
-                if known.birth <= begun && !late.contains(&(address, known.birth)) =>
-            {
-                true
-            }
-            (Mixture::Several(_), known) => match net.against_dead.cmp(&net.against_live) {
-                std::cmp::Ordering::Less => false,
-                std::cmp::Ordering::Equal => known.is_some(),
-                std::cmp::Ordering::Greater => true,
-            },
-        };
-        if net.net < 0 || net.net == 0 && !was_live() {
-            table.remove(&address);
-        } else if let Some((_, entry)) = net.last {
-            table.insert(address, entry);
-        }
-    }
+    (nets, late)
 }
 
 impl Net {
     /// `None`: a block that was live before, as it was.
-    fn acquire(&mut self, lane: u32, entry: Option<Entry>) {
+    fn acquire(&mut self, (lane, stamp): (u32, Stamp), entry: Option<Entry>) {
         if let Some(entry) = entry {
             if self.net >= 1 {
                 self.older.extend(self.last);
@@ -198,10 +247,10 @@ impl Net {
             self.last = Some((lane, entry));
         }
         self.net += 1;
-        self.weigh();
+        self.weigh(lane, stamp);
     }
 
-    fn release(&mut self, lane: u32) {
+    fn release(&mut self, (lane, stamp): (u32, Stamp)) {
         self.net -= 1;
         // As in the replay's suspense: a release behind the newer acquisition on its lane is
         // that one's, and the older block is there again.
@@ -210,11 +259,17 @@ impl Net {
         {
             self.last = Some(older);
         }
-        self.weigh();
+        self.weigh(lane, stamp);
     }
 
-    fn weigh(&mut self) {
+    fn weigh(&mut self, lane: u32, stamp: Stamp) {
         self.against_dead += u32::from(!(0..=1).contains(&self.net));
         self.against_live += u32::from(!(-1..=0).contains(&self.net));
+        if let Some((of, at)) = self.latest.replace((lane, stamp))
+            && of != lane
+        {
+            let gap = stamp.saturating_sub(at);
+            self.closest = Some(self.closest.map_or(gap, |closest| closest.min(gap)));
+        }
     }
 }

@@ -7,6 +7,10 @@ use super::Look;
 use fragtrace_format::Stamp;
 use fragtrace_format::header::{ClockKind, ClockReading, HeaderInfo};
 
+/// How far stamps of two threads may be inverted: far more than was ever seen, far less
+/// than it takes to free a block on one thread and have it come back on another by chance.
+const INVERSION_WINDOW_NS: u64 = 50_000;
+
 /// Turns stamps into nanoseconds since the start of the recording, and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
@@ -56,6 +60,11 @@ impl Clock {
     /// Stamps that pass in a time.
     pub fn stamps_in(&self, nanoseconds: u64) -> u64 {
         scale(nanoseconds, self.elapsed_stamps, self.elapsed_ns)
+    }
+
+    /// Stamps of two threads that are closer than this may be in the wrong order.
+    pub fn inversion_window(&self) -> u64 {
+        self.stamps_in(INVERSION_WINDOW_NS)
     }
 
     /// The last stamp whose time is at most `time_ns` since the start.

@@ -18,69 +18,152 @@
 //! may be in the table and not in the copied ring. It is the latest of its address, so what
 //! the table says of that holds.)
 //!
+//! Where the table passed through several folds, there may be doubt about a few addresses
+//! whose events may be in the wrong order just then. Another copy of the table has other
+//! doubts, if any, and what is sure in one leads by way of the events to what is sure in the
+//! next.
+//!
 //! A chunk is copied well if its sequence is the same behind the copying as before, for
 //! sequences never come again. How far lanes are folded by a number holds if that number is
 //! the same behind the reading as before: the words of a fold are written before its number
 //! is, and not again before the next but one.
 
 use super::area::{self, AreaBytes};
-use super::base::{self, Mixture, Table};
+use super::base::{self, FoldedAway, Folding, Mixture, roll_forward};
 use super::chunks::{ChunkPlace, Ring};
 use super::source::Source;
 use fragtrace_format::Stamp;
 use fragtrace_format::chunk::FOLDED;
-use fragtrace_format::header::{Area, Cut, HEADER_BYTES, HeaderInfo};
+use fragtrace_format::header::{Area, HEADER_BYTES, HeaderInfo};
+use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
 /// How often a copy is tried before the process is found to write too fast.
 pub(super) const TRIES: usize = 20;
-/// A table that passed through one fold only while it was copied is worth so many tries.
-const TABLE_TRIES: usize = 3;
+/// So many copies of the table are made, until there is no doubt about any address.
+const TABLES: usize = 8;
 
 /// How far each lane is folded: in which of its chunks, and how many bytes of its payload.
 type Marks = BTreeMap<u32, (u64, u32)>;
 
-/// The base table as copied, and what led through its states.
-pub(super) struct Copied {
-    pub table: Table,
-    pub mixture: Mixture,
-    /// As of the last state.
-    pub cut: Cut,
-    /// For each chunk, how many bytes of its payload are in the first state, and the last.
-    pub folded: Vec<(u32, u32)>,
-}
+/// The base, and the addresses of which there is doubt.
+type Known = (FoldedAway, FxHashSet<u64>);
 
 /// The process folded more than was copied of the ring.
 pub(super) struct Overtaken;
 
-/// Copies the base table behind the ring. `None`: nothing was folded.
-pub(super) fn copy_base(
-    source: &Source,
-    ring: &Ring,
-    chunks: &[ChunkPlace],
-    last_stamp: Stamp,
-) -> Result<Option<Copied>, Overtaken> {
-    for tries_left in (0..TABLE_TRIES).rev() {
-        let (before, from) = marks(source, ring, chunks, |header| header.folds)?;
-        let bytes = table_bytes(&before, source);
-        let (behind, to) = marks(source, ring, chunks, |header| header.folding)?;
+/// The ring as it was copied.
+pub(super) struct CopiedRing<'a> {
+    pub source: &'a Source,
+    pub ring: &'a Ring,
+    pub chunks: &'a [ChunkPlace],
+    /// Of the last event in it.
+    pub last_stamp: Stamp,
+    /// Stamps of two lanes that are closer may be in the wrong order.
+    pub window: Stamp,
+}
+
+impl CopiedRing<'_> {
+    /// Copies the base table. `None`: nothing was folded.
+    pub fn base(&self) -> Result<Option<FoldedAway>, Overtaken> {
+        let mut known = None;
+        for _ in 0..TABLES {
+            let Some((base, doubts)) = self.copy_base(known.take())? else { return Ok(None) };
+            if doubts.is_empty() {
+                return Ok(Some(base));
+            }
+            known = Some((base, doubts));
+        }
+        Ok(known.map(|(base, _)| base))
+    }
+
+    /// Copies the table once, and settles doubts by what is known from the copy before. With
+    /// the addresses of which doubt is left.
+    fn copy_base(&self, known: Option<Known>) -> Result<Option<Known>, Overtaken> {
+        let (before, from) = self.marks(|header| header.folds)?;
+        let bytes = table_bytes(&before, self.source);
+        let (behind, to) = self.marks(|header| header.folding)?;
         let (first, last) = (&before.header, &behind.header);
         if last.folding == 0 {
             return Ok(None);
         }
         let cut = *last.cut_ahead();
-        if cut.stamp > last_stamp {
+        if cut.stamp > self.last_stamp {
             return Err(Overtaken);
         }
-        let mixture = match last.folding - first.folds.min(last.folding) {
-            0 | 1 => Mixture::OneFold,
-            _ if tries_left > 0 => continue,
-            _ => Mixture::Several(first.cut().stamp),
+        let mixture = if last.folding <= first.folds.saturating_add(1) {
+            Mixture::OneFold
+        } else {
+            Mixture::Several { begun: first.cut().stamp, window: self.window }
         };
-        let folded = chunks.iter().map(|place| (of(&from, place), of(&to, place))).collect();
-        return Ok(Some(Copied { table: base::entries(&bytes), mixture, cut, folded }));
+        let folded = self.folded(&to);
+        let mut table = base::entries(&bytes);
+        let events = self.events(&self.folded(&from), &folded);
+        let mut doubts = roll_forward(&mut table, events, mixture);
+        if let Some((FoldedAway { table: mut other, folded: by, .. }, others)) = known
+            && !doubts.is_empty()
+        {
+            roll_forward(&mut other, self.events(&by, &folded), Mixture::OneFold);
+            for address in doubts.difference(&others) {
+                match other.remove(address) {
+                    Some(entry) => table.insert(*address, entry),
+                    None => table.remove(address),
+                };
+            }
+            doubts.retain(|address| others.contains(address));
+        }
+        Ok(Some((FoldedAway { cut, table, folded }, doubts)))
     }
-    Err(Overtaken)
+
+    /// The events between two states.
+    fn events(&self, from: &[u32], to: &[u32]) -> Vec<Folding> {
+        let parts = self.chunks.iter().zip(from.iter().zip(to));
+        base::events(parts.map(|(place, (from, to))| {
+            let bytes = self.ring.chunk(self.source, place);
+            (place.info.lane, bytes, *from..*to, self.last_stamp)
+        }))
+    }
+
+    /// How many bytes of each chunk's payload are folded.
+    fn folded(&self, marks: &Marks) -> Vec<u32> {
+        let of = |place: &ChunkPlace| match marks.get(&place.info.lane) {
+            Some((lane_seq, _)) if place.info.lane_seq < *lane_seq => FOLDED,
+            Some((lane_seq, bytes)) if place.info.lane_seq == *lane_seq => *bytes,
+            _ => 0,
+        };
+        self.chunks.iter().map(of).collect()
+    }
+
+    /// How far each lane is folded by the fold whose number `which` reads in the header.
+    fn marks(&self, which: fn(&HeaderInfo) -> u64) -> Result<(Head, Marks), Overtaken> {
+        for _ in 0..TRIES {
+            let Some(before) = head(self.source) else { break };
+            let number = which(&before.header);
+            let lanes = self.chunks.chunk_by(|one, next| one.info.lane == next.info.lane);
+            let marks = lanes
+                .filter(|_| number != 0)
+                .filter_map(|lane| Some((lane.first()?.info.lane, self.mark(lane, number))))
+                .collect();
+            if head(self.source).is_some_and(|behind| which(&behind.header) == number) {
+                return Ok((before, marks));
+            }
+        }
+        Err(Overtaken)
+    }
+
+    /// How far one lane is folded.
+    fn mark(&self, lane: &[ChunkPlace], number: u64) -> (u64, u32) {
+        for place in lane {
+            // A chunk that is not there any more was folded as a whole.
+            let info = self.ring.info_now(self.source, place);
+            let same = info.filter(|info| info.sequence == place.info.sequence);
+            let folded = same.map_or(FOLDED, |info| info.folded[(number & 1) as usize]);
+            if folded != FOLDED {
+                return (place.info.lane_seq, folded);
+            }
+        }
+        (u64::MAX, 0)
+    }
 }
 
 /// The header as it is now.
@@ -101,49 +184,4 @@ fn table_bytes(head: &Head, source: &Source) -> Vec<u8> {
     let areas = area::find(&head.header, &head.bytes, source.bytes(), &mut Vec::new());
     let table: AreaBytes = areas.get(&Area::Base).cloned().unwrap_or_default();
     table.read(&source, 0, usize::try_from(table.bytes()).unwrap_or(0)).into_owned()
-}
-
-/// How far each lane is folded by the fold whose number `which` reads in the header.
-fn marks(
-    source: &Source,
-    ring: &Ring,
-    chunks: &[ChunkPlace],
-    which: fn(&HeaderInfo) -> u64,
-) -> Result<(Head, Marks), Overtaken> {
-    for _ in 0..TRIES {
-        let Some(before) = head(source) else { break };
-        let number = which(&before.header);
-        let lanes = chunks.chunk_by(|one, next| one.info.lane == next.info.lane);
-        let marks = lanes
-            .filter(|_| number != 0)
-            .filter_map(|lane| Some((lane.first()?.info.lane, mark(source, ring, lane, number))))
-            .collect();
-        if head(source).is_some_and(|behind| which(&behind.header) == number) {
-            return Ok((before, marks));
-        }
-    }
-    Err(Overtaken)
-}
-
-/// How far one lane is folded.
-fn mark(source: &Source, ring: &Ring, lane: &[ChunkPlace], number: u64) -> (u64, u32) {
-    for place in lane {
-        // A chunk that is not there any more was folded as a whole.
-        let info = ring.info_now(source, place);
-        let same = info.filter(|info| info.sequence == place.info.sequence);
-        let folded = same.map_or(FOLDED, |info| info.folded[(number & 1) as usize]);
-        if folded != FOLDED {
-            return (place.info.lane_seq, folded);
-        }
-    }
-    (u64::MAX, 0)
-}
-
-/// How many bytes of a chunk's payload are folded.
-fn of(marks: &Marks, place: &ChunkPlace) -> u32 {
-    match marks.get(&place.info.lane) {
-        Some((lane_seq, _)) if place.info.lane_seq < *lane_seq => FOLDED,
-        Some((lane_seq, bytes)) if place.info.lane_seq == *lane_seq => *bytes,
-        _ => 0,
-    }
 }

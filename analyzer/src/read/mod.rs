@@ -29,12 +29,12 @@ pub use looks::{Look, Mapping};
 pub use process::Process;
 
 use area::AreaBytes;
-use base::{Mixture, Table};
+use base::{FoldedAway, Mixture};
 use chunks::Ring;
 use fragtrace_format::Stamp;
 use fragtrace_format::base::Entry;
 use fragtrace_format::chunk::FOLDED;
-use fragtrace_format::header::{Area, Cut, End, HEADER_BYTES, HeaderInfo};
+use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
 use live::Overtaken;
 use source::Source;
 use std::borrow::Cow;
@@ -135,51 +135,45 @@ impl Trace {
         }
         // Chunks may have been opened since; what they hold up to that stamp counts too.
         self.chunks = self.ring.list(&self.source, &mut self.damage);
-        if self.live {
-            let copied = live::copy_base(&self.source, &self.ring, &self.chunks, self.last_stamp)?;
-            if let Some(live::Copied { table, mixture, cut, folded }) = copied {
-                self.begin_with(table, mixture, cut, &folded);
-            }
+        let base = if self.live {
+            let window = self.clock.inversion_window();
+            let (source, ring, chunks) = (&self.source, &self.ring, &self.chunks);
+            live::CopiedRing { source, ring, chunks, last_stamp: self.last_stamp, window }.base()?
         } else {
-            self.read_base(&of(Area::Base));
+            self.settled_base(&of(Area::Base))
+        };
+        if let Some(base) = base {
+            self.begin_with(base);
         }
         Ok(())
     }
 
-    /// Reads the base table of a process that does not run.
-    fn read_base(&mut self, area: &AreaBytes) {
+    /// The base table of a process that does not run, moved to the end of the fold that was
+    /// under way, if one was. `None`: nothing was folded.
+    fn settled_base(&self, area: &AreaBytes) -> Option<FoldedAway> {
         let (now, ahead) = (self.header.folds, self.header.folding);
         if now == 0 && ahead == 0 {
-            return;
+            return None;
         }
         let bytes = area.read(&self.source, 0, usize::try_from(area.bytes()).unwrap_or(0));
-        let table = base::entries(&bytes);
-        let folded: Vec<(u32, u32)> = self
-            .chunks
-            .iter()
-            .map(|place| {
-                let by = |number: u64| place.info.folded[(number & 1) as usize];
-                (if now == 0 { 0 } else { by(now) }, by(ahead))
-            })
-            .collect();
-        let cut = *self.header.cut_ahead();
-        self.begin_with(table, Mixture::OneFold, cut, &folded);
+        let mut table = base::entries(&bytes);
+        let by = |number: u64| -> Vec<u32> {
+            let word = |place: &ChunkPlace| place.info.folded[(number & 1) as usize];
+            self.chunks.iter().map(|place| if number == 0 { 0 } else { word(place) }).collect()
+        };
+        let folded = by(ahead);
+        let parts = self.chunks.iter().zip(by(now)).zip(&folded);
+        let events = base::events(parts.map(|((place, from), to)| {
+            (place.info.lane, self.chunk_bytes(place), from..*to, self.last_stamp)
+        }));
+        base::roll_forward(&mut table, events, Mixture::OneFold);
+        Some(FoldedAway { cut: *self.header.cut_ahead(), table, folded })
     }
 
-    /// Moves the table to the end of the folds that were under way, and leaves out what is in
-    /// it from the chunks. `folded`: for each chunk, the bytes of its payload that are folded
-    /// before and behind these.
-    fn begin_with(&mut self, mut table: Table, mixture: Mixture, cut: Cut, folded: &[(u32, u32)]) {
-        let mut events = Vec::new();
-        for (place, (from, to)) in self.chunks.iter().zip(folded) {
-            if from < to {
-                let bytes = self.chunk_bytes(place);
-                base::events_between(place, &bytes, (*from, *to), self.last_stamp, &mut events);
-            }
-        }
-        base::roll_forward(&mut table, events, mixture);
-        for (place, (_, to)) in self.chunks.iter_mut().zip(folded) {
-            place.folded_bytes = *to;
+    /// Leaves out what is in the base from the chunks.
+    fn begin_with(&mut self, FoldedAway { cut, table, folded }: FoldedAway) {
+        for (place, bytes) in self.chunks.iter_mut().zip(folded) {
+            place.folded_bytes = bytes;
         }
         self.chunks.retain(|place| place.folded_bytes != FOLDED);
         let mut blocks: Vec<Entry> = table.into_values().collect();

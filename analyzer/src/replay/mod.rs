@@ -29,10 +29,6 @@ use fragtrace_format::event::Flags;
 use lane::Lanes;
 use suspense::{Recent, Suspense};
 
-/// How far stamps of two threads may be inverted: far more than was ever seen, far less
-/// than it takes to free a block on one thread and have it come back on another by chance.
-const INVERSION_WINDOW_NS: u64 = 50_000;
-
 /// A block that was acquired over the extent of another one that still lived.
 #[derive(Debug, Clone, Copy)]
 struct Overlap {
@@ -74,7 +70,7 @@ impl<'t> Replay<'t> {
     pub fn new(trace: &'t Trace) -> Replay<'t> {
         let process = trace.process();
         let layout = Layout::new(process.usable_rule, process.page_bytes);
-        let window = trace.clock().stamps_in(INVERSION_WINDOW_NS);
+        let window = trace.clock().inversion_window();
         let mut replay = Replay {
             space: AddressSpace::new(layout.is_glibc(), process.page_bytes),
             layout,
