@@ -199,6 +199,43 @@ pub struct Look {
     pub mappings: u32,
 }
 
+/// One record of the modules area: what happened to a loaded object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModuleEvent<'a> {
+    /// An object was seen for the first time. It was loaded at `stamp` or before.
+    Loaded(#[serde(borrow)] Module<'a>),
+    /// The object that began at `start` was not there any more.
+    Gone {
+        /// When that was seen.
+        stamp: u64,
+        /// As in [`Module::start`].
+        start: u64,
+    },
+}
+
+/// An object that the loader mapped: the executable, a shared library, the vDSO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Module<'a> {
+    /// When it was seen first.
+    pub stamp: u64,
+    /// First address of its loaded segments.
+    pub start: u64,
+    /// Bytes up to the end of its last segment.
+    pub bytes: u64,
+    /// What the loader added to the addresses in the file: 0 for an executable that is not
+    /// position-independent.
+    pub bias: u64,
+    /// Its first executable segment: address in the file, and offset in it. An address `a` in
+    /// memory is at `a - bias - text_address + text_offset` in the file.
+    pub text_address: u64,
+    /// See `text_address`.
+    pub text_offset: u64,
+    /// The bytes of its GNU build-id note; empty = it has none.
+    pub build_id: &'a [u8],
+    /// As the loader names it; of the executable its path.
+    pub path: &'a str,
+}
+
 /// Rare events that stand among the packed ones of a lane, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cold<'a> {
