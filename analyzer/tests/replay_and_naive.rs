@@ -8,8 +8,10 @@ mod support;
 use fragtrace_analyzer::order;
 use fragtrace_analyzer::replay::Replay;
 use fragtrace_format::event::{Acquire, Flags};
-use fragtrace_format::record::{Cold, UsableRule};
+use fragtrace_format::pages::{TILE_PAGES, TilePages, TileWriter};
+use fragtrace_format::record::{Cold, Look, Scan, UsableRule};
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use support::naive::{Block, Naive};
 use support::{Builder, Said};
@@ -30,6 +32,7 @@ enum Step {
     Realloc { which: usize, heap: usize, offset: u64, size: u64 },
     GiveBack { heap: usize, offset: u64, bytes: u64 },
     Unmap { heap: usize, offset: u64, bytes: u64, refused: bool },
+    Scan { heap: usize, offset: u64, bytes: u64, keep: u64 },
 }
 
 fn offset() -> impl Strategy<Value = u64> {
@@ -58,8 +61,10 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         1 => (heap.clone(), offset(), range_bytes())
             .prop_map(|(heap, offset, bytes)| Step::GiveBack { heap, offset, bytes }),
-        1 => (heap, offset(), range_bytes(), any::<bool>())
+        1 => (heap.clone(), offset(), range_bytes(), any::<bool>())
             .prop_map(|(heap, offset, bytes, refused)| Step::Unmap { heap, offset, bytes, refused }),
+        2 => (heap, offset(), range_bytes(), 0..u64::MAX)
+            .prop_map(|(heap, offset, bytes, keep)| Step::Scan { heap, offset, bytes, keep }),
     ]
 }
 
@@ -75,7 +80,9 @@ struct Figures {
     holes: Vec<Range<u64>>,
     largest_hole: u64,
     hole_count: u64,
-    histogram: [u64; 17],
+    resident: u64,
+    /// Only of pages of 4 KiB.
+    fullness: Option<(u64, [u64; 16], u64)>,
     touched: Vec<Range<u64>>,
     live_blocks: Vec<(u64, u64)>,
 }
@@ -106,7 +113,8 @@ impl Figures {
             growth: naive.growth_despite_fit,
             largest_hole: lengths().max().unwrap_or(0),
             hole_count: holes.len() as u64,
-            histogram: naive.histogram(),
+            resident: naive.resident.len() as u64 * page,
+            fullness: (page == 4096).then(|| naive.fullness()),
             touched: joined(pages.collect()),
             live_blocks: naive.live.iter().map(|(address, block)| (*address, block.size)).collect(),
             holes,
@@ -115,6 +123,7 @@ impl Figures {
 
     fn of_replay(replay: &mut Replay<'_>) -> Figures {
         let gaps = replay.space_mut().gaps();
+        let fullness = replay.space_mut().fullness();
         let (blocks, space) = (replay.blocks(), replay.space());
         let growth = space.growth_despite_fit();
         let (mut holes, mut touched) = (Vec::new(), Vec::new());
@@ -137,7 +146,8 @@ impl Figures {
             holes,
             largest_hole: gaps.largest,
             hole_count: gaps.count,
-            histogram: space.histogram().0,
+            resident: space.resident_bytes(),
+            fullness: fullness.map(|sum| (sum.empty_tiles, sum.tiles, sum.waste_bytes)),
             touched: joined(touched),
             live_blocks: live,
         }
@@ -150,6 +160,8 @@ struct Walk {
     rule: UsableRule,
     begun: [bool; 3],
     builder: Builder,
+    /// Tiles as looks told them last.
+    told: BTreeMap<u64, TilePages>,
     events: u64,
     /// After so many events, these are the figures.
     expected: Vec<(u64, Figures)>,
@@ -164,7 +176,8 @@ impl Walk {
             events = 1;
         }
         let naive = Naive::new(page_bytes.into());
-        Walk { naive, rule, begun: [false; 3], builder, events, expected: Vec::new() }
+        let told = BTreeMap::new();
+        Walk { naive, rule, begun: [false; 3], builder, told, events, expected: Vec::new() }
     }
 
     fn say(&mut self, lane: u32, said: Said) {
@@ -252,12 +265,54 @@ impl Walk {
                 self.say(lane, Said::Cold(Cold::Unmap { address, bytes }));
                 if refused {
                     self.say(lane, Said::Cold(Cold::Undo { address: 0 }));
+                    // Until the next scan it is not known.
+                    let pages = range.start / self.naive.page..range.end / self.naive.page;
+                    self.naive.resident.retain(|page| !pages.contains(page));
                 } else {
                     self.naive.give_back(&range);
                 }
             }
+            Step::Scan { heap, offset, bytes, keep } => {
+                let range = self.pages(heap, offset, bytes);
+                self.scan(lane, &range, keep);
+            }
         }
         self.expected.push((self.events, Figures::of_naive(&self.naive)));
+    }
+
+    /// A look that finds some of the touched pages of a range in memory.
+    fn scan(&mut self, lane: u32, range: &Range<u64>, keep: u64) {
+        let page = self.naive.page;
+        let kept =
+            |number: &u64| keep.is_multiple_of(3) || keep.rotate_left(*number as u32) & 3 != 0;
+        let resident: BTreeSet<u64> = self.naive.touched.iter().copied().filter(kept).collect();
+        let mut bytes = [0; 8192];
+        let tile_bytes = page * TILE_PAGES;
+        let first = range.start / tile_bytes;
+        let mut tiles = TileWriter::new(&mut bytes, first);
+        for tile in first..range.end.div_ceil(tile_bytes) {
+            let told = self.told.entry(tile).or_default();
+            let before = *told;
+            for number in (tile * TILE_PAGES..).take(TILE_PAGES as usize) {
+                if (range.start / page..range.end / page).contains(&number) {
+                    let (word, bit) = (number % TILE_PAGES / 64, 1 << (number % 64));
+                    let word = &mut told.resident[word as usize];
+                    *word = if resident.contains(&number) { *word | bit } else { *word & !bit };
+                }
+            }
+            if *told != before {
+                assert!(tiles.put(tile, told), "there is room");
+            }
+        }
+        let len = tiles.len();
+        let scan =
+            Scan { start: range.start, bytes: range.end - range.start, tiles: &bytes[..len] };
+        let stamp = self.events * 1000 + 500;
+        let look = Look { stamp, swapped: Some(0), scans: 1, scans_end: true, ..Look::default() };
+        self.builder.look_at(&look, &[], &[scan]);
+        self.naive.scan(range, &resident);
+        // Looks are taken in with the event behind them: one that says nothing.
+        self.say(lane, Said::Cold(Cold::End { kind: 0, status: 0 }));
     }
 
     fn map(&mut self, lane: u32, slot: u64, size: u64) {

@@ -103,6 +103,37 @@ static uint64_t heap_mapped(void) {
     return bytes;
 }
 
+/* Pages of a range that are in memory, in bytes. */
+static uint64_t resident(uint64_t from, uint64_t to) {
+    uint64_t bytes = 0, word;
+    int file = open("/proc/self/pagemap", O_RDONLY);
+    for (uint64_t page = from / PAGE; page < to / PAGE; page++)
+        if (pread(file, &word, sizeof word, (off_t)(page * 8)) == sizeof word)
+            bytes += (word >> 63) * PAGE;
+    close(file);
+    return bytes;
+}
+
+static uint64_t heap_resident(void) {
+    uintptr_t arena = (uintptr_t)in_arena[IN_ARENA - 1].block & ~(ARENA_HEAP - 1);
+    uint64_t bytes = resident(arena, arena + ARENA_HEAP);
+    for (const char *line = text; line && *line; line = strchr(line, '\n') + 1) {
+        const char *at = line;
+        uint64_t start = hexadecimal(&at);
+        at++;
+        const char *name = strstr(line, "[heap]");
+        if (name && name < strchr(line, '\n'))
+            bytes += resident(start, hexadecimal(&at));
+    }
+    for (int i = 0; i < LARGE; i++) {
+        uint64_t block = (uint64_t)(uintptr_t)large[i].block;
+        uint64_t *words = large[i].block ? (uint64_t *)(uintptr_t)block : NULL;
+        if (words)
+            bytes += resident(block - 16 - words[-2], block - 16 - words[-2] + own_mapping(words));
+    }
+    return bytes;
+}
+
 static uint64_t sum(const struct kept *blocks, int count, uint64_t *usable, uint64_t *number) {
     uint64_t bytes = 0;
     for (int i = 0; i < count; i++) {
@@ -143,6 +174,7 @@ int main(int count, char **arguments) {
     read_file("/proc/self/maps");
     if (count == 1) {
         answer("heap_mapped_bytes", heap_mapped());
+        answer("heap_resident_bytes", heap_resident());
         answer("brk_bytes", mapped(0, UINT64_MAX, "[heap]"));
     }
     answer("rss_bytes", resident_bytes());

@@ -304,6 +304,11 @@ pub struct CutCell {
 const _: () = assert!(size_of::<CutCell>() == 256);
 
 impl CutCell {
+    /// See [`Cut::stamp`].
+    pub fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Relaxed)
+    }
+
     /// Replaces the cut, which must not be the one in force.
     pub fn set(&self, cut: &Cut) {
         self.stamp.store(cut.stamp, Ordering::Relaxed);

@@ -12,6 +12,7 @@ pub mod base;
 pub mod chunk;
 pub mod event;
 pub mod header;
+pub mod pages;
 pub mod record;
 pub mod stack;
 

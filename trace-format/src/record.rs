@@ -165,8 +165,43 @@ pub enum LookCause {
     Outside,
 }
 
-/// One look at the kernel's view. Sizes in bytes. `mappings` [`Mapping`] records follow in
-/// the same frame; with 0 of them the mappings are those of the look before.
+/// A mapping that is not as the look before had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MappingChange<'a> {
+    /// The mapping that began there is gone.
+    Gone {
+        /// Its first address.
+        start: u64,
+    },
+    /// A new mapping, or one that began there and is different now.
+    There(#[serde(borrow)] Mapping<'a>),
+}
+
+/// A stretch of address space in which it was found out which pages are in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Scan<'a> {
+    /// First address.
+    pub start: u64,
+    /// Bytes, whole pages.
+    pub bytes: u64,
+    /// The tiles that changed: see [`crate::pages`].
+    pub tiles: &'a [u8],
+}
+
+/// How the pages of scans were found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum PageSource {
+    /// They were not.
+    #[default]
+    None,
+    /// PAGEMAP_SCAN: pages in memory, the shared zero page left out.
+    Scan,
+    /// Bit 63 of /proc/self/pagemap: the shared zero page counts as in memory.
+    Pagemap,
+}
+
+/// One look at the kernel's view. Sizes in bytes. In the same frame follow `changes`
+/// [`MappingChange`] records, then `scans` [`Scan`] records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Look {
     /// When.
@@ -195,8 +230,16 @@ pub struct Look {
     pub anon_huge: Option<u64>,
     /// What the look cost, in units of stamps.
     pub cost_stamps: u64,
-    /// Mappings that follow.
-    pub mappings: u32,
+    /// The changes that follow make the whole list of mappings, and no tile was named before.
+    pub afresh: bool,
+    /// Changes of mappings that follow, since the look before.
+    pub changes: u32,
+    /// Scans that follow.
+    pub scans: u32,
+    /// How their pages were found out.
+    pub page_source: PageSource,
+    /// The scans came to the end of the list: the next look's begin anew.
+    pub scans_end: bool,
 }
 
 /// One record of the modules area: what happened to a loaded object.

@@ -5,7 +5,8 @@ use fragtrace_format::chunk::{self, bytes_for_ring};
 use fragtrace_format::event::{Acquire, Decoder, Encoded, Event, Flags, State};
 use fragtrace_format::header::{End, HEADER_BYTES, Header, HeaderError, HeaderInfo, MAGIC};
 use fragtrace_format::record::{
-    self, Cold, Description, Look, LookCause, Mapping, Records, UsableRule,
+    self, Cold, Description, Look, LookCause, Mapping, MappingChange, Module, ModuleEvent,
+    PageSource, Records, Scan, UsableRule,
 };
 use std::fmt::Write;
 use std::mem::offset_of;
@@ -159,7 +160,11 @@ fn records_are_as_version_1_writes_them() {
         lazyfree: Some(0),
         anon_huge: None,
         cost_stamps: 100,
-        mappings: 1,
+        afresh: true,
+        changes: 2,
+        scans: 1,
+        page_source: PageSource::Scan,
+        scans_end: true,
     };
     let mapping = Mapping {
         start: 0x5555_5555_4000,
@@ -169,8 +174,24 @@ fn records_are_as_version_1_writes_them() {
         inode: 12,
         name: "/usr/bin/server",
     };
+    let changes = [MappingChange::There(mapping), MappingChange::Gone { start: 0x7f00_0000_0000 }];
+    // One tile, all of it in memory.
+    let scan = Scan { start: 0x5555_5560_0000, bytes: 2 << 20, tiles: &[0, 1] };
+    let module = ModuleEvent::Loaded(Module {
+        stamp: 5,
+        start: 0x5555_5555_4000,
+        bytes: 0x9000,
+        bias: 0x5555_5555_4000,
+        text_address: 0x1000,
+        text_offset: 0x1000,
+        build_id: &[0xab; 20],
+        path: "/usr/bin/server",
+    });
+    let look_and_more =
+        [encode(&look), encode(&changes[0]), encode(&changes[1]), encode(&scan)].concat();
+    let gone = ModuleEvent::Gone { stamp: 9, start: 0x5555_5555_4000 };
     let mut area = Vec::new();
-    for payload in [encode(&description), [encode(&look), encode(&mapping)].concat()] {
+    for payload in [encode(&description), look_and_more, encode(&module), encode(&gone)] {
         area.extend_from_slice(&record::frame(&payload).to_le_bytes());
         area.extend_from_slice(&payload);
         area.resize(area.len().next_multiple_of(8), 0);
@@ -180,9 +201,18 @@ fn records_are_as_version_1_writes_them() {
     let first = records.next().expect("the description");
     assert_eq!(record::decode::<Description<'_>>(first).expect("decodes").0, description);
     let second = records.next().expect("the look");
-    let (read, len) = record::decode::<Look>(second).expect("decodes");
+    let (read, mut at) = record::decode::<Look>(second).expect("decodes");
     assert_eq!(read, look);
-    assert_eq!(record::decode::<Mapping<'_>>(&second[len..]).expect("decodes").0, mapping);
+    for change in changes {
+        let (read, len) = record::decode::<MappingChange<'_>>(&second[at..]).expect("decodes");
+        assert_eq!(read, change);
+        at += len;
+    }
+    assert_eq!(record::decode::<Scan<'_>>(&second[at..]).expect("decodes").0, scan);
+    for event in [module, gone] {
+        let payload = records.next().expect("a module's event");
+        assert_eq!(record::decode::<ModuleEvent<'_>>(payload).expect("decodes").0, event);
+    }
     assert!(records.next().is_none());
     area[12] ^= 1;
     assert!(Records::new(&area).next().is_none(), "a damaged record is none");

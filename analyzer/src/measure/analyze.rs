@@ -40,7 +40,8 @@ impl Peak {
 
     fn settle(&mut self, trace: &Trace, replay: &mut Replay<'_>) {
         if std::mem::take(&mut self.pending) {
-            self.state = Some(moment::state(replay, trace.clock().time_ns(self.reached)));
+            self.state =
+                Some(moment::state(replay, trace.clock(), trace.clock().time_ns(self.reached)));
         }
     }
 }
@@ -92,9 +93,9 @@ pub fn analyze(trace: &Trace) -> Analysis {
         trace,
         &times_ns,
         |next, replay| peaks.watch(trace, next, replay),
-        |index, replay| series.push(moment::state(replay, times_ns[index])),
+        |index, replay| series.push(moment::state(replay, trace.clock(), times_ns[index])),
     );
-    let end = moment::state(&mut replay, end_ns(trace));
+    let end = moment::state(&mut replay, trace.clock(), end_ns(trace));
     // Without any event the heap is the same throughout.
     let peak = peaks.live.state.unwrap_or_else(|| end.clone());
     let peak_footprint = peaks.footprint.state.unwrap_or_else(|| end.clone());

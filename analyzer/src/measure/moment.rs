@@ -2,8 +2,8 @@
 
 use super::State;
 use super::analyze::peak_time_ns;
-use crate::read::Trace;
-use crate::replay::Replay;
+use crate::read::{Clock, Trace};
+use crate::replay::{Replay, TILE_BYTES};
 use thiserror::Error;
 
 /// A moment as a user names it.
@@ -70,7 +70,7 @@ pub(super) fn end_ns(trace: &Trace) -> u64 {
 }
 
 /// All figures of the heap as it is now.
-pub(super) fn state(replay: &mut Replay<'_>, time_ns: u64) -> State {
+pub(super) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> State {
     let look = replay.last_look();
     let counts = *replay.counts();
     let (live_bytes, live_blocks) = (replay.blocks().live_bytes(), replay.blocks().count());
@@ -82,6 +82,8 @@ pub(super) fn state(replay: &mut Replay<'_>, time_ns: u64) -> State {
     let gaps = space.gaps();
     let free_bytes = layout_known.then(|| space.free_bytes());
     let growth = space.growth_despite_fit();
+    let (heap_resident_bytes, oldest_scan) = space.residency().unzip();
+    let fullness = if oldest_scan.is_some() { space.fullness() } else { None };
     let sum = |parts: &[Option<u64>]| parts.iter().copied().sum::<Option<u64>>();
     let tracer_resident_bytes = look.map(|look| look.tracer_resident);
     State {
@@ -92,8 +94,8 @@ pub(super) fn state(replay: &mut Replay<'_>, time_ns: u64) -> State {
         heap_reserved_bytes: Some(space.reserved_bytes()),
         heap_mapped_bytes: Some(space.mapped_bytes()),
         footprint_bytes: Some(space.footprint_bytes()),
-        heap_resident_bytes: None,
-        residency_age_ns: None,
+        heap_resident_bytes,
+        residency_age_ns: oldest_scan.map(|stamp| time_ns.saturating_sub(clock.time_ns(stamp))),
         rss_bytes: look.and_then(|look| {
             let all = sum(&[look.rss_anon, look.rss_file, look.rss_shmem])?;
             Some(all.saturating_sub(look.tracer_resident))
@@ -103,16 +105,18 @@ pub(super) fn state(replay: &mut Replay<'_>, time_ns: u64) -> State {
         lazyfree_bytes: look.and_then(|look| look.lazyfree),
         huge_bytes: look.and_then(|look| look.anon_huge),
         metadata_bytes: layout_known.then(|| overhead_bytes + space.head_bytes()),
-        releasable_bytes: None,
+        releasable_bytes: fullness.map(|fullness| fullness.empty_tiles * TILE_BYTES),
         free_bytes,
         hole_count: layout_known.then_some(gaps.count),
         largest_hole_bytes: layout_known.then_some(gaps.largest),
         external_index_ratio: free_bytes
             .filter(|free_bytes| *free_bytes > 0)
             .map(|free_bytes| 1.0 - gaps.largest as f64 / free_bytes as f64),
-        fragmentation_ratio: None,
-        pinned_waste_bytes: None,
-        page_live_histogram: None,
+        fragmentation_ratio: heap_resident_bytes
+            .filter(|_| live_bytes > 0)
+            .map(|resident| (resident as f64 - live_bytes as f64) / live_bytes as f64),
+        pinned_waste_bytes: fullness.map(|fullness| fullness.waste_bytes),
+        page_live_histogram: fullness.map(|fullness| fullness.tiles),
         high_water_bytes: Some(space.high_water_bytes()),
         growth_despite_fit_bytes: layout_known.then_some(growth.bytes),
         growth_despite_fit_count: layout_known.then_some(growth.count),

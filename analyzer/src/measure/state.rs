@@ -5,8 +5,7 @@
 
 use serde::Serialize;
 
-/// Buckets of the page histogram: sixteenths of a page that is live.
-pub const PAGE_BUCKETS: usize = 16;
+pub use crate::replay::BUCKETS as PAGE_BUCKETS;
 
 /// The state of the process's memory at one moment of the trace.
 ///

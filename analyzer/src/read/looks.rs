@@ -2,8 +2,13 @@
 
 use super::area::AreaBytes;
 use super::source::Source;
-use fragtrace_format::record::{self, LookCause};
+use fragtrace_format::record::{self, LookCause, MappingChange, PageSource};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
+
+/// Addresses of a process are below this power of two, with five-level page tables.
+const ADDRESS_BITS: u32 = 57;
 
 /// One look at the kernel's view. Sizes in bytes; `None` = the kernel did not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,23 @@ pub struct Look {
     pub anon_huge: Option<u64>,
     /// All mappings of the process, rising; empty = never seen.
     pub mappings: Arc<[Mapping]>,
+    /// Tiles of pages are told from here on as if none had been before.
+    pub afresh: bool,
+    /// Where it was found out which pages are in memory.
+    pub scans: Vec<Scan>,
+    /// How that was found out.
+    pub page_source: PageSource,
+    /// The scans came to the end of the process's memory.
+    pub scans_end: bool,
+}
+
+/// A stretch of address space in which it was found out which pages are in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// Whole pages.
+    pub range: Range<u64>,
+    /// The tiles that changed: [`fragtrace_format::pages`].
+    pub tiles: Box<[u8]>,
 }
 
 /// A mapping as /proc/self/maps shows it.
@@ -104,27 +126,13 @@ fn share_mappings(looks: &mut [Look]) {
 
 fn read_run(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) -> Vec<Look> {
     let mut looks: Vec<Look> = Vec::new();
+    let mut known: BTreeMap<u64, Mapping> = BTreeMap::new();
     let mut unreadable = 0u64;
     area.for_each_record(source, "look", damage, |payload| {
-        let Some((look, mut at)) = record::decode::<record::Look>(payload) else {
-            unreadable += 1;
-            return;
-        };
-        let mut mappings = Vec::new();
-        for _ in 0..look.mappings {
-            let rest = payload.get(at..).unwrap_or(&[]);
-            let Some((mapping, used)) = record::decode::<record::Mapping<'_>>(rest) else { break };
-            mappings.push(Mapping::new(&mapping));
-            at += used;
+        match read_look(payload, looks.last(), &mut known) {
+            Some(look) => looks.push(look),
+            None => unreadable += 1,
         }
-        // The kernel lists mappings in order; only damage could change that.
-        mappings.sort_by_key(|mapping| mapping.start);
-        let before = looks.last().map(|look| &look.mappings);
-        let mappings = match before {
-            Some(before) if look.mappings == 0 => before.clone(),
-            _ => mappings.into(),
-        };
-        looks.push(with_mappings(&look, mappings));
     });
     if unreadable > 0 {
         damage.push(format!("{unreadable} looks could not be read"));
@@ -132,8 +140,37 @@ fn read_run(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) -> Vec<
     looks
 }
 
-fn with_mappings(look: &record::Look, mappings: Arc<[Mapping]>) -> Look {
-    Look {
+/// One record: the look, and what follows it. `known`: the mappings as of the look before.
+fn read_look(
+    payload: &[u8],
+    before: Option<&Look>,
+    known: &mut BTreeMap<u64, Mapping>,
+) -> Option<Look> {
+    let (look, mut at) = record::decode::<record::Look>(payload)?;
+    if look.afresh {
+        known.clear();
+    }
+    for _ in 0..look.changes {
+        let (change, used) = record::decode::<MappingChange<'_>>(payload.get(at..)?)?;
+        at += used;
+        match change {
+            MappingChange::Gone { start } => known.remove(&start),
+            MappingChange::There(mapping) => known.insert(mapping.start, Mapping::new(&mapping)),
+        };
+    }
+    let mut scans = Vec::new();
+    for _ in 0..look.scans {
+        let (scan, used) = record::decode::<record::Scan<'_>>(payload.get(at..)?)?;
+        at += used;
+        let end = scan.start.checked_add(scan.bytes).filter(|end| *end <= 1 << ADDRESS_BITS)?;
+        let range = scan.start..end;
+        scans.push(Scan { range, tiles: scan.tiles.into() });
+    }
+    let mappings = match before {
+        Some(before) if look.changes == 0 && !look.afresh => before.mappings.clone(),
+        _ => known.values().cloned().collect(),
+    };
+    Some(Look {
         stamp: look.stamp,
         monotonic_ns: look.monotonic_ns,
         cause: look.cause,
@@ -147,5 +184,9 @@ fn with_mappings(look: &record::Look, mappings: Arc<[Mapping]>) -> Look {
         lazyfree: look.lazyfree,
         anon_huge: look.anon_huge,
         mappings,
-    }
+        afresh: look.afresh,
+        scans,
+        page_source: look.page_source,
+        scans_end: look.scans_end,
+    })
 }

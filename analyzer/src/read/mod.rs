@@ -25,7 +25,7 @@ pub use chunks::ChunkPlace;
 pub use clock::Clock;
 pub use ending::Ending;
 pub use error::ReadError;
-pub use looks::{Look, Mapping};
+pub use looks::{Look, Mapping, Scan};
 pub use process::Process;
 
 use area::AreaBytes;

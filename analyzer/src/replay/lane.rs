@@ -91,7 +91,7 @@ impl Replay<'_> {
             Cold::Advise { address, bytes, advice } => {
                 self.counts.madvises += 1;
                 if let MADV_DONTNEED | MADV_FREE | MADV_REMOVE | MADV_DONTNEED_LOCKED = advice {
-                    self.space.give_back(address, bytes);
+                    self.space.give_back(address, bytes, advice == MADV_FREE);
                 }
             }
             Cold::Protect { address, bytes, protection } => {

@@ -15,7 +15,9 @@ mod lane;
 mod live;
 mod suspense;
 
-pub use address_space::{AddressSpace, GRANULE_BYTES, Gaps, Histogram, Kind, Stretch, TILE_BYTES};
+pub use address_space::{
+    AddressSpace, BUCKETS, Fullness, GRANULE_BYTES, Gaps, Kind, Stretch, TILE_BYTES,
+};
 pub use block::Block;
 pub use counts::Counts;
 pub use live::Blocks;
@@ -97,8 +99,11 @@ impl<'t> Replay<'t> {
     fn begin_with(&mut self, base: &Base, start: Stamp) {
         self.counts = Counts::of(&base.cut);
         self.looks_taken = self.looks.partition_point(|look| look.stamp <= start);
-        if let Some(look) = self.last_look() {
-            self.space.look(look);
+        if let Some((last, before)) = self.looks[..self.looks_taken].split_last() {
+            for look in before {
+                self.space.remember_pages(look);
+            }
+            self.space.look(last);
         }
         for Entry { birth, thread, block } in &base.blocks {
             let note = Note::of(block);

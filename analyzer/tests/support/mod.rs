@@ -13,7 +13,8 @@ use fragtrace_format::header::{
     Area, ClockKind, ClockPair, End, HEADER_BYTES, Header, MAGIC, VERSION,
 };
 use fragtrace_format::record::{
-    Cold, Description, FRAME_BYTES, Look, Mapping, UsableRule, encode, frame, framed_bytes,
+    Cold, Description, FRAME_BYTES, Look, Mapping, MappingChange, Scan, UsableRule, encode, frame,
+    framed_bytes,
 };
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -60,7 +61,8 @@ pub struct Builder {
     pub pid: u32,
     /// By lane: when, and what. Threads have the lanes' numbers.
     pub lanes: BTreeMap<u32, Vec<(u64, Said)>>,
-    pub looks: Vec<(Look, Vec<Mapping<'static>>)>,
+    /// When, and the record.
+    pub looks: Vec<(u64, Vec<u8>)>,
 }
 
 impl Default for Builder {
@@ -85,16 +87,38 @@ impl Builder {
         self
     }
 
-    /// Adds a look.
+    /// Adds a look that tells all mappings.
     pub fn look(&mut self, look: Look, mappings: Vec<Mapping<'static>>) -> &mut Builder {
-        self.looks.push((Look { mappings: mappings.len() as u32, ..look }, mappings));
+        let look = Look { afresh: true, changes: mappings.len() as u32, ..look };
+        let changes: Vec<_> = mappings.into_iter().map(MappingChange::There).collect();
+        self.look_at(&look, &changes, &[])
+    }
+
+    /// Adds a look, and what follows it.
+    pub fn look_at(
+        &mut self,
+        look: &Look,
+        changes: &[MappingChange<'_>],
+        scans: &[Scan<'_>],
+    ) -> &mut Builder {
+        let bytes = record(|out| {
+            let mut len = encode(look, out)?;
+            for change in changes {
+                len += encode(change, &mut out[len..])?;
+            }
+            for scan in scans {
+                len += encode(scan, &mut out[len..])?;
+            }
+            Some(len)
+        });
+        self.looks.push((look.stamp, bytes));
         self
     }
 
     /// The stamp of the last thing said.
     fn last_stamp(&self) -> u64 {
         let events = self.lanes.values().flatten().map(|(stamp, _)| *stamp);
-        events.chain(self.looks.iter().map(|(look, _)| look.stamp)).max().unwrap_or(0)
+        events.chain(self.looks.iter().map(|(stamp, _)| *stamp)).max().unwrap_or(0)
     }
 
     /// The file's bytes.
@@ -110,10 +134,7 @@ impl Builder {
         let chunks = self.chunks();
         let areas = [
             (Area::Description, record(|out| encode(&description, out))),
-            (
-                Area::Looks,
-                self.looks.iter().flat_map(|(look, maps)| look_record(look, maps)).collect(),
-            ),
+            (Area::Looks, self.looks.iter().flat_map(|(_, bytes)| bytes.clone()).collect()),
             (Area::Events, chunks),
         ];
         let mut file = vec![0; HEADER_BYTES];
@@ -254,16 +275,6 @@ fn record(write: impl Fn(&mut [u8]) -> Option<usize>) -> Vec<u8> {
     assert!(bytes.len() <= framed_bytes(len) && FRAME_BYTES == 8);
     bytes.resize(framed_bytes(len), 0);
     bytes
-}
-
-fn look_record(look: &Look, mappings: &[Mapping<'_>]) -> Vec<u8> {
-    record(|out| {
-        let mut len = encode(look, out)?;
-        for mapping in mappings {
-            len += encode(mapping, &mut out[len..])?;
-        }
-        Some(len)
-    })
 }
 
 pub fn put_u64(bytes: &mut [u8], at: usize, value: u64) {

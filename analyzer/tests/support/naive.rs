@@ -37,6 +37,8 @@ pub struct Naive {
     /// Ranges that blocks never get: what the allocator keeps at the start of heaps.
     pub heads: Vec<Range<u64>>,
     pub touched: BTreeSet<u64>,
+    /// Pages in memory, as the last scan found.
+    pub resident: BTreeSet<u64>,
     pub ever: BTreeSet<u64>,
     pub growth_despite_fit: (u64, u64),
 }
@@ -48,6 +50,7 @@ impl Naive {
             live: BTreeMap::new(),
             heads: Vec::new(),
             touched: BTreeSet::new(),
+            resident: BTreeSet::new(),
             ever: BTreeSet::new(),
             growth_despite_fit: (0, 0),
         }
@@ -93,6 +96,7 @@ impl Naive {
     pub fn give_back(&mut self, range: &Range<u64>) {
         for page in range.start.div_ceil(self.page)..range.end / self.page {
             self.touched.remove(&page);
+            self.resident.remove(&page);
         }
     }
 
@@ -133,25 +137,42 @@ impl Naive {
         free
     }
 
-    /// Live bytes of each page of the footprint.
-    pub fn page_live(&self) -> Vec<(u64, u64)> {
+    fn live_on(&self, page: Range<u64>) -> u64 {
         let covered = self.covered();
-        let live = |page: u64| {
-            let (start, end) = (page * self.page, (page + 1) * self.page);
-            let first = covered.partition_point(|range| range.end <= start);
-            let on_page = covered[first..].iter().take_while(|range| range.start < end);
-            on_page.map(|range| range.end.min(end) - range.start.max(start)).sum()
-        };
-        self.touched.iter().map(|page| (*page, live(*page))).collect()
+        let first = covered.partition_point(|range| range.end <= page.start);
+        covered[first..]
+            .iter()
+            .take_while(|range| range.start < page.end)
+            .map(|range| range.end.min(page.end) - range.start.max(page.start))
+            .sum()
     }
 
-    /// Pages of the footprint by sixteenths that are live, and last those without any.
-    pub fn histogram(&self) -> [u64; 17] {
-        let mut counts = [0; 17];
-        for (_, live) in self.page_live() {
-            let bucket = if live == 0 { 16 } else { (live * 16).div_ceil(self.page) - 1 };
-            counts[bucket as usize] += 1;
+    /// A scan of a range of whole pages found these in memory, and no others. None that are
+    /// there were not touched before, in this simulation.
+    pub fn scan(&mut self, range: &Range<u64>, resident: &BTreeSet<u64>) {
+        for page in self.pages(range) {
+            if resident.contains(&page) {
+                self.resident.insert(page);
+            } else {
+                self.resident.remove(&page);
+                self.touched.remove(&page);
+            }
         }
-        counts
+    }
+
+    /// Resident pages: those on which nothing is live, those of which i to i + 1 sixteenths
+    /// are, and the bytes that are not live on the latter.
+    pub fn fullness(&self) -> (u64, [u64; 16], u64) {
+        let (mut empty, mut buckets, mut waste) = (0, [0; 16], 0);
+        for page in &self.resident {
+            match self.live_on(page * self.page..(page + 1) * self.page) {
+                0 => empty += 1,
+                live => {
+                    buckets[((live * 16).div_ceil(self.page) - 1) as usize] += 1;
+                    waste += self.page - live;
+                }
+            }
+        }
+        (empty, buckets, waste)
     }
 }

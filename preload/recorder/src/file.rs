@@ -22,13 +22,16 @@ pub(crate) const DESCRIPTION_BYTES: usize = 16 << 10;
 
 // Places relative to the base. The ring is at most 1 TiB, or twice the lanes.
 const SCRATCH_AT: usize = 1 << 20;
-const SCRATCH_BYTES: usize = 1 << 20;
+const SCRATCH_BYTES: usize = 4 << 20;
 const LANES_AT: usize = 16 << 20;
 const LOOKS_AT: usize = 1 << 30;
 /// Memory of the folder's own, in no file.
 const FOLD_AT: usize = 2 << 30;
 const REGIONS_AT: usize = 3 << 30;
 const LINKS_AT: usize = 4 << 30;
+/// Memory of the looks' own, in no file.
+const MAPS_AT: usize = 5 << 30;
+const PAGES_AT: usize = 6 << 30;
 const EVENTS_AT: usize = 1 << 37;
 const BASE_AT: usize = 2 << 40;
 const LEAVES_AT: usize = 3 << 40;
@@ -119,6 +122,10 @@ pub(crate) enum Private {
     Links,
     /// 1 TiB.
     Leaves,
+    /// 1 GiB.
+    Maps,
+    /// 1 GiB.
+    Pages,
 }
 
 /// Where private memory is, or will be.
@@ -128,6 +135,8 @@ pub(crate) fn private_start(what: Private) -> usize {
             Private::Fold => FOLD_AT,
             Private::Links => LINKS_AT,
             Private::Leaves => LEAVES_AT,
+            Private::Maps => MAPS_AT,
+            Private::Pages => PAGES_AT,
         }
 }
 

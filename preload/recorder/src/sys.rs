@@ -70,6 +70,24 @@ pub(crate) fn pwrite(fd: c_int, from: &[u8], offset: u64) -> Result<usize, c_int
     unsafe { call(libc::SYS_pwrite64, a) }
 }
 
+/// Fills `into` from a file's offset on.
+pub(crate) fn read_words(fd: c_int, into: &mut [u64], offset: u64) -> Result<(), c_int> {
+    let bytes = size_of_val(into);
+    let a = [fd as usize, into.as_mut_ptr() as usize, bytes, offset as usize, 0, 0];
+    // SAFETY: the buffer is ours and as long as said, and any bytes are words.
+    let read = unsafe { call(libc::SYS_pread64, a) }?;
+    if read == bytes { Ok(()) } else { Err(libc::EIO) }
+}
+
+/// ioctl.
+///
+/// # Safety
+/// As the request demands.
+pub(crate) unsafe fn control(fd: c_int, request: usize, argument: usize) -> Result<usize, c_int> {
+    // SAFETY: the caller vouches.
+    unsafe { call(libc::SYS_ioctl, [fd as usize, request, argument, 0, 0, 0]) }
+}
+
 /// Reads a file into `into`, as far as it fits; the bytes read.
 pub(crate) fn read_file(path: &[u8], into: &mut [u8]) -> Result<usize, c_int> {
     let fd = open(path, libc::O_RDONLY, 0)?;

@@ -15,13 +15,14 @@ fn size(bytes: Option<u64>) -> Option<String> {
 }
 
 /// Rows in the order of the questions: used, held, lost in between.
-const ROWS: [(&str, Figure); 13] = [
+const ROWS: [(&str, Figure); 14] = [
     ("live", |state| size(Some(state.live_bytes))),
     ("live blocks", |state| Some(scale::count(state.live_blocks))),
     ("usable", |state| size(state.usable_bytes)),
     ("footprint", |state| size(state.footprint_bytes)),
     ("heap mapped", |state| size(state.heap_mapped_bytes)),
     ("heap resident", |state| size(state.heap_resident_bytes)),
+    ("  age of that", |state| state.residency_age_ns.map(scale::duration)),
     ("RSS", |state| size(state.rss_bytes)),
     ("free in holes", |state| size(state.free_bytes)),
     ("holes", |state| state.hole_count.map(scale::count)),
@@ -30,11 +31,23 @@ const ROWS: [(&str, Figure); 13] = [
         let footprint = state.footprint_bytes.filter(|_| state.live_bytes > 0)?;
         Some(format!("{:.2}", footprint as f64 / state.live_bytes as f64))
     }),
-    ("fragmentation", |state| state.fragmentation_ratio.map(|ratio| format!("{ratio:.2}"))),
-    ("pinned waste", |state| size(state.pinned_waste_bytes)),
+    ("fragmentation", |state| {
+        let ratio = state.fragmentation_ratio.filter(|_| residency_is_recent(state))?;
+        Some(format!("{ratio:.2}"))
+    }),
+    ("pinned waste", |state| size(state.pinned_waste_bytes.filter(|_| residency_is_recent(state)))),
 ];
 /// Rows that are left out where no moment knows them: they need residency by page.
-const OPTIONAL: [&str; 3] = ["heap resident", "fragmentation", "pinned waste"];
+const OPTIONAL: [&str; 4] = ["heap resident", "  age of that", "fragmentation", "pinned waste"];
+
+/// Whether what was seen in memory is still about what blocks have touched: where a heap grew
+/// or fell much since then, what follows from both would mislead.
+fn residency_is_recent(state: &State) -> bool {
+    match (state.heap_resident_bytes, state.footprint_bytes) {
+        (Some(resident), Some(footprint)) => resident.abs_diff(footprint) <= footprint / 8,
+        _ => false,
+    }
+}
 
 /// The table, with its heading.
 pub(super) fn draw(analysis: &Analysis) -> String {

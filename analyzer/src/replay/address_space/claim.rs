@@ -30,7 +30,11 @@ impl AddressSpace {
         let mut at = pages.start;
         while at < pages.end {
             match self.regions.at(at) {
-                Some((_, region)) if region.kind == Kind::Mapping => self.regions.adopt(at),
+                Some((_, region)) if region.kind == Kind::Mapping => {
+                    for range in self.regions.adopt(at) {
+                        self.copy_scanned(&range);
+                    }
+                }
                 Some((_, region)) => {
                     if !region.accessible {
                         self.regions.set_access(&(at..region.end.min(pages.end)), true);
@@ -42,6 +46,7 @@ impl AddressSpace {
                     let gap = at..next.min(pages.end);
                     at = gap.end;
                     self.infer(&gap, extent);
+                    self.copy_scanned(&gap);
                 }
             }
         }
@@ -74,6 +79,7 @@ impl AddressSpace {
         self.regions.put(brk.start, region);
         if self.glibc && !std::mem::replace(&mut self.brk_begun, true) {
             self.has_main_arena = true;
+            self.copy_scanned(&brk);
             self.set_head(brk.start, extent.start);
         }
     }
@@ -91,6 +97,7 @@ impl AddressSpace {
         self.regions.put(start, Region { end: heap.end, kind, accessible: false, mapping });
         self.regions.set_access(&(start..pages.end), true);
         self.arenas.insert(start);
+        self.copy_scanned(&heap);
         self.set_head(start, extent.start);
     }
 
@@ -118,6 +125,7 @@ impl AddressSpace {
             None => (pages.clone(), Kind::Segment, INFERRED),
         };
         self.regions.put(bounds.start, Region { end: bounds.end, kind, accessible: true, mapping });
+        self.copy_scanned(&bounds);
     }
 
     /// Marks what the allocator keeps below the first block of a heap as covered.

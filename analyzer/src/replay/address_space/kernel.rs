@@ -31,6 +31,7 @@ impl AddressSpace {
     pub fn map(&mut self, address: u64, bytes: u64, accessible: bool, file: bool) {
         let range = self.clipped(address, bytes);
         self.space.give_back(range.clone());
+        self.forget_residency(&range);
         let before = self.regions.carve(&range);
         if file || range.is_empty() {
             return;
@@ -57,6 +58,7 @@ impl AddressSpace {
             }
         });
         self.space.give_back(range.clone());
+        self.forget_residency(&range);
         Removed { regions: self.regions.carve(&range), touched }
     }
 
@@ -77,13 +79,19 @@ impl AddressSpace {
         };
         let range = self.clipped(address, bytes);
         self.space.give_back(range.clone());
+        self.forget_residency(&range);
         self.regions.put(range.start, Region { end: range.end, ..*before });
     }
 
-    /// Pages went back to the kernel; the mapping stays.
-    pub fn give_back(&mut self, address: u64, bytes: u64) {
+    /// Pages went back to the kernel; the mapping stays. `lazily`: when it needs them.
+    pub fn give_back(&mut self, address: u64, bytes: u64, lazily: bool) {
         let end = address.saturating_add(bytes).min(MAX_ADDRESS);
-        self.space.give_back(address.min(end)..end);
+        let range = address.min(end)..end;
+        self.space.give_back(range.clone());
+        if !lazily {
+            self.residency.forget(&range);
+            self.space.set_resident(range, false);
+        }
     }
 
     /// A range became accessible, or inaccessible.
@@ -99,6 +107,7 @@ impl AddressSpace {
         let brk = before.start.min(end)..end;
         if end < before.end {
             self.space.give_back(end..before.end);
+            self.forget_residency(&(end..before.end));
             self.regions.carve(&(end..before.end));
         }
         self.brk = Some(brk.clone());
@@ -116,11 +125,57 @@ impl AddressSpace {
             self.add_drift(known.abs_diff(end.next_multiple_of(self.page_bytes)));
             self.set_brk_end(end);
         }
-        if look.mappings.is_empty() || Arc::ptr_eq(&look.mappings, &self.seen) {
-            return;
+        if !look.mappings.is_empty() && !Arc::ptr_eq(&look.mappings, &self.seen) {
+            self.correct_regions(look.mappings.clone());
         }
-        self.seen = look.mappings.clone();
-        let seen = self.seen.clone();
+        self.take_pages(look);
+    }
+
+    /// A look from before the events that are kept, and before a later one that is: its pages.
+    pub fn remember_pages(&mut self, look: &Look) {
+        self.residency.take(look);
+    }
+
+    /// What scans of pages found, where there is heap.
+    fn take_pages(&mut self, look: &Look) {
+        self.residency.take(look);
+        self.swapping = look.swapped != Some(0);
+        for scan in &look.scans {
+            for (start, region) in self.regions.within(&scan.range) {
+                if region.kind.is_heap() {
+                    let part = start.max(scan.range.start)..region.end.min(scan.range.end);
+                    self.copy_scanned(&part);
+                }
+            }
+        }
+    }
+
+    /// Where heap was scanned, pages in memory were touched. Those that are not were given
+    /// back, or never touched: unless they are swapped out, which is not told one by one.
+    pub(super) fn copy_scanned(&mut self, range: &Range<u64>) {
+        let space = &mut self.space;
+        for part in self.residency.scanned_in(range) {
+            self.residency.for_each_run(&part, |run, resident| {
+                space.set_resident(run.clone(), resident);
+                if resident {
+                    space.touch(run);
+                } else if !self.swapping {
+                    space.give_back(run);
+                }
+            });
+        }
+    }
+
+    /// The pages of a range are not there any more.
+    pub(super) fn forget_residency(&mut self, range: &Range<u64>) {
+        if !self.residency.is_empty() {
+            self.residency.unmap(range);
+            self.space.set_resident(range.clone(), false);
+        }
+    }
+
+    fn correct_regions(&mut self, seen: Arc<[Mapping]>) {
+        self.seen = seen.clone();
         if let Some(heap) = seen.iter().find(|mapping| &*mapping.name == "[heap]") {
             self.correct_brk_start(heap);
         }
@@ -229,6 +284,7 @@ impl AddressSpace {
             return;
         }
         self.space.give_back(range.clone());
+        self.forget_residency(&range);
         for (start, region) in self.regions.carve(&range) {
             if region.kind.is_heap() {
                 self.add_drift(region.end - start);
@@ -268,6 +324,7 @@ impl AddressSpace {
         for gap in gaps.into_iter().filter(|gap| gap.start < gap.end) {
             self.add_drift(gap.end - gap.start);
             self.regions.put(gap.start, Region { end: gap.end, mapping: number, ..region });
+            self.copy_scanned(&gap);
         }
     }
 }

@@ -7,16 +7,19 @@
 mod claim;
 mod kernel;
 mod region;
+mod residency;
 mod space;
 mod territory;
 
 pub use kernel::Removed;
 pub use region::{Kind, Region};
-pub use space::{GRANULE_BYTES, Gaps, Histogram, MAX_ADDRESS, Stretch, TILE_BYTES};
+pub use space::{BUCKETS, Fullness, GRANULE_BYTES, Gaps, MAX_ADDRESS, Stretch, TILE_BYTES};
 pub use territory::Territory;
 
 use crate::read::Mapping;
+use fragtrace_format::Stamp;
 use region::Regions;
+use residency::Residency;
 use space::Space;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -51,6 +54,9 @@ pub struct AddressSpace {
     arenas: BTreeSet<u64>,
     has_main_arena: bool,
     territory: Territory,
+    residency: Residency,
+    /// Whether pages of the process may be swapped out.
+    swapping: bool,
     growth: GrowthDespiteFit,
     drift_bytes: u64,
 }
@@ -71,6 +77,8 @@ impl AddressSpace {
             arenas: BTreeSet::new(),
             has_main_arena: false,
             territory: Territory::default(),
+            residency: Residency::new(page_bytes),
+            swapping: true,
             growth: GrowthDespiteFit::default(),
             drift_bytes: 0,
         }
@@ -108,7 +116,7 @@ impl AddressSpace {
 
     /// The blocks that were there when the kept events begin are placed. What they and others
     /// before them touched is not known page by page; of a heap of glibc it is taken to be
-    /// all up to the last block, as such heaps grow from one end.
+    /// all up to the last block, as such heaps grow from one end, but for what scans found.
     pub fn begin(&mut self) {
         let heaps: Vec<Range<u64>> = self
             .regions
@@ -123,8 +131,17 @@ impl AddressSpace {
                     end = (stretch.start + stretch.bytes).min(heap.end);
                 }
             });
-            self.space.touch(heap.start..end);
+            self.space.use_pages(heap.start..end);
             self.territory.add(heap.start..end, self.kind_at(heap.start).unwrap_or(Kind::Segment));
+        }
+        let heap: Vec<Range<u64>> = self
+            .regions
+            .iter()
+            .filter(|(_, region)| region.kind.is_heap())
+            .map(|(start, region)| start..region.end)
+            .collect();
+        for range in heap {
+            self.copy_scanned(&range);
         }
         self.growth = GrowthDespiteFit::default();
         self.drift_bytes = 0;
@@ -149,6 +166,7 @@ impl AddressSpace {
         if own_mapping {
             self.space.give_back(extent.clone());
             self.regions.carve(extent);
+            self.forget_residency(&self.pages_around(extent));
         }
     }
 
@@ -221,9 +239,25 @@ impl AddressSpace {
         self.space.gaps()
     }
 
-    /// Pages of the footprint by how full they are.
-    pub fn histogram(&self) -> Histogram {
-        self.space.histogram()
+    /// Heap pages that scans found in memory, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.space.resident_bytes()
+    }
+
+    /// The same, and when the one of them was scanned of which
+    /// that was longest ago; `None`: not all of the memory was scanned yet.
+    pub fn residency(&self) -> Option<(u64, Stamp)> {
+        let heap = self.regions.iter().filter(|(_, region)| region.kind.is_heap());
+        let scans =
+            heap.filter_map(|(start, region)| self.residency.oldest_scan(&(start..region.end)));
+        let oldest = scans.min().filter(|_| self.residency.is_known())?;
+        Some((self.resident_bytes(), oldest))
+    }
+
+    /// How full pages in memory are, brought up to date; `None`: they are larger than tiles.
+    pub fn fullness(&mut self) -> Option<Fullness> {
+        self.space.refresh();
+        (self.page_bytes == TILE_BYTES).then(|| self.space.fullness())
     }
 
     /// Calls `each` with every hole, in order of address.

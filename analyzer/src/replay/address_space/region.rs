@@ -162,19 +162,22 @@ impl Regions {
         }
     }
 
-    /// A block lies in this mapping: all of its pieces are an allocator's segment.
-    pub fn adopt(&mut self, address: u64) {
-        let Some((_, found)) = self.at(address) else { return };
+    /// A block lies in this mapping: all of its pieces are an allocator's segment. Where.
+    pub fn adopt(&mut self, address: u64) -> Vec<Range<u64>> {
+        let Some((_, found)) = self.at(address) else { return Vec::new() };
         let of_mapping = |(_, region): &(&u64, &Region)| region.mapping == found.mapping;
         // Pieces of one mapping adjoin, or have at most holes between them.
         let below = self.by_start.range(..=address).rev().take_while(of_mapping);
         let above = self.by_start.range(address + 1..).take_while(of_mapping);
         let starts: Vec<u64> = below.chain(above).map(|(start, _)| *start).collect();
+        let mut adopted = Vec::new();
         for start in starts {
             if let Some(region) = self.take(start) {
                 self.add(start, Region { kind: Kind::Segment, ..region });
+                adopted.push(start..region.end);
             }
         }
+        adopted
     }
 }
 

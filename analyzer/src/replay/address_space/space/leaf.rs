@@ -3,6 +3,7 @@
 //! Only tiles that blocks cover in part have a bitmap. What is known of the leaf's holes is
 //! brought up to date when somebody asks.
 
+use super::fullness::{BUCKETS, Fullness};
 use super::gaps::{Gaps, SmallGaps, Sum};
 use super::pool::Pool;
 use super::tile::{TILE_BYTES, TILE_GRANULES, Tile};
@@ -36,7 +37,11 @@ pub(super) struct Leaf {
     mixed: u64,
     /// Mixed tiles whose holes changed.
     stale: u64,
+    /// In memory.
+    resident: u64,
     gaps: Gaps,
+    /// As it was counted last.
+    fullness: Fullness,
     /// Where the bitmaps of mixed tiles are, how many granules blocks cover of each, and
     /// their holes but for the stale ones. Side by side, as all are summed up together.
     slots: [u32; LEAF_TILES as usize],
@@ -72,11 +77,27 @@ impl Leaf {
             solid: all(like.live),
             mixed: 0,
             stale: 0,
+            resident: all(like.resident),
             gaps: like.gaps(LEAF_BYTES),
+            fullness: Fullness::of(like, LEAF_BYTES),
             slots: [0; LEAF_TILES as usize],
             live: [0; LEAF_TILES as usize],
             tile_gaps: [SmallGaps::default(); LEAF_TILES as usize],
         }
+    }
+
+    /// Whether all tiles are in memory, or none is; `None`: some are.
+    pub fn all_resident(&self) -> Option<bool> {
+        match self.resident {
+            0 => Some(false),
+            u64::MAX => Some(true),
+            _ => None,
+        }
+    }
+
+    /// How full pages in memory are, as of the last [`Leaf::refresh`].
+    pub fn fullness(&self) -> &Fullness {
+        &self.fullness
     }
 
     /// The holes, as of the last [`Leaf::refresh`].
@@ -115,11 +136,14 @@ impl Leaf {
         let end = to.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
         match edit {
             Edit::Cover => {
-                self.touch(bits(first, end), totals);
+                self.use_pages(bits(first, end), totals);
                 self.cover(from, to, pool, totals);
             }
+            Edit::Use => self.use_pages(bits(first, end), totals),
             Edit::Uncover => self.uncover(from, to, pool, totals),
             Edit::Touch => self.touch(bits(first, end), totals),
+            Edit::Enter => self.set_resident(self.resident | bits(first, end), totals),
+            Edit::Leave => self.set_resident(self.resident & !bits(first, end), totals),
             Edit::GiveBack => {
                 // Whole pages only.
                 let first = from.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
@@ -144,10 +168,20 @@ impl Leaf {
             return;
         }
         totals.touched_tiles += u64::from(fresh.count_ones());
-        totals.ever_tiles += u64::from((mask & !self.ever).count_ones());
         totals.live_granules += self.live_in(fresh);
         self.touched |= mask;
+    }
+
+    fn use_pages(&mut self, mask: u64, totals: &mut Totals) {
+        self.touch(mask, totals);
+        totals.ever_tiles += u64::from((mask & !self.ever).count_ones());
         self.ever |= mask;
+    }
+
+    fn set_resident(&mut self, resident: u64, totals: &mut Totals) {
+        totals.resident_tiles += u64::from(resident.count_ones());
+        totals.resident_tiles -= u64::from(self.resident.count_ones());
+        self.resident = resident;
     }
 
     fn give_back(&mut self, mask: u64, totals: &mut Totals) {
@@ -253,6 +287,18 @@ impl Leaf {
         }
         self.stale = 0;
         self.gaps = self.sum_gaps();
+        self.fullness = self.sum_fullness();
+    }
+
+    fn sum_fullness(&self) -> Fullness {
+        let mut sum = Fullness::default();
+        sum.tiles[BUCKETS - 1] = (self.resident & self.solid).count_ones().into();
+        let empty = self.resident & !self.solid & !self.mixed;
+        sum.empty_tiles = empty.count_ones().into();
+        for tile in ones(self.resident & self.mixed) {
+            sum.count_mixed(self.live[tile as usize].into());
+        }
+        sum
     }
 
     fn sum_gaps(&self) -> Gaps {
@@ -283,11 +329,12 @@ impl Leaf {
             ever_tiles: self.ever.count_ones().into(),
             covered_granules: self.live_in(u64::MAX),
             live_granules: self.live_in(self.touched),
+            resident_tiles: self.resident.count_ones().into(),
         });
         for tile in ones(self.mixed) {
             pool.remove(self.slots[tile as usize]);
         }
-        (self.touched, self.ever, self.solid, self.mixed) = (0, 0, 0, 0);
+        (self.touched, self.ever, self.solid, self.mixed, self.resident) = (0, 0, 0, 0, 0);
     }
 
     /// Calls `each` with the first tile, the number of tiles and what they have in common,
@@ -302,8 +349,12 @@ impl Leaf {
         let mut tile = from;
         while tile < to {
             let has = |word: u64| word >> tile & 1 != 0;
-            let like =
-                Uniform { live: has(self.solid), touched: has(self.touched), ever: has(self.ever) };
+            let like = Uniform {
+                live: has(self.solid),
+                touched: has(self.touched),
+                ever: has(self.ever),
+                resident: has(self.resident),
+            };
             if has(self.mixed) {
                 let bits = pool.tile(self.slots[tile as usize]);
                 each(tile, 1, like, Some((bits, self.live[tile as usize].into())));
@@ -314,6 +365,7 @@ impl Leaf {
             let alike = same(self.solid, like.live)
                 & same(self.touched, like.touched)
                 & same(self.ever, like.ever)
+                & same(self.resident, like.resident)
                 & !self.mixed;
             let count = (alike >> tile).trailing_ones().min(to - tile);
             each(tile, count, like, None);

@@ -11,9 +11,10 @@
 //! | question | answer |
 //! |---|---|
 //! | footprint, free bytes, high-water mark | counted with each edit |
-//! | number of holes, largest hole | from the sums, after [`Space::refresh`] |
-//! | the holes themselves, pages by fullness | a walk over the tree |
+//! | number of holes, largest hole, how full pages in memory are | from the sums, after [`Space::refresh`] |
+//! | the holes themselves | a walk over the tree |
 
+mod fullness;
 mod gaps;
 mod leaf;
 mod node;
@@ -22,6 +23,7 @@ mod tile;
 mod tree;
 mod walk;
 
+pub use fullness::{BUCKETS, Fullness};
 pub use gaps::Gaps;
 pub use tile::{GRANULE_BYTES, TILE_BYTES};
 pub use tree::{MAX_ADDRESS, Space};
@@ -36,8 +38,14 @@ enum Edit {
     Uncover,
     /// The pages went back to the kernel.
     GiveBack,
-    /// The pages are there again.
+    /// The pages are in the footprint.
     Touch,
+    /// They are, and are taken to have held blocks.
+    Use,
+    /// The pages are in memory.
+    Enter,
+    /// They are not.
+    Leave,
 }
 
 /// What a stretch has in common.
@@ -49,15 +57,20 @@ struct Uniform {
     touched: bool,
     /// It held a block at least once.
     ever: bool,
+    /// It is in memory.
+    resident: bool,
 }
 
 impl Uniform {
     fn after(self, edit: Edit) -> Uniform {
         match edit {
-            Edit::Cover => Uniform { live: true, touched: true, ever: true },
+            Edit::Cover => Uniform { live: true, touched: true, ever: true, ..self },
             Edit::Uncover => Uniform { live: false, ..self },
             Edit::GiveBack => Uniform { touched: false, ..self },
-            Edit::Touch => Uniform { touched: true, ever: true, ..self },
+            Edit::Touch => Uniform { touched: true, ..self },
+            Edit::Use => Uniform { touched: true, ever: true, ..self },
+            Edit::Enter => Uniform { resident: true, ..self },
+            Edit::Leave => Uniform { resident: false, ..self },
         }
     }
 
@@ -75,6 +88,7 @@ struct Totals {
     covered_granules: u64,
     /// Those in the footprint.
     live_granules: u64,
+    resident_tiles: u64,
 }
 
 impl Totals {
@@ -86,6 +100,7 @@ impl Totals {
             ever_tiles: tiles(like.ever),
             covered_granules: granules(like.live),
             live_granules: granules(like.live && like.touched),
+            resident_tiles: tiles(like.resident),
         }
     }
 
@@ -94,6 +109,7 @@ impl Totals {
         self.ever_tiles += other.ever_tiles;
         self.covered_granules += other.covered_granules;
         self.live_granules += other.live_granules;
+        self.resident_tiles += other.resident_tiles;
     }
 
     fn subtract(&mut self, other: &Totals) {
@@ -101,25 +117,6 @@ impl Totals {
         self.ever_tiles -= other.ever_tiles;
         self.covered_granules -= other.covered_granules;
         self.live_granules -= other.live_granules;
-    }
-}
-
-/// Pages of the footprint by how full they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Histogram(pub [u64; Histogram::BUCKETS]);
-
-impl Histogram {
-    /// Sixteenths, and one for pages without a live byte.
-    pub const BUCKETS: usize = 17;
-    /// The bucket of pages without a live byte.
-    pub const EMPTY: usize = 16;
-
-    /// Counts pages of which `live` bytes each are live: i/16 < live share ≤ (i+1)/16.
-    fn count(&mut self, live: u64, page_bytes: u64, pages: u64) {
-        let bucket = match live {
-            0 => Self::EMPTY,
-            _ => ((live * 16).div_ceil(page_bytes) - 1) as usize,
-        };
-        self.0[bucket] += pages;
+        self.resident_tiles -= other.resident_tiles;
     }
 }

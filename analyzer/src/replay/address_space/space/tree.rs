@@ -5,7 +5,7 @@ use super::leaf::{LEAF_SHIFT, Leaf};
 use super::node::{Child, FAN_SHIFT, Node, Slot};
 use super::pool::Pool;
 use super::tile::{GRANULE_BYTES, TILE_BYTES};
-use super::{Edit, Totals, Uniform};
+use super::{Edit, Fullness, Totals, Uniform};
 use std::ops::Range;
 
 /// Behind the last address that a process can have (57 bits with five-level page tables).
@@ -21,7 +21,6 @@ const CACHED_LEAVES: usize = 1 << 13;
 #[derive(Debug)]
 pub struct Space {
     pub(super) nodes: Vec<Node>,
-    free_nodes: Vec<u32>,
     pub(super) leaves: Vec<Leaf>,
     free_leaves: Vec<u32>,
     pub(super) pool: Pool,
@@ -29,6 +28,8 @@ pub struct Space {
     stale_leaves: Vec<u32>,
     stale_nodes: [Vec<u32>; LEVELS],
     root_gaps: Gaps,
+    /// Of uniform stretches, and of leaves as of their last refresh.
+    fullness: Fullness,
     /// Numbers of leaves found last, and where they are.
     cache: Vec<(u64, u32)>,
     pub(super) page_tiles: u32,
@@ -42,7 +43,6 @@ impl Space {
             Node { number: 0, parent: ROOT, level, queued: false, mask: 0, slots: Vec::new() };
         Space {
             nodes: vec![root],
-            free_nodes: Vec::new(),
             leaves: Vec::new(),
             free_leaves: Vec::new(),
             pool: Pool::default(),
@@ -50,6 +50,7 @@ impl Space {
             stale_leaves: Vec::new(),
             stale_nodes: Default::default(),
             root_gaps: Gaps::default(),
+            fullness: Fullness::default(),
             cache: vec![(u64::MAX, 0); CACHED_LEAVES],
             page_tiles: (page_bytes / TILE_BYTES) as u32,
         }
@@ -58,6 +59,11 @@ impl Space {
     /// Pages that were touched and not given back, in bytes.
     pub fn footprint_bytes(&self) -> u64 {
         self.totals.touched_tiles * TILE_BYTES
+    }
+
+    /// Pages in memory, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.totals.resident_tiles * TILE_BYTES
     }
 
     /// Bytes of the footprint that no block covers.
@@ -109,9 +115,19 @@ impl Space {
         self.edit(range, Edit::GiveBack);
     }
 
-    /// The pages of the range are in the footprint (again).
+    /// The pages of the range are in the footprint.
     pub fn touch(&mut self, range: Range<u64>) {
         self.edit(range, Edit::Touch);
+    }
+
+    /// The pages of the range are in the footprint, and held blocks.
+    pub fn use_pages(&mut self, range: Range<u64>) {
+        self.edit(range, Edit::Use);
+    }
+
+    /// The pages of the range are in memory, or are not.
+    pub fn set_resident(&mut self, range: Range<u64>, resident: bool) {
+        self.edit(range, if resident { Edit::Enter } else { Edit::Leave });
     }
 
     #[inline]
@@ -166,14 +182,14 @@ impl Space {
                     self.edit_below(child, part, edit);
                 }
             }
-            below if whole && edit == Edit::Cover => {
-                self.drop_below(below);
-                self.set_uniform(
-                    index,
-                    position,
-                    Uniform::default(),
-                    Uniform::default().after(edit),
-                );
+            Child::Leaf(leaf) if whole && edit == Edit::Cover => {
+                let Some(resident) = self.leaves[leaf as usize].all_resident() else {
+                    return self.edit_leaf(leaf, part, edit);
+                };
+                self.drop_leaf(leaf);
+                let nothing = Uniform::default();
+                let after = Uniform { resident, ..nothing }.after(edit);
+                self.set_uniform(index, position, nothing, after);
             }
             below => self.edit_below(below, part, edit),
         }
@@ -200,6 +216,8 @@ impl Space {
         }
         self.totals.subtract(&Totals::of(before, bytes));
         self.totals.add(&Totals::of(after, bytes));
+        self.fullness.subtract(&Fullness::of(before, bytes));
+        self.fullness.add(&Fullness::of(after, bytes));
         self.queue_node(index);
     }
 
@@ -209,7 +227,7 @@ impl Space {
         let level = self.nodes[index as usize].level;
         let child = if level == 0 {
             let leaf = Leaf::new(number, index, like);
-            Child::Leaf(place(&mut self.leaves, &mut self.free_leaves, leaf))
+            Child::Leaf(self.place_leaf(leaf))
         } else {
             let bytes = 1u64 << (self.nodes[index as usize].child_shift() - FAN_SHIFT);
             let slot = Slot { child: Child::Uniform(like), gaps: like.gaps(bytes) };
@@ -222,7 +240,8 @@ impl Space {
                 mask: if exists { u64::MAX } else { 0 },
                 slots: if exists { vec![slot; 64] } else { Vec::new() },
             };
-            Child::Node(place(&mut self.nodes, &mut self.free_nodes, node))
+            self.nodes.push(node);
+            Child::Node(self.nodes.len() as u32 - 1)
         };
         let node = &mut self.nodes[index as usize];
         let rank = node.rank(position);
@@ -235,35 +254,31 @@ impl Space {
         child
     }
 
-    /// Takes all below out of the totals and frees it.
-    fn drop_below(&mut self, child: Child) {
-        match child {
-            Child::Uniform(_) => {}
-            Child::Leaf(index) => {
-                let leaf = &mut self.leaves[index as usize];
-                leaf.clear(&mut self.pool, &mut self.totals);
-                let number = std::mem::replace(&mut leaf.number, u64::MAX);
-                leaf.queued = false;
-                self.free_leaves.push(index);
-                let cached = &mut self.cache[number as usize % CACHED_LEAVES];
-                if cached.0 == number {
-                    cached.0 = u64::MAX;
-                }
+    /// Puts a leaf where one was freed, or at the end.
+    fn place_leaf(&mut self, leaf: Leaf) -> u32 {
+        match self.free_leaves.pop() {
+            Some(index) => {
+                self.leaves[index as usize] = leaf;
+                index
             }
-            Child::Node(index) => {
-                let node = &mut self.nodes[index as usize];
-                let bytes = 1 << node.child_shift();
-                let slots = std::mem::take(&mut node.slots);
-                node.mask = 0;
-                node.queued = false;
-                self.free_nodes.push(index);
-                for slot in slots {
-                    match slot.child {
-                        Child::Uniform(like) => self.totals.subtract(&Totals::of(like, bytes)),
-                        below => self.drop_below(below),
-                    }
-                }
+            None => {
+                self.leaves.push(leaf);
+                self.leaves.len() as u32 - 1
             }
+        }
+    }
+
+    /// Takes a leaf out of the totals and frees it.
+    fn drop_leaf(&mut self, index: u32) {
+        let leaf = &mut self.leaves[index as usize];
+        self.fullness.subtract(leaf.fullness());
+        leaf.clear(&mut self.pool, &mut self.totals);
+        let number = std::mem::replace(&mut leaf.number, u64::MAX);
+        leaf.queued = false;
+        self.free_leaves.push(index);
+        let cached = &mut self.cache[number as usize % CACHED_LEAVES];
+        if cached.0 == number {
+            cached.0 = u64::MAX;
         }
     }
 
@@ -332,7 +347,9 @@ impl Space {
                 continue;
             }
             leaf.queued = false;
+            self.fullness.subtract(leaf.fullness());
             leaf.refresh(&self.pool);
+            self.fullness.add(leaf.fullness());
             let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
             self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
             self.queue_node(parent);
@@ -356,23 +373,14 @@ impl Space {
         }
     }
 
+    /// How full pages in memory are, as of the last [`Space::refresh`].
+    pub fn fullness(&self) -> Fullness {
+        self.fullness
+    }
+
     /// The holes in the whole space, as of the last [`Space::refresh`].
     pub fn gaps(&self) -> Gaps {
         self.root_gaps
-    }
-}
-
-/// Puts a value where one was freed, or at the end.
-fn place<T>(values: &mut Vec<T>, free: &mut Vec<u32>, value: T) -> u32 {
-    match free.pop() {
-        Some(index) => {
-            values[index as usize] = value;
-            index
-        }
-        None => {
-            values.push(value);
-            values.len() as u32 - 1
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Walking over a range: the stretches in it, and the holes.
 
+use super::Uniform;
 use super::node::Child;
 use super::tile::{GRANULE_BYTES, TILE_BYTES, Tile};
 use super::tree::{MAX_ADDRESS, Space};
-use super::{Histogram, Uniform};
 use std::ops::Range;
 
 /// A stretch of whole tiles with something in common. What was never touched is left out.
@@ -19,6 +19,8 @@ pub struct Stretch {
     pub touched: bool,
     /// Whether it ever held a block.
     pub ever: bool,
+    /// Whether it is in memory.
+    pub resident: bool,
 }
 
 impl Space {
@@ -35,8 +37,8 @@ impl Space {
                     }
                 }
             };
-            let Uniform { touched, ever, .. } = like;
-            each(Stretch { start, bytes, live_bytes, touched, ever });
+            let Uniform { touched, ever, resident, .. } = like;
+            each(Stretch { start, bytes, live_bytes, touched, ever, resident });
         });
     }
 
@@ -67,43 +69,6 @@ impl Space {
         if !hole.is_empty() {
             each(hole);
         }
-    }
-
-    /// Pages of the footprint by how full they are.
-    pub fn histogram(&self) -> Histogram {
-        let page_bytes = u64::from(self.page_tiles) * TILE_BYTES;
-        let mut histogram = Histogram::default();
-        // A page of several tiles that is not all alike: its number, its live bytes so far.
-        let mut open: Option<(u64, u64)> = None;
-        self.for_each_stretch(0..MAX_ADDRESS, |stretch| {
-            let (mut at, end) = (stretch.start, stretch.start + stretch.bytes);
-            // A stretch of more than a tile is live throughout, or not at all.
-            let full = stretch.live_bytes == stretch.bytes;
-            while stretch.touched && at < end {
-                let page = at / page_bytes;
-                let pages = (end - at) / page_bytes;
-                let live = |bytes| if full { bytes } else { stretch.live_bytes };
-                if pages > 0 && at % page_bytes == 0 {
-                    histogram.count(live(page_bytes), page_bytes, pages);
-                    at += pages * page_bytes;
-                    continue;
-                }
-                let bytes = end.min((page + 1) * page_bytes) - at;
-                at += bytes;
-                match &mut open {
-                    Some((number, so_far)) if *number == page => *so_far += live(bytes),
-                    _ => {
-                        if let Some((_, live)) = open.replace((page, live(bytes))) {
-                            histogram.count(live, page_bytes, 1);
-                        }
-                    }
-                }
-            }
-        });
-        if let Some((_, live)) = open {
-            histogram.count(live, page_bytes, 1);
-        }
-        histogram
     }
 
     /// Bytes in a range that blocks cover, by whole tiles.

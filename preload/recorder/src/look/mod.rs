@@ -1,0 +1,340 @@
+//! Looks: readings of the kernel's view of the process, taken now and then by whichever
+//! thread finds that one is due.
+//!
+//! A look is never waited for: one thread takes it, the others go on. The time to the next
+//! grows with the cost of the last, so that looks stay below 1 % of run time.
+
+mod area;
+mod maps;
+mod pages;
+
+use crate::config::Config;
+use crate::sync::TryLock;
+use crate::text::{decimal, find};
+use crate::{clock, file, fold, lane, process, ring, sys};
+use core::cell::UnsafeCell;
+use core::ops::Range;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, AtomicUsize};
+use fragtrace_format::header::{HEADER_BYTES, control};
+use fragtrace_format::record::{self, Look, LookCause};
+use maps::Maps;
+use pages::{PageRegion, Pages, Room};
+
+/// Looks cost at most this share of run time.
+const COST_SHARE: u64 = 100;
+/// A look stops its thread for at most about this long, but for the last one.
+const MAX_COST_NS: u64 = 1_000_000;
+/// Time for pages in a look. The last one goes over all of them, as far as this suffices.
+const PAGES_NS: u64 = 600_000;
+const LAST_PAGES_NS: u64 = 200_000_000;
+/// Where looks do not reach as far back as events, the time between them grows up to this.
+const MAX_INTERVAL_NS: u64 = 10_000_000_000;
+
+/// The longest `Look` without what follows it.
+const LOOK_BYTES: usize = 256;
+
+static LOCK: TryLock = TryLock::new();
+static LOOKER: Guarded = Guarded(UnsafeCell::new(Looker {
+    interval_ns: 0,
+    half_began: 0,
+    begun: false,
+    afresh: true,
+    maps: Maps::NEW,
+    pages: Pages::NEW,
+}));
+/// Stamp from which the next look is due; `u64::MAX` = none is.
+static NEXT: AtomicU64 = AtomicU64::new(u64::MAX);
+static INTERVAL_NS: AtomicU64 = AtomicU64::new(0);
+/// What the last reading of smaps_rollup cost, and when it was.
+static ROLLUP_COST: AtomicU64 = AtomicU64::new(0);
+static ROLLUP_TIME: AtomicU64 = AtomicU64::new(0);
+static SCRATCH_TOUCHED: AtomicUsize = AtomicUsize::new(0);
+static IMAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
+static CURRENT_BRK: AtomicUsize = AtomicUsize::new(0);
+
+struct Guarded(UnsafeCell<Looker>);
+
+// SAFETY: reached only in `take`, under the lock.
+unsafe impl Sync for Guarded {}
+
+/// What is remembered from look to look.
+struct Looker {
+    /// Least time between two looks, as it is now.
+    interval_ns: u64,
+    /// Stamp of the first look in the half that is written.
+    half_began: u64,
+    /// A look was taken.
+    begun: bool,
+    /// The next look must say all.
+    afresh: bool,
+    maps: Maps,
+    pages: Pages,
+}
+
+/// Makes room for the first looks. False: there is none.
+pub(crate) fn reserve(ring_bytes: u64) -> bool {
+    area::reserve(ring_bytes)
+}
+
+/// What looks need to know of the process beyond the kernel.
+pub(crate) fn know(image_bytes: usize, current_brk: Option<*const usize>) {
+    IMAGE_BYTES.store(image_bytes, Relaxed);
+    CURRENT_BRK.store(current_brk.map_or(0, |at| at as usize), Relaxed);
+}
+
+/// Takes the first look and sets when the next is due.
+pub(crate) fn start(config: &Config) {
+    INTERVAL_NS.store(config.look_ms.saturating_mul(1_000_000), Relaxed);
+    take(LookCause::Start);
+}
+
+/// Takes a look when one is due. Called between events, outside the allocator.
+pub(crate) fn if_due() {
+    if clock::stamp() >= NEXT.load(Relaxed) {
+        take(LookCause::Due);
+    } else if file::header().control.load(Relaxed) & control::LOOK_NOW != 0 {
+        file::header().control.fetch_and(!control::LOOK_NOW, Relaxed);
+        take(LookCause::Asked);
+    }
+}
+
+/// Takes the last look.
+pub(crate) fn take_last() {
+    take(LookCause::Exit);
+}
+
+fn take(cause: LookCause) {
+    if !process::recording() || sys::forbidden() {
+        return;
+    }
+    let Some(_held) = LOCK.try_take() else { return };
+    // SAFETY: the lock is held.
+    let looker = unsafe { &mut *LOOKER.0.get() };
+    let begun = clock::stamp();
+    let begun_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
+    let header = file::header();
+    if looker.look(cause, begun, begun_ns) {
+        header.looks.fetch_add(1, Relaxed);
+    } else {
+        header.dropped_looks.fetch_add(1, Relaxed);
+    }
+    process::note_clock();
+    let cost = clock::stamp().saturating_sub(begun);
+    let cost_ns = sys::clock_ns(libc::CLOCK_MONOTONIC).saturating_sub(begun_ns);
+    header.slow_path_stamps.fetch_add(cost, Relaxed);
+    if looker.interval_ns == 0 {
+        return;
+    }
+    // Stamps and nanoseconds of this very look give the unit.
+    let wait_ns = looker.interval_ns.max(cost_ns * COST_SHARE);
+    let wait = (wait_ns as u128 * cost.max(1) as u128 / cost_ns.max(1) as u128) as u64;
+    NEXT.store(begun.saturating_add(wait), Relaxed);
+}
+
+/// Stamp from which on events are kept.
+fn window_start() -> u64 {
+    let header = file::header();
+    match header.folds.load(Relaxed) {
+        0 => header.clock_start.stamp.load(Relaxed),
+        folds => header.cuts[(folds & 1) as usize].stamp(),
+    }
+}
+
+/// The scratch memory, cut up for a look. The lock is held.
+struct Scratch {
+    text: &'static mut [u8],
+    regions: &'static mut [PageRegion],
+    tiles: &'static mut [u8],
+    out: &'static mut [u8],
+}
+
+impl Scratch {
+    fn new() -> Scratch {
+        const TEXT_BYTES: usize = 64 << 10;
+        const REGIONS: usize = 512;
+        const REGION_BYTES: usize = REGIONS * size_of::<PageRegion>();
+        const TILE_BYTES: usize = 512 << 10;
+        const TILES_AT: usize = TEXT_BYTES + REGION_BYTES;
+        const OUT_AT: usize = TILES_AT + TILE_BYTES;
+        let (start, bytes) = file::scratch();
+        let part = |at: usize, bytes: usize| {
+            // SAFETY: `file` mapped the scratch memory for good; the parts do not overlap, and
+            // only the holder of LOCK makes them, once a look.
+            unsafe { core::slice::from_raw_parts_mut((start + at) as *mut u8, bytes) }
+        };
+        // SAFETY: likewise; the part is aligned, and any bytes are regions.
+        let regions = unsafe {
+            core::slice::from_raw_parts_mut((start + TEXT_BYTES) as *mut PageRegion, REGIONS)
+        };
+        Scratch {
+            text: part(0, TEXT_BYTES),
+            regions,
+            tiles: part(TILES_AT, TILE_BYTES),
+            out: part(OUT_AT, bytes - OUT_AT),
+        }
+    }
+}
+
+impl Looker {
+    /// Takes a look and puts it on record. False: there is no room.
+    fn look(&mut self, cause: LookCause, now: u64, now_ns: u64) -> bool {
+        if !core::mem::replace(&mut self.begun, true) {
+            self.interval_ns = INTERVAL_NS.load(Relaxed);
+            self.half_began = now;
+        }
+        let scratch = &mut Scratch::new();
+        let mut look = Look { stamp: now, monotonic_ns: now_ns, cause, ..Look::default() };
+        read_status(scratch.text, &mut look);
+        read_rollup(scratch.text, &mut look);
+        look.brk_end = current_brk();
+        let cursor = if cause == LookCause::Exit { 0 } else { self.pages.cursor() };
+        for _ in 0..2 {
+            self.pages.go_back(cursor);
+            let payload = self.compose(&mut look, scratch);
+            let len = payload.len();
+            SCRATCH_TOUCHED.fetch_max(len.next_multiple_of(4096) + (96 << 10), Relaxed);
+            match area::has_room(len) {
+                Some(true) => {
+                    let written = area::append(&scratch.out[payload]);
+                    // What is not on record was not told.
+                    self.afresh = !written;
+                    if written {
+                        self.maps.accept();
+                    }
+                    return written;
+                }
+                Some(false) if area::begin_other_half() => {
+                    self.spread(now);
+                    self.afresh = true;
+                }
+                _ => break,
+            }
+        }
+        self.afresh = true;
+        false
+    }
+
+    /// A half is full: where looks reach less far back than events, or much further, the next
+    /// half is filled more slowly, or more quickly.
+    fn spread(&mut self, now: u64) {
+        let reach = now.saturating_sub(self.half_began);
+        let events_reach = now.saturating_sub(window_start());
+        let least = INTERVAL_NS.load(Relaxed);
+        if reach < events_reach {
+            self.interval_ns = (self.interval_ns * 2).min(MAX_INTERVAL_NS.max(least));
+        } else if reach / 4 > events_reach {
+            self.interval_ns = (self.interval_ns / 2).max(least);
+        }
+        self.half_began = now;
+    }
+
+    /// Writes a look's record to `scratch.out`; where its payload lies there.
+    fn compose(&mut self, look: &mut Look, scratch: &mut Scratch) -> Range<usize> {
+        look.afresh = self.afresh;
+        if self.afresh {
+            self.maps.forget();
+            self.pages.forget();
+        }
+        let mut end = LOOK_BYTES;
+        // Mappings take most of a half, and pages what is left: all fits into one.
+        let most = (area::half_bytes() as usize).min(scratch.out.len()) - LOOK_BYTES;
+        let changes = self.maps.read(scratch.text, |change| {
+            let len = record::encode(change, &mut scratch.out[end..most / 4 * 3]);
+            end += len.unwrap_or(0);
+            len.is_some()
+        });
+        look.changes = changes.unwrap_or_else(|| {
+            // What was written of the list is left out again.
+            end = LOOK_BYTES;
+            0
+        });
+        let time_ns = if look.cause == LookCause::Exit { LAST_PAGES_NS } else { PAGES_NS };
+        let deadline_ns = sys::clock_ns(libc::CLOCK_MONOTONIC) + time_ns;
+        let Scratch { regions, tiles, out, .. } = scratch;
+        let mut room = Room { regions, tiles, out: &mut out[end..most] };
+        let (scans, bytes) = self.pages.scan(self.maps.last_read(), &mut room, deadline_ns);
+        (look.scans, look.page_source) = (scans, self.pages.source());
+        look.scans_end = scans > 0 && self.pages.cursor() == 0;
+        look.tracer_resident = self.resident_bytes();
+        look.cost_stamps = clock::stamp().saturating_sub(look.stamp);
+        // The look itself comes last, as it says what follows it, and goes in front.
+        let mut head = [0; LOOK_BYTES];
+        let len = record::encode(look, &mut head).unwrap_or(0);
+        scratch.out[LOOK_BYTES - len..LOOK_BYTES].copy_from_slice(&head[..len]);
+        LOOK_BYTES - len..end + bytes
+    }
+
+    /// Our own pages in the process's resident set: files and lanes as accounted for, the
+    /// library's image taken as wholly touched.
+    fn resident_bytes(&self) -> u64 {
+        let header_bytes = (HEADER_BYTES + file::DESCRIPTION_BYTES) as u64;
+        let lanes = (lane::count() as u64 * 256).next_multiple_of(4096) + 4096;
+        header_bytes
+            + lanes
+            + area::resident_bytes()
+            + self.maps.resident_bytes()
+            + self.pages.resident_bytes()
+            + SCRATCH_TOUCHED.load(Relaxed) as u64
+            + ring::resident_bytes()
+            + fold::resident_bytes()
+            + IMAGE_BYTES.load(Relaxed) as u64
+    }
+}
+
+fn current_brk() -> Option<u64> {
+    let at = CURRENT_BRK.load(Relaxed);
+    if at == 0 {
+        return None;
+    }
+    // SAFETY: the address of glibc's `__curbrk`, a word that lives as long as libc.
+    let end = unsafe { (at as *const usize).read_volatile() };
+    (end != 0).then_some(end as u64)
+}
+
+/// The value in bytes of a line such as `VmSwap:   12 kB`.
+fn kilobytes(text: &[u8], name: &[u8]) -> Option<u64> {
+    let at = find(text, name)? + name.len();
+    let rest = &text[at..];
+    let start = rest.iter().position(u8::is_ascii_digit)?;
+    decimal(&rest[start..]).map(|(value, _)| value << 10)
+}
+
+fn read_status(text: &mut [u8], look: &mut Look) {
+    let Ok(len) = sys::read_file(b"/proc/self/status\0", text) else { return };
+    let text = &text[..len];
+    look.rss_peak = kilobytes(text, b"VmHWM:");
+    look.rss_anon = kilobytes(text, b"RssAnon:");
+    look.rss_file = kilobytes(text, b"RssFile:");
+    look.rss_shmem = kilobytes(text, b"RssShmem:");
+    look.swapped = kilobytes(text, b"VmSwap:");
+}
+
+/// smaps_rollup walks all page tables: 13 to 30 ms per GiB. So it is read when it is cheap,
+/// seldom enough, or the process ends.
+fn read_rollup(text: &mut [u8], look: &mut Look) {
+    let begun_ns = look.monotonic_ns;
+    let cost_ns = ROLLUP_COST.load(Relaxed);
+    let due = begun_ns.saturating_sub(ROLLUP_TIME.load(Relaxed)) > cost_ns * COST_SHARE * 4;
+    if look.cause != LookCause::Exit && (cost_ns > MAX_COST_NS / 2 || !due) {
+        return;
+    }
+    let started_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
+    let Ok(len) = sys::read_file(b"/proc/self/smaps_rollup\0", text) else { return };
+    let text = &text[..len];
+    look.lazyfree = kilobytes(text, b"LazyFree:");
+    look.anon_huge = kilobytes(text, b"AnonHugePages:");
+    ROLLUP_COST.store(sys::clock_ns(libc::CLOCK_MONOTONIC).saturating_sub(started_ns), Relaxed);
+    ROLLUP_TIME.store(begun_ns, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kilobytes_are_bytes() {
+        assert_eq!(kilobytes(b"VmRSS:\t  12 kB\nVmSwap:\t 3 kB\n", b"VmSwap:"), Some(3072));
+        assert_eq!(kilobytes(b"VmRSS:\t  12 kB\n", b"VmSwap:"), None);
+    }
+}
