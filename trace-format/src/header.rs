@@ -37,11 +37,11 @@ pub enum Area {
     Modules = 5,
     /// Looks at the kernel's view.
     Looks = 6,
-    /// Threads whose first chunk is gone.
+    /// Names of threads whose first events are folded.
     Threads = 7,
     /// Pools.
     Pools = 8,
-    /// The regions as of the cut: two halves, each a look and the events since.
+    /// Events on mappings that are folded, in two halves.
     Regions = 9,
 }
 

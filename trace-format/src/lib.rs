@@ -2,7 +2,7 @@
 //!
 //! A trace is a [header](header), a list of segments that belong to areas, and in the
 //! areas either [chunks](chunk) of packed [events](event), framed [records](record), or arrays
-//! of entries ([base], [stack]).
+//! of entries ([base], [stack], [threads]).
 //! Writer and reader stand side by side in each module; nothing here does I/O, allocates
 //! or knows time. docs/trace-format.md draws every layout.
 #![no_std]
@@ -15,6 +15,7 @@ pub mod header;
 pub mod pages;
 pub mod record;
 pub mod stack;
+pub mod threads;
 
 /// The unit of stamps, and how it relates to time, is in [`header::Header`].
 pub type Stamp = u64;

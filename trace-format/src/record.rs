@@ -369,6 +369,20 @@ pub enum Cold<'a> {
     },
 }
 
+/// One record of the regions area: a cold event on mappings that was folded. It counts once
+/// the fold of its number is done; until then it is in the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldedEvent<'a> {
+    /// Number of the fold.
+    pub fold: u64,
+    /// When it happened.
+    pub stamp: u64,
+    /// On which lane.
+    pub lane: u32,
+    /// The bytes of a [`Cold`].
+    pub event: &'a [u8],
+}
+
 /// What a cold event is, without the rest of what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColdKind {

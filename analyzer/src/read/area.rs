@@ -135,7 +135,8 @@ impl AreaBytes {
             for payload in records.by_ref() {
                 each(payload);
             }
-            let rest = &bytes[records.offset()..];
+            // Padding may be cut off where the area ends.
+            let rest = bytes.get(records.offset()..).unwrap_or(&[]);
             at += records.offset() as u64;
             if records.offset() > 0 {
                 window = WINDOW;

@@ -25,22 +25,40 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The blocks that were live when the kept events begin, and what was counted until then.
+/// What was when the kept events begin: the blocks that were live, what was counted until
+/// then, and what happened to mappings not long before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Base {
     /// The stamp, sums and counts.
     pub cut: Cut,
     /// The blocks, by address.
     pub blocks: Vec<Entry>,
+    /// What happened to mappings before, as far as it is kept, in order of time.
+    pub events: Vec<FoldedEvent>,
 }
 
 /// The entries of the table, by address.
 pub(super) type Table = FxHashMap<u64, Entry>;
 
+/// An event on mappings that was folded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoldedEvent {
+    /// When it happened.
+    pub stamp: Stamp,
+    /// On which lane.
+    pub lane: u32,
+    /// The bytes of a [`Cold`].
+    pub event: Box<[u8]>,
+}
+
 /// The base table behind the last fold, and what of the chunks is in it.
 pub(super) struct FoldedAway {
     pub cut: Cut,
     pub table: Table,
+    /// Number of the fold up to which the regions area tells events on mappings, and those
+    /// that were folded behind it.
+    pub regions_to: u64,
+    pub events: Vec<FoldedEvent>,
     /// For each chunk, bytes of its payload.
     pub folded: Vec<u32>,
 }
@@ -111,19 +129,26 @@ pub(super) fn entries(bytes: &[u8]) -> Table {
     table
 }
 
+/// The events of parts of chunks: those on blocks, and those on mappings.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub blocks: Vec<Folding>,
+    pub mappings: Vec<FoldedEvent>,
+}
+
 /// The events of parts of chunks. Of each: its lane, the chunk's bytes, the part of its
 /// payload, and the last stamp.
 pub(super) fn events<'a>(
     parts: impl Iterator<Item = (u32, Cow<'a, [u8]>, Range<u32>, Stamp)>,
-) -> Vec<Folding> {
-    let mut events = Vec::new();
+) -> Parts {
+    let mut events = Parts::default();
     for (lane, bytes, part, last) in parts.filter(|(_, _, part, _)| !part.is_empty()) {
         events_of(lane, &bytes, &part, last, &mut events);
     }
     events
 }
 
-fn events_of(lane: u32, bytes: &[u8], part: &Range<u32>, last: Stamp, out: &mut Vec<Folding>) {
+fn events_of(lane: u32, bytes: &[u8], part: &Range<u32>, last: Stamp, out: &mut Parts) {
     let Some((info, mut decoder)) = chunk::read(bytes) else { return };
     let mut thread = info.thread;
     while let Ok(Some((stamp, event))) = decoder.next_event() {
@@ -141,14 +166,17 @@ fn events_of(lane: u32, bytes: &[u8], part: &Range<u32>, last: Stamp, out: &mut 
         }
         let entry = |block| Box::new(Entry { birth: stamp, thread, block });
         let what = match event {
+            Event::Cold(payload) => {
+                out.mappings.push(FoldedEvent { stamp, lane, event: payload.into() });
+                continue;
+            }
             Event::Acquire(block) if block.flags.has(Flags::AGAIN) => What::Refused(entry(block)),
             Event::Acquire(block) => What::Acquire(entry(block)),
             Event::Release { address, flags } => {
                 What::Release { address, realloc: flags.has(Flags::REALLOC) }
             }
-            Event::Cold(_) => continue,
         };
-        out.push(Folding { stamp, lane, what });
+        out.blocks.push(Folding { stamp, lane, what });
     }
 }
 

@@ -29,8 +29,9 @@
 //! is, and not again before the next but one.
 
 use super::area::{self, AreaBytes};
-use super::base::{self, FoldedAway, Folding, Mixture, roll_forward};
+use super::base::{self, FoldedAway, Mixture, Parts, roll_forward};
 use super::chunks::{ChunkPlace, Ring};
+use super::folded::Folded;
 use super::source::Source;
 use fragtrace_format::Stamp;
 use fragtrace_format::chunk::FOLDED;
@@ -99,11 +100,12 @@ impl CopiedRing<'_> {
         let folded = self.folded(&to);
         let mut table = base::entries(&bytes);
         let events = self.events(&self.folded(&from), &folded);
-        let mut doubts = roll_forward(&mut table, events, mixture);
+        let Parts { blocks, mappings } = events;
+        let mut doubts = roll_forward(&mut table, blocks, mixture);
         if let Some((FoldedAway { table: mut other, folded: by, .. }, others)) = known
             && !doubts.is_empty()
         {
-            roll_forward(&mut other, self.events(&by, &folded), Mixture::OneFold);
+            roll_forward(&mut other, self.events(&by, &folded).blocks, Mixture::OneFold);
             for address in doubts.difference(&others) {
                 match other.remove(address) {
                     Some(entry) => table.insert(*address, entry),
@@ -112,11 +114,12 @@ impl CopiedRing<'_> {
             }
             doubts.retain(|address| others.contains(address));
         }
-        Ok(Some((FoldedAway { cut, table, folded }, doubts)))
+        let regions_to = first.folds;
+        Ok(Some((FoldedAway { cut, table, regions_to, events: mappings, folded }, doubts)))
     }
 
     /// The events between two states.
-    fn events(&self, from: &[u32], to: &[u32]) -> Vec<Folding> {
+    fn events(&self, from: &[u32], to: &[u32]) -> Parts {
         let parts = self.chunks.iter().zip(from.iter().zip(to));
         base::events(parts.map(|(place, (from, to))| {
             let bytes = self.ring.chunk(self.source, place);
@@ -178,10 +181,23 @@ fn head(source: &Source) -> Option<Head> {
     Some(Head { header, bytes })
 }
 
-/// The base table's bytes, of as many segments as it had by a header.
-fn table_bytes(head: &Head, source: &Source) -> Vec<u8> {
-    let Ok(source) = source.as_long_as_now() else { return Vec::new() };
+/// The file and its areas, of as many segments as it had by a header.
+fn areas(head: &Head, source: &Source) -> Option<(Source, BTreeMap<Area, AreaBytes>)> {
+    let source = source.as_long_as_now().ok()?;
     let areas = area::find(&head.header, &head.bytes, source.bytes(), &mut Vec::new());
+    Some((source, areas))
+}
+
+/// The base table's bytes.
+fn table_bytes(head: &Head, source: &Source) -> Vec<u8> {
+    let Some((source, areas)) = areas(head, source) else { return Vec::new() };
     let table: AreaBytes = areas.get(&Area::Base).cloned().unwrap_or_default();
     table.read(&source, 0, usize::try_from(table.bytes()).unwrap_or(0)).into_owned()
+}
+
+/// What is kept of rare events that were folded.
+pub(super) fn folded(source: &Source, base: &FoldedAway) -> Option<Folded> {
+    let head = head(source)?;
+    let (source, areas) = areas(&head, source)?;
+    Some(Folded::read(&areas, &source, head.header.regions_half_bytes, base))
 }

@@ -15,22 +15,25 @@ mod chunks;
 mod clock;
 mod ending;
 mod error;
+mod folded;
 mod live;
 mod looks;
 mod process;
 mod source;
 
-pub use base::Base;
+pub use base::{Base, FoldedEvent};
 pub use chunks::ChunkPlace;
 pub use clock::Clock;
 pub use ending::Ending;
 pub use error::ReadError;
+pub use folded::ThreadName;
 pub use looks::{Look, Mapping, Scan};
 pub use process::Process;
 
 use area::AreaBytes;
 use base::{FoldedAway, Mixture};
 use chunks::Ring;
+use folded::Folded;
 use fragtrace_format::Stamp;
 use fragtrace_format::base::Entry;
 use fragtrace_format::chunk::FOLDED;
@@ -38,6 +41,7 @@ use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
 use live::Overtaken;
 use source::Source;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -53,6 +57,7 @@ pub struct Trace {
     looks: Vec<Look>,
     chunks: Vec<ChunkPlace>,
     base: Option<Base>,
+    threads: BTreeMap<u32, ThreadName>,
     clock: Clock,
     ending: Ending,
     last_stamp: Stamp,
@@ -107,6 +112,7 @@ impl Trace {
             looks: Vec::new(),
             chunks: Vec::new(),
             base: None,
+            threads: BTreeMap::new(),
             last_stamp: 0,
             damage: Vec::new(),
         };
@@ -143,7 +149,11 @@ impl Trace {
             self.settled_base(&of(Area::Base))
         };
         if let Some(base) = base {
-            self.begin_with(base);
+            let half = self.header.regions_half_bytes;
+            let folded = if self.live { live::folded(&self.source, &base) } else { None };
+            let folded = folded.unwrap_or_else(|| Folded::read(&areas, &self.source, half, &base));
+            self.threads = folded.threads;
+            self.begin_with(base, folded.events);
         }
         Ok(())
     }
@@ -166,19 +176,21 @@ impl Trace {
         let events = base::events(parts.map(|((place, from), to)| {
             (place.info.lane, self.chunk_bytes(place), from..*to, self.last_stamp)
         }));
-        base::roll_forward(&mut table, events, Mixture::OneFold);
-        Some(FoldedAway { cut: *self.header.cut_ahead(), table, folded })
+        base::roll_forward(&mut table, events.blocks, Mixture::OneFold);
+        let (cut, events) = (*self.header.cut_ahead(), events.mappings);
+        Some(FoldedAway { cut, table, regions_to: now, events, folded })
     }
 
-    /// Leaves out what is in the base from the chunks.
-    fn begin_with(&mut self, FoldedAway { cut, table, folded }: FoldedAway) {
+    /// Leaves out what is in the base from the chunks. `events`: those on mappings.
+    fn begin_with(&mut self, base: FoldedAway, events: Vec<FoldedEvent>) {
+        let FoldedAway { cut, table, folded, .. } = base;
         for (place, bytes) in self.chunks.iter_mut().zip(folded) {
             place.folded_bytes = bytes;
         }
         self.chunks.retain(|place| place.folded_bytes != FOLDED);
         let mut blocks: Vec<Entry> = table.into_values().collect();
         blocks.sort_unstable_by_key(|entry| entry.block.address);
-        self.base = Some(Base { cut, blocks });
+        self.base = Some(Base { cut, blocks, events });
     }
 
     /// The stamp of the last thing on record.
@@ -231,6 +243,11 @@ impl Trace {
     /// The blocks that were live when the kept events begin; `None`: all events are kept.
     pub fn base(&self) -> Option<&Base> {
         self.base.as_ref()
+    }
+
+    /// Threads whose names are not among the events that are kept, by index.
+    pub fn threads(&self) -> &BTreeMap<u32, ThreadName> {
+        &self.threads
     }
 
     /// The stamp from which on events are kept.

@@ -9,6 +9,7 @@
 //! late); what a release uncovers of a newer block is covered again.
 
 mod address_space;
+mod beginning;
 mod block;
 mod counts;
 mod lane;
@@ -23,10 +24,9 @@ pub use counts::Counts;
 pub use live::Blocks;
 
 use crate::order::{Action, Event, Note};
-use crate::read::{Base, Ending, Look, Trace};
+use crate::read::{Ending, Look, Trace};
 use block::Layout;
 use fragtrace_format::Stamp;
-use fragtrace_format::base::Entry;
 use fragtrace_format::event::Flags;
 use lane::Lanes;
 use suspense::{Recent, Suspense};
@@ -92,28 +92,6 @@ impl<'t> Replay<'t> {
             replay.begin_with(base, trace.window_start());
         }
         replay
-    }
-
-    /// The heap as the kept events find it: what was counted, the last look before, and the
-    /// blocks of the base.
-    fn begin_with(&mut self, base: &Base, start: Stamp) {
-        self.counts = Counts::of(&base.cut);
-        self.looks_taken = self.looks.partition_point(|look| look.stamp <= start);
-        if let Some((last, before)) = self.looks[..self.looks_taken].split_last() {
-            for look in before {
-                self.space.remember_pages(look);
-            }
-            self.space.look(last);
-        }
-        for Entry { birth, thread, block } in &base.blocks {
-            let note = Note::of(block);
-            let said = (block.size, block.align_log2, block.stack);
-            let who = Who { stamp: *birth, lane: 0, thread: *thread };
-            let block_here = self.block(who, block.address, said, note.as_ref());
-            self.space.place(&block_here.extent, block_here.own_mapping);
-            self.blocks.insert(block.address, &block_here);
-        }
-        self.space.begin();
     }
 
     /// Reads what the next events will need, all at once: with a large heap nearly every

@@ -32,6 +32,7 @@ const LINKS_AT: usize = 4 << 30;
 /// Memory of the looks' own, in no file.
 const MAPS_AT: usize = 5 << 30;
 const PAGES_AT: usize = 6 << 30;
+const THREADS_AT: usize = 7 << 30;
 const EVENTS_AT: usize = 1 << 37;
 const BASE_AT: usize = 2 << 40;
 const LEAVES_AT: usize = 3 << 40;
@@ -52,6 +53,7 @@ struct Growth {
     looks_bytes: u64,
     base_bytes: u64,
     regions_bytes: u64,
+    threads_bytes: u64,
     /// Area and bytes of the file's last segment.
     last: Area,
     last_bytes: u64,
@@ -63,6 +65,7 @@ impl Growth {
             Area::Events => &mut self.events_bytes,
             Area::Base => &mut self.base_bytes,
             Area::Regions => &mut self.regions_bytes,
+            Area::Threads => &mut self.threads_bytes,
             _ => &mut self.looks_bytes,
         }
     }
@@ -83,6 +86,7 @@ static GROWTH: Guarded = Guarded(UnsafeCell::new(Growth {
     looks_bytes: 0,
     base_bytes: 0,
     regions_bytes: 0,
+    threads_bytes: 0,
     last: Area::Description,
     last_bytes: 0,
 }));
@@ -109,6 +113,7 @@ pub(crate) fn area_start(area: Area) -> usize {
             Area::Events => EVENTS_AT,
             Area::Base => BASE_AT,
             Area::Regions => REGIONS_AT,
+            Area::Threads => THREADS_AT,
             _ => LOOKS_AT,
         }
 }

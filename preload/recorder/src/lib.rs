@@ -20,6 +20,7 @@ mod config;
 mod describe;
 mod file;
 mod fold;
+mod halves;
 mod lane;
 mod look;
 mod ownership;

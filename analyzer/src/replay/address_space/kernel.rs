@@ -131,11 +131,6 @@ impl AddressSpace {
         self.take_pages(look);
     }
 
-    /// A look from before the events that are kept, and before a later one that is: its pages.
-    pub fn remember_pages(&mut self, look: &Look) {
-        self.residency.take(look);
-    }
-
     /// What scans of pages found, where there is heap.
     fn take_pages(&mut self, look: &Look) {
         self.residency.take(look);

@@ -114,34 +114,30 @@ impl AddressSpace {
         self.space.cover(extent.clone());
     }
 
-    /// The blocks that were there when the kept events begin are placed. What they and others
-    /// before them touched is not known page by page; of a heap of glibc it is taken to be
-    /// all up to the last block, as such heaps grow from one end, but for what scans found.
+    /// The blocks that were there when the kept events begin are placed. What others before
+    /// them touched is known from scans of pages. Where there was none, a heap of glibc is
+    /// taken to be touched up to the last block, as such heaps grow from one end; and wherever
+    /// there was one or not, blocks are taken to have been up to there.
     pub fn begin(&mut self) {
-        let heaps: Vec<Range<u64>> = self
+        let heaps: Vec<(Range<u64>, Kind)> = self
             .regions
             .iter()
             .filter(|(_, region)| self.glibc && matches!(region.kind, Kind::Brk | Kind::Arena))
-            .map(|(start, region)| start..region.end)
+            .map(|(start, region)| (start..region.end, region.kind))
             .collect();
-        for heap in heaps {
+        for (heap, kind) in heaps {
             let mut end = heap.start;
             self.space.for_each_stretch(heap.clone(), |stretch| {
                 if stretch.live_bytes > 0 {
                     end = (stretch.start + stretch.bytes).min(heap.end);
                 }
             });
-            self.space.use_pages(heap.start..end);
-            self.territory.add(heap.start..end, self.kind_at(heap.start).unwrap_or(Kind::Segment));
-        }
-        let heap: Vec<Range<u64>> = self
-            .regions
-            .iter()
-            .filter(|(_, region)| region.kind.is_heap())
-            .map(|(start, region)| start..region.end)
-            .collect();
-        for range in heap {
-            self.copy_scanned(&range);
+            let used = heap.start..end;
+            self.space.mark_used(used.clone());
+            if self.residency.oldest_scan(&used).is_none() {
+                self.space.touch(used.clone());
+            }
+            self.territory.add(used, kind);
         }
         self.growth = GrowthDespiteFit::default();
         self.drift_bytes = 0;

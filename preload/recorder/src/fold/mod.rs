@@ -18,6 +18,7 @@
 //! docs/trace-format.md argues why the result is exact.
 
 mod index;
+mod log;
 mod net;
 mod scan;
 mod table;
@@ -34,7 +35,9 @@ use fragtrace_format::base::{self, Entry, Words};
 use fragtrace_format::chunk::FOLDED;
 use fragtrace_format::event::{Acquire, Event, Flags, Plain};
 use fragtrace_format::header::{Count, Cut};
-use fragtrace_format::record::{self, ColdKind};
+use fragtrace_format::record::{self, Cold, ColdKind};
+use fragtrace_format::threads;
+use log::Log;
 use net::{Effect, Net, Released, WINDOW};
 use scan::{LaneScan, Next, Place, Taker};
 use table::Table;
@@ -80,6 +83,7 @@ struct Head {
 #[repr(C)]
 struct Memory {
     net: Net,
+    log: Log,
     heads: [Head; lane::MAX_LANES],
     /// Lanes of which this fold took events, and those of the fold before.
     touched: [[u32; lane::MAX_LANES]; 2],
@@ -186,7 +190,7 @@ impl Folder {
             }
         }
         let memory = (size_of::<Net>() + lane::count() as usize * size_of::<LaneScan>()) as u64;
-        RESIDENT.store(self.table.resident_bytes() + memory, Relaxed);
+        RESIDENT.store(self.table.resident_bytes() + memory + log::resident_bytes(), Relaxed);
         outcome
     }
 
@@ -248,6 +252,7 @@ impl Folder {
     /// One fold: takes events, and moves the table.
     fn batch(&mut self, limit: Stamp, left: &mut usize) -> Batch {
         self.memory().net.clear();
+        self.memory().log.clear();
         self.next = self.cut;
         self.touched = 0;
         let mut until = None;
@@ -289,7 +294,8 @@ impl Folder {
             let memory = unsafe { &mut *self.memory };
             let scan = &mut memory.lanes[lane as usize];
             let was_touched = scan.touched;
-            let mut taker = Batcher { net: &mut memory.net, cut: &mut self.next, lane, extends };
+            let (net, log) = (&mut memory.net, &mut memory.log);
+            let mut taker = Batcher { net, log, cut: &mut self.next, lane, extends };
             // An extension is short, and goes on to its end.
             let mut unbounded = usize::MAX;
             let left = if extends { &mut unbounded } else { &mut *left };
@@ -310,7 +316,7 @@ impl Folder {
                 self.push(stamp, lane);
             }
             if stopped {
-                return !memory.net.has_room();
+                return !memory.net.has_room() || !memory.log.has_room();
             }
         }
         false
@@ -352,6 +358,7 @@ impl Folder {
         let header = file::header();
         self.announce(version);
         header.folding.store(version, Release);
+        self.memory().log.write(version);
         let Folder { table, memory, .. } = self;
         // SAFETY: as in `memory`.
         let net = unsafe { &(**memory).net };
@@ -485,6 +492,7 @@ const EMPTY_CUT: Cut = Cut {
 /// Takes events of a lane into the batch.
 struct Batcher<'a> {
     net: &'a mut Net,
+    log: &'a mut Log,
     cut: &'a mut Cut,
     lane: u32,
     /// The batch is complete but for an exchange that is to be seen to its end.
@@ -494,7 +502,7 @@ struct Batcher<'a> {
 impl Taker for Batcher<'_> {
     #[inline(always)]
     fn ready(&self) -> bool {
-        if self.extends { self.net.has_room() } else { !self.net.is_full() }
+        self.log.has_room() && if self.extends { self.net.has_room() } else { !self.net.is_full() }
     }
 
     #[inline(always)]
@@ -517,7 +525,7 @@ impl Taker for Batcher<'_> {
         match event {
             Event::Acquire(block) => self.acquire(place, stamp, block),
             Event::Release { address, flags } => self.release(place, stamp, (*address, *flags)),
-            Event::Cold(payload) => self.cold(place, payload),
+            Event::Cold(payload) => self.cold(place, stamp, payload),
         }
     }
 }
@@ -579,12 +587,21 @@ impl Batcher<'_> {
         place.realloc = 0;
     }
 
-    /// Counts a rare event.
+    /// Counts a rare event, and keeps what it says of mappings and threads.
     #[cold]
     #[inline(never)]
-    fn cold(&mut self, place: &mut Place, payload: &[u8]) {
-        match record::cold_kind(payload) {
-            ColdKind::Thread(thread) => place.thread = thread,
+    fn cold(&mut self, place: &mut Place, stamp: Stamp, payload: &[u8]) {
+        let kind = record::cold_kind(payload);
+        if !matches!(kind, ColdKind::Thread(_) | ColdKind::ReallocFreed) {
+            self.log.hold(self.lane, stamp, payload);
+        }
+        match kind {
+            ColdKind::Thread(thread) => {
+                place.thread = thread;
+                if let Some((Cold::Thread { thread, tid, name }, _)) = record::decode(payload) {
+                    log::name_thread(&threads::Entry { thread, tid, name });
+                }
+            }
             ColdKind::Map => count(self.cut, Count::Mmaps),
             ColdKind::Unmap => {
                 count(self.cut, Count::Munmaps);

@@ -4,11 +4,11 @@
 //! A look is never waited for: one thread takes it, the others go on. The time to the next
 //! grows with the cost of the last, so that looks stay below 1 % of run time.
 
-mod area;
 mod maps;
 mod pages;
 
 use crate::config::Config;
+use crate::halves::Halves;
 use crate::sync::TryLock;
 use crate::text::{decimal, find};
 use crate::{clock, file, fold, lane, process, ring, sys};
@@ -16,11 +16,14 @@ use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU64, AtomicUsize};
-use fragtrace_format::header::{HEADER_BYTES, control};
+use fragtrace_format::header::{Area, HEADER_BYTES, control};
 use fragtrace_format::record::{self, Look, LookCause};
 use maps::Maps;
 use pages::{PageRegion, Pages, Room};
 
+/// Looks have 1/16 of the ring's size, and room for a few in any case.
+const RING_SHARE: u64 = 16;
+const MIN_BYTES: u64 = 256 << 10;
 /// Looks cost at most this share of run time.
 const COST_SHARE: u64 = 100;
 /// A look stops its thread for at most about this long, but for the last one.
@@ -34,6 +37,7 @@ const MAX_INTERVAL_NS: u64 = 10_000_000_000;
 /// The longest `Look` without what follows it.
 const LOOK_BYTES: usize = 256;
 
+static HALVES: Halves = Halves::new(Area::Looks);
 static LOCK: TryLock = TryLock::new();
 static LOOKER: Guarded = Guarded(UnsafeCell::new(Looker {
     interval_ns: 0,
@@ -74,7 +78,8 @@ struct Looker {
 
 /// Makes room for the first looks. False: there is none.
 pub(crate) fn reserve(ring_bytes: u64) -> bool {
-    area::reserve(ring_bytes)
+    HALVES.bound((ring_bytes / RING_SHARE).max(MIN_BYTES), &file::header().looks_half_bytes);
+    HALVES.reserve()
 }
 
 /// What looks need to know of the process beyond the kernel.
@@ -87,6 +92,13 @@ pub(crate) fn know(image_bytes: usize, current_brk: Option<*const usize>) {
 pub(crate) fn start(config: &Config) {
     INTERVAL_NS.store(config.look_ms.saturating_mul(1_000_000), Relaxed);
     take(LookCause::Start);
+}
+
+/// Has a look taken as soon as can be, unless none but the first and last are wanted.
+pub(crate) fn soon() {
+    if INTERVAL_NS.load(Relaxed) > 0 {
+        NEXT.store(0, Relaxed);
+    }
 }
 
 /// Takes a look when one is due. Called between events, outside the allocator.
@@ -194,9 +206,9 @@ impl Looker {
             let payload = self.compose(&mut look, scratch);
             let len = payload.len();
             SCRATCH_TOUCHED.fetch_max(len.next_multiple_of(4096) + (96 << 10), Relaxed);
-            match area::has_room(len) {
+            match HALVES.has_room(len) {
                 Some(true) => {
-                    let written = area::append(&scratch.out[payload]);
+                    let written = HALVES.append(&scratch.out[payload]);
                     // What is not on record was not told.
                     self.afresh = !written;
                     if written {
@@ -204,7 +216,7 @@ impl Looker {
                     }
                     return written;
                 }
-                Some(false) if area::begin_other_half() => {
+                Some(false) if HALVES.begin_other_half() => {
                     self.spread(now);
                     self.afresh = true;
                 }
@@ -238,7 +250,7 @@ impl Looker {
         }
         let mut end = LOOK_BYTES;
         // Mappings take most of a half, and pages what is left: all fits into one.
-        let most = (area::half_bytes() as usize).min(scratch.out.len()) - LOOK_BYTES;
+        let most = (HALVES.half_bytes() as usize).min(scratch.out.len()) - LOOK_BYTES;
         let changes = self.maps.read(scratch.text, |change| {
             let len = record::encode(change, &mut scratch.out[end..most / 4 * 3]);
             end += len.unwrap_or(0);
@@ -272,7 +284,7 @@ impl Looker {
         let lanes = (lane::count() as u64 * 256).next_multiple_of(4096) + 4096;
         header_bytes
             + lanes
-            + area::resident_bytes()
+            + HALVES.resident_bytes()
             + self.maps.resident_bytes()
             + self.pages.resident_bytes()
             + SCRATCH_TOUCHED.load(Relaxed) as u64

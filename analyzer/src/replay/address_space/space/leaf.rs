@@ -136,10 +136,11 @@ impl Leaf {
         let end = to.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
         match edit {
             Edit::Cover => {
-                self.use_pages(bits(first, end), totals);
+                self.touch(bits(first, end), totals);
+                self.mark_used(bits(first, end), totals);
                 self.cover(from, to, pool, totals);
             }
-            Edit::Use => self.use_pages(bits(first, end), totals),
+            Edit::MarkUsed => self.mark_used(bits(first, end), totals),
             Edit::Uncover => self.uncover(from, to, pool, totals),
             Edit::Touch => self.touch(bits(first, end), totals),
             Edit::Enter => self.set_resident(self.resident | bits(first, end), totals),
@@ -172,8 +173,7 @@ impl Leaf {
         self.touched |= mask;
     }
 
-    fn use_pages(&mut self, mask: u64, totals: &mut Totals) {
-        self.touch(mask, totals);
+    fn mark_used(&mut self, mask: u64, totals: &mut Totals) {
         totals.ever_tiles += u64::from((mask & !self.ever).count_ones());
         self.ever |= mask;
     }

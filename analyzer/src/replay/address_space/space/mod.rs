@@ -40,8 +40,8 @@ enum Edit {
     GiveBack,
     /// The pages are in the footprint.
     Touch,
-    /// They are, and are taken to have held blocks.
-    Use,
+    /// The pages are taken to have held blocks.
+    MarkUsed,
     /// The pages are in memory.
     Enter,
     /// They are not.
@@ -68,7 +68,7 @@ impl Uniform {
             Edit::Uncover => Uniform { live: false, ..self },
             Edit::GiveBack => Uniform { touched: false, ..self },
             Edit::Touch => Uniform { touched: true, ..self },
-            Edit::Use => Uniform { touched: true, ever: true, ..self },
+            Edit::MarkUsed => Uniform { ever: true, ..self },
             Edit::Enter => Uniform { resident: true, ..self },
             Edit::Leave => Uniform { resident: false, ..self },
         }

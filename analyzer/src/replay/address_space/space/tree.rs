@@ -120,9 +120,9 @@ impl Space {
         self.edit(range, Edit::Touch);
     }
 
-    /// The pages of the range are in the footprint, and held blocks.
-    pub fn use_pages(&mut self, range: Range<u64>) {
-        self.edit(range, Edit::Use);
+    /// The pages of the range are taken to have held blocks.
+    pub fn mark_used(&mut self, range: Range<u64>) {
+        self.edit(range, Edit::MarkUsed);
     }
 
     /// The pages of the range are in memory, or are not.
