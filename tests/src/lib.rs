@@ -3,9 +3,11 @@
 //!
 //! `programs` builds, `run` runs with a time-out, `traced` runs under the tracer, `report` asks
 //! the analyzer, `check` compares readably, `witness` reads a second, independent count, `tools`
-//! finds what a machine may lack, `elf` reads what readelf prints.
+//! finds what a machine may lack, `elf` reads what readelf prints, `victim` is a program that dies
+//! and its account, `bound` is how large a trace may become.
 #![forbid(unsafe_code)]
 
+pub mod bound;
 pub mod check;
 pub mod elf;
 pub mod programs;
@@ -13,4 +15,5 @@ pub mod report;
 pub mod run;
 pub mod tools;
 pub mod traced;
+pub mod victim;
 pub mod witness;

@@ -72,6 +72,11 @@ pub fn skip_anyway(reason: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }
 
+/// How often a test does something: as this variable says, where a longer run is wanted.
+pub fn soak(variable: &str, otherwise: usize) -> usize {
+    env::var(variable).ok().and_then(|times| times.parse().ok()).unwrap_or(otherwise)
+}
+
 /// Whether the tests run as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

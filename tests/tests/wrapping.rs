@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use fragtrace_tests::bound::most_bytes;
 use fragtrace_tests::check::{Answers, assert_numbers};
 use fragtrace_tests::programs::program;
 use fragtrace_tests::report::Report;
@@ -25,15 +26,6 @@ fn wrap(threads: &str, steps: &str, ring: &str) -> (Traced, Report) {
     (traced, report)
 }
 
-/// The bound of a file that docs/trace-format.md states.
-fn most_bytes(ring: u64, threads: u64) -> u64 {
-    let chunk = (ring / 64).clamp(KIB, 64 * KIB);
-    let blocks = MOST_BLOCKS_OWN * threads + MOST_BLOCKS_SHARED + threads * 2;
-    let table = 64 * blocks + 64 * KIB;
-    let looks = (ring / 16).max(256 * KIB);
-    32 * KIB + ring.max(2 * (threads + 1) * chunk) + table + looks
-}
-
 fn assert_exact(threads: &str, ring: (&str, u64)) {
     let (_, idle) = wrap(threads, "0", ring.0);
     let (traced, report) = wrap(threads, STEPS, ring.0);
@@ -53,7 +45,9 @@ fn assert_exact(threads: &str, ring: (&str, u64)) {
     .map(|(name, key)| (name, idle.number(key) + answers.get(name), report.number(key)));
     assert_numbers(&claim, &numbers);
     let file = fs::metadata(traced.trace()).expect("the trace is there");
-    let most = most_bytes(ring.1, threads.parse().expect("a number of threads"));
+    let threads: u64 = threads.parse().expect("a number of threads");
+    let blocks = MOST_BLOCKS_OWN * threads + MOST_BLOCKS_SHARED + threads;
+    let most = most_bytes(ring.1, threads, blocks);
     assert!(file.len() <= most, "{claim}: {} bytes, more than {most}", file.len());
     assert!(file.blocks() * 512 <= most, "{claim}: blocks of the file");
 }
