@@ -180,15 +180,30 @@ fn events_of(lane: u32, bytes: &[u8], part: &Range<u32>, last: Stamp, out: &mut 
     }
 }
 
+/// By stamp; among equal ones releases first, but none before what its own lane has before
+/// it: a block may come and go within one stamp. `events` has the lanes one after the other.
+fn in_order(events: Vec<Folding>) -> Vec<Folding> {
+    let (mut last, mut acquired) = (None, false);
+    let ranked = events.into_iter().map(|event| {
+        let here = Some((event.lane, event.stamp));
+        acquired &= last == here;
+        acquired |= !matches!(event.what, What::Release { .. });
+        last = here;
+        ((event.stamp, acquired), event)
+    });
+    let mut ranked: Vec<_> = ranked.collect();
+    // Stable: events of a lane stay in their order.
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, event)| event).collect()
+}
+
 /// Moves the table to where the events lead. The addresses of which there is doubt.
 pub(super) fn roll_forward(
     table: &mut Table,
-    mut events: Vec<Folding>,
+    events: Vec<Folding>,
     mixture: Mixture,
 ) -> FxHashSet<u64> {
-    // Stable: events of a lane stay in their order.
-    events.sort_by_key(|event| (event.stamp, !matches!(event.what, What::Release { .. })));
-    let (nets, late) = net(events, table, mixture);
+    let (nets, late) = net(in_order(events), table, mixture);
     let mut doubts = FxHashSet::default();
     for (address, net) in nets {
         let lives = match net.net {
@@ -299,5 +314,48 @@ impl Net {
             let gap = stamp.saturating_sub(at);
             self.closest = Some(self.closest.map_or(gap, |closest| closest.min(gap)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: u64 = 0x1000;
+
+    fn acquire(lane: u32, stamp: Stamp) -> Folding {
+        let block = fragtrace_format::event::Acquire {
+            address: ADDRESS,
+            size: 24,
+            ..fragtrace_format::event::Acquire::default()
+        };
+        let entry = Entry { birth: stamp, thread: lane, block };
+        Folding { stamp, lane, what: What::Acquire(Box::new(entry)) }
+    }
+
+    fn release(lane: u32, stamp: Stamp) -> Folding {
+        Folding { stamp, lane, what: What::Release { address: ADDRESS, realloc: false } }
+    }
+
+    /// Whether the address lives behind several folds with these events, and is not in doubt.
+    fn lives(events: Vec<Folding>) -> Option<bool> {
+        let mut table = Table::default();
+        let doubts = roll_forward(&mut table, events, Mixture::Several { begun: 1, window: 5 });
+        doubts.is_empty().then(|| table.contains_key(&ADDRESS))
+    }
+
+    #[test]
+    fn a_block_may_come_and_go_within_one_stamp() {
+        assert_eq!(lives(vec![acquire(1, 10), release(1, 10)]), Some(false));
+        assert_eq!(lives(vec![release(1, 10), acquire(1, 10)]), Some(true));
+        assert_eq!(lives(vec![acquire(1, 10), release(1, 10), acquire(1, 10)]), Some(true));
+    }
+
+    #[test]
+    fn of_close_events_on_two_lanes_there_is_doubt() {
+        assert_eq!(lives(vec![acquire(1, 10), release(2, 10)]), None);
+        assert_eq!(lives(vec![acquire(1, 10), release(2, 14)]), None);
+        assert_eq!(lives(vec![acquire(1, 10), release(2, 20)]), Some(false));
+        assert_eq!(lives(vec![acquire(2, 20), release(1, 10)]), Some(true));
     }
 }
