@@ -20,6 +20,7 @@ pub struct ChunkPlace {
 
 /// Enough of a chunk for `chunk::read` to give its header.
 const HEAD_BYTES: usize = chunk::HEADER_BYTES + 8;
+const SMALL_RING_BYTES: u64 = 4 << 20;
 /// A chunk's sequence stands at its start.
 const SEQUENCE_BYTES: usize = 8;
 
@@ -34,6 +35,12 @@ pub(super) struct Ring {
 impl Ring {
     pub fn new(area: AreaBytes, chunk_bytes: u64) -> Ring {
         Ring { area, chunk_bytes, copy: None }
+    }
+
+    /// Whether the ring may go round within the time that other threads take to wake up, on a
+    /// machine whose processors are all busy: then one thread alone copies it sooner.
+    fn is_small(&self) -> bool {
+        self.area.bytes() <= SMALL_RING_BYTES
     }
 
     fn count(&self) -> u64 {
@@ -80,12 +87,17 @@ impl Ring {
     pub fn copy(&mut self, source: &Source) {
         let chunk_bytes = self.chunk_bytes as usize;
         let mut copy = vec![0; usize::try_from(self.area.bytes()).unwrap_or(0)];
-        copy.par_chunks_mut(chunk_bytes).enumerate().for_each(|(index, slot)| {
+        let copy_one = |(index, slot): (usize, &mut [u8])| {
             if let Some(bytes) = self.read_whole(source, index as u64 * self.chunk_bytes) {
                 let len = bytes.len().min(slot.len());
                 slot[..len].copy_from_slice(&bytes[..len]);
             }
-        });
+        };
+        if self.is_small() {
+            copy.chunks_mut(chunk_bytes).enumerate().for_each(copy_one);
+        } else {
+            copy.par_chunks_mut(chunk_bytes).enumerate().for_each(copy_one);
+        }
         self.copy = Some(copy);
     }
 
@@ -131,6 +143,10 @@ impl Ring {
             while let Ok(Some(_)) = decoder.next_event() {}
             Some(decoder.state().stamp.max(info.state.stamp))
         };
-        last_of_lanes.par_iter().filter_map(last_of_chunk).max().unwrap_or(0)
+        if self.is_small() {
+            last_of_lanes.iter().filter_map(last_of_chunk).max().unwrap_or(0)
+        } else {
+            last_of_lanes.par_iter().filter_map(last_of_chunk).max().unwrap_or(0)
+        }
     }
 }

@@ -38,9 +38,13 @@ use fragtrace_format::chunk::FOLDED;
 use fragtrace_format::header::{Area, HEADER_BYTES, HeaderInfo};
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// How often a copy is tried before the process is found to write too fast.
-pub(super) const TRIES: usize = 20;
+/// How long copies are tried before the process is found to write too fast. One takes about a
+/// millisecond, and fails where the ring goes round meanwhile: on a busy machine, often.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How often marks are read anew, as a fold came in between.
+const TRIES: usize = 20;
 /// So many copies of the table are made, until there is no doubt about any address.
 const TABLES: usize = 8;
 

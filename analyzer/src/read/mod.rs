@@ -44,6 +44,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::time::Instant;
 
 /// An opened trace.
 #[derive(Debug)]
@@ -76,14 +77,13 @@ impl Trace {
         if !metadata.is_file() {
             return Err(ReadError::NotAFile { path: path.to_path_buf() });
         }
-        let mut tries = live::TRIES;
+        let begun = Instant::now();
         loop {
             let (mut trace, head) = Trace::begin(path, file.try_clone().map_err(failed)?)?;
-            match trace.read_areas(&head) {
-                Ok(()) => return Ok(trace),
-                Err(Overtaken) => tries -= 1,
+            if let Ok(()) = trace.read_areas(&head) {
+                return Ok(trace);
             }
-            if tries == 0 {
+            if begun.elapsed() > live::PATIENCE {
                 return Err(ReadError::TooFast { path: path.to_path_buf() });
             }
         }
