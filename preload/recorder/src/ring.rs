@@ -25,11 +25,13 @@ static SPARE_COUNT: AtomicU32 = AtomicU32::new(0);
 /// Bytes of chunks that are mapped in and touched: part of the tracer's resident memory.
 static RESIDENT: AtomicU64 = AtomicU64::new(0);
 
-/// Stamp before which growing is not tried again.
+/// Stamps before which growing, and folding, are not tried again.
 static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
+static NO_FOLD_BEFORE: AtomicU64 = AtomicU64::new(0);
 
 const PAGE: u64 = 4096;
-/// How long growing is not tried after it failed: on most machines about a second.
+/// How long growing or folding is not tried after it found no room: on most machines about a
+/// second.
 const PAUSE_STAMPS: u64 = 1 << 26;
 /// A ring of at most this size stays in our memory.
 const SMALL_RING: u64 = 4 << 20;
@@ -187,7 +189,7 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
         } else {
             // Busy or too young: a moment later there will be a chunk. This is the one place
             // where a thread waits, when all that were spare are gone, and not for ever.
-            fold::advance(2 * chunk_bytes) != Outcome::NoRoom
+            fold(2 * chunk_bytes) != Outcome::NoRoom
         };
         if !made || tries == PATIENCE {
             file::header().limits.fetch_or(limit::RING_FULL, Ordering::Relaxed);
@@ -250,8 +252,21 @@ fn keep_ahead() {
     if left < wanted {
         let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
         // As much as a chunk holds, and more where others could not fold.
-        fold::advance(if left < wanted / 2 { 2 * chunk_bytes } else { chunk_bytes });
+        fold(if left < wanted / 2 { 2 * chunk_bytes } else { chunk_bytes });
     }
+}
+
+/// Folds about so many bytes of events, unless the table found no room a moment ago: else every
+/// event would come to that only after all the work of a fold.
+fn fold(bytes: usize) -> Outcome {
+    if clock::stamp() < NO_FOLD_BEFORE.load(Ordering::Relaxed) {
+        return Outcome::NoRoom;
+    }
+    let outcome = fold::advance(bytes);
+    if outcome == Outcome::NoRoom {
+        NO_FOLD_BEFORE.store(clock::stamp() + PAUSE_STAMPS, Ordering::Relaxed);
+    }
+    outcome
 }
 
 /// For the folder: maps a closed chunk in, by one call instead of a fault a page.
