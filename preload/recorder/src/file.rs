@@ -264,6 +264,7 @@ fn map_first(fd: c_int, bytes: usize) -> Result<usize, c_int> {
         match sys::map(base + SCRATCH_AT, SCRATCH_BYTES, access, private, None) {
             Ok(_) => {
                 undumped(base, bytes);
+                undumped(base + SCRATCH_AT, SCRATCH_BYTES);
                 return Ok(base);
             }
             Err(error) => last = error,
