@@ -1,7 +1,8 @@
 //! A program that may die at any moment, and keeps an account that outlives it:
 //! `programs/victim.c`. Its trace must hold exactly what the account says.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -126,7 +127,29 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
 
-/// A 64-bit field of a trace's header, by its offset in docs/trace-format.md.
-pub fn header_field(trace: &Path, offset: usize) -> u64 {
-    word(&fs::read(trace).expect("the trace is there"), offset)
+/// Fields of a trace's header, by their offsets in docs/trace-format.md.
+pub mod field {
+    /// Folds done.
+    pub const FOLDS: u64 = 184;
+    /// The last fold begun.
+    pub const FOLDING: u64 = 192;
+    /// What limited the recording.
+    pub const LIMITS: u64 = 200;
+}
+
+/// A 64-bit field of a trace's header; 0 where the header is not there yet.
+pub fn header_field(trace: &Path, offset: u64) -> u64 {
+    let mut bytes = [0; 8];
+    let file = File::open(trace).expect("the trace is there");
+    file.read_exact_at(&mut bytes, offset).map_or(0, |()| u64::from_le_bytes(bytes))
+}
+
+/// Waits until a process that works through a small ring has folded many times.
+pub fn wait_until_wrapped(trace: &Path) {
+    const FOLDS: u64 = 100;
+    let deadline = Instant::now() + PATIENCE;
+    while !trace.exists() || header_field(trace, field::FOLDS) < FOLDS {
+        assert!(Instant::now() < deadline, "{} never wraps", trace.display());
+        sleep(Duration::from_millis(1));
+    }
 }

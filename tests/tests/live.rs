@@ -14,7 +14,7 @@ use fragtrace_tests::programs::program;
 use fragtrace_tests::report::Report;
 use fragtrace_tests::run::{Running, Signal, command};
 use fragtrace_tests::tools;
-use fragtrace_tests::victim::{Victim, header_field};
+use fragtrace_tests::victim::{Victim, wait_until_wrapped};
 
 /// What can only grow while a process runs.
 const COUNTS: [&str; 7] = [
@@ -29,16 +29,6 @@ const COUNTS: [&str; 7] = [
 /// Between two readings.
 const PAUSE: Duration = Duration::from_millis(30);
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where the header counts folds.
-const FOLDS_AT: usize = 184;
-
-fn wait_until_wrapped(trace: &Path) {
-    let deadline = Instant::now() + PATIENCE;
-    while !trace.exists() || header_field(trace, FOLDS_AT) < 100 {
-        assert!(Instant::now() < deadline, "{} never wraps", trace.display());
-        sleep(Duration::from_millis(1));
-    }
-}
 
 /// Reads again and again; `check` gets each report.
 fn assert_readable(claim: &str, trace: &Path, check: impl Fn(&str, &Report)) {

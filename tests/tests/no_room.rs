@@ -8,14 +8,12 @@ use std::process::Command;
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::{Outcome, command, run};
 use fragtrace_tests::tools;
-use fragtrace_tests::victim::{Victim, header_field};
+use fragtrace_tests::victim::{Victim, field, header_field};
 
 /// What victim.c ends with.
 const STATUS: i32 = 7;
 const STEPS: &str = "200000";
-/// Where the header counts folds, and says what limited the recording.
-const FOLDS_AT: usize = 184;
-const LIMITS_AT: usize = 200;
+/// Bits of the header's field that says what limited the recording.
 const DISK_FULL: u64 = 1;
 const FILE_SIZE: u64 = 2;
 /// Room for traces: from none for the ring to none for the table of live blocks.
@@ -44,7 +42,7 @@ fn assert_told(victim: &Victim, limit: u64, words: &str) -> bool {
     // Where there was no room for its beginning there is no trace.
     let Ok(file) = fs::metadata(&trace) else { return false };
     assert!(file.len() > 0, "{claim}: a trace has its header, or is not there");
-    let limits = header_field(&trace, LIMITS_AT);
+    let limits = header_field(&trace, field::LIMITS);
     let report = Report::of(&trace);
     let text = analyze("report", &trace, &[]).expect_code(0).out();
     let limited = limits & limit != 0;
@@ -56,7 +54,7 @@ fn assert_told(victim: &Victim, limit: u64, words: &str) -> bool {
     }
     let dropped = report.number("/trace/dropped_events");
     assert!(dropped == 0 || limited, "{claim}: {dropped} events dropped, limits {limits:#x}");
-    dropped > 0 && header_field(&trace, FOLDS_AT) > 0
+    dropped > 0 && header_field(&trace, field::FOLDS) > 0
 }
 
 #[test]
