@@ -30,6 +30,14 @@ pub(crate) struct Chunks<'a> {
     pub(crate) spare_count: &'a AtomicU32,
 }
 
+/// How much of a chunk in a lane's queue the folder may read.
+pub(crate) enum Extent {
+    /// All: it is closed, and this chunk is behind it.
+    Closed(u32),
+    /// So many bytes: it is the open one.
+    Open(usize),
+}
+
 impl Chunks<'_> {
     fn link(&self, chunk: u32) -> &AtomicU32 {
         &self.next[chunk as usize]
@@ -79,5 +87,25 @@ impl Chunks<'_> {
     pub(crate) fn follow(&self, chunk: u32) -> Option<u32> {
         let next = self.link(chunk).load(Acquire);
         (next != 0).then_some(next)
+    }
+
+    /// For the folder: how much of a chunk in a lane's queue is written. `before_cursor` reads
+    /// the lane's cursor: bytes of this chunk that lie before it, `None` if it is elsewhere.
+    /// A lane moves its cursor to a chunk only when that is appended.
+    #[inline]
+    pub(crate) fn extent(
+        &self,
+        chunk: u32,
+        before_cursor: impl FnOnce() -> Option<usize>,
+    ) -> Extent {
+        if let Some(next) = self.follow(chunk) {
+            return Extent::Closed(next);
+        }
+        if let Some(bytes) = before_cursor() {
+            return Extent::Open(bytes);
+        }
+        // The cursor is in another chunk. In a later one: that was linked before, and this one
+        // is closed. In the one before: nothing is written here yet.
+        self.follow(chunk).map_or(Extent::Open(0), Extent::Closed)
     }
 }

@@ -1,6 +1,7 @@
 //! How far each lane is folded, and what comes next on it.
 
 use crate::lane;
+use crate::ownership::Extent;
 use crate::ring::{self, Chunk};
 use fragtrace_format::Stamp;
 use fragtrace_format::base::Words;
@@ -74,26 +75,17 @@ pub(super) struct LaneScan {
 /// The written part of a chunk's payload, and the chunk behind it.
 fn visible(lane: u32, chunk: u32) -> (&'static [u8], Option<u32>) {
     let payload = Chunk::numbered(chunk).payload();
-    let chunks = ring::chunks();
-    let mut next = chunks.follow(chunk);
-    if next.is_none() {
-        let start = payload as *const u8 as usize;
-        let cursor = lane::cursor(lane);
-        if let Some(written) = cursor.checked_sub(start)
-            && written <= payload.len()
-        {
-            // SAFETY: below the cursor all is written, and not written again.
-            return (unsafe { core::slice::from_raw_parts(start as *const u8, written) }, None);
-        }
-        // The cursor is in another chunk. In a later one: that was linked before, and this one
-        // is closed. In the one before: nothing is written here yet.
-        next = chunks.follow(chunk);
-        if next.is_none() {
-            return (&[], None);
-        }
-    }
-    // SAFETY: closed: nobody writes to it until it is given back.
-    (unsafe { &*payload }, next)
+    let before_cursor = || {
+        let written = lane::cursor(lane).checked_sub(payload as *const u8 as usize);
+        written.filter(|written| *written <= payload.len())
+    };
+    let (written, next) = match ring::chunks().extent(chunk, before_cursor) {
+        Extent::Closed(next) => (payload.len(), Some(next)),
+        Extent::Open(written) => (written, None),
+    };
+    // SAFETY: within the payload, as `before_cursor` looks; what is below the cursor, and all
+    // of a closed chunk, is written, and not written again until it is given back.
+    (unsafe { core::slice::from_raw_parts(payload as *const u8, written) }, next)
 }
 
 impl LaneScan {
