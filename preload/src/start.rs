@@ -62,11 +62,22 @@ pub(crate) fn start() {
     let glibc = provider.is_some_and(|object| object.find(c"gnu_get_libc_version").is_some())
         && version.is_some_and(is_known_glibc);
     IS_GLIBC.store(glibc, Ordering::Relaxed);
+    // The size that a block says must be that of the allocator it is from.
+    let usable_size = next(c"malloc_usable_size")
+        .filter(|(object, at)| {
+            let provider = provider.filter(|provider| provider.contains(*at));
+            !glibc && provider.is_some_and(|provider| provider.path() == object.path())
+        })
+        .map(|(_, at)| at);
     let mut libc_name = [0; 32];
     let facts = Facts {
         libc: name_libc(version, &mut libc_name),
         allocator: provider.map_or("", |object| object.path().to_str().unwrap_or("")),
-        usable_rule: if glibc { UsableRule::Glibc } else { UsableRule::Unknown },
+        usable_rule: match usable_size {
+            _ if glibc => UsableRule::Glibc,
+            Some(_) => UsableRule::ByClass,
+            None => UsableRule::Unknown,
+        },
         // glibc's own calls go past the hooks. musl's calloc calls malloc by name, its
         // posix_memalign calls aligned_alloc, and of others nothing is known.
         may_nest: !glibc,
@@ -80,6 +91,7 @@ pub(crate) fn start() {
             pthread_key_create: any(c"pthread_key_create").map(|at| core::mem::transmute(at)),
             pthread_setspecific: any(c"pthread_setspecific").map(|at| core::mem::transmute(at)),
             pthread_atfork: any(c"pthread_atfork").map(|at| core::mem::transmute(at)),
+            usable_size: usable_size.map(|at| core::mem::transmute(at)),
             current_brk: version.and(any(c"__curbrk")).map(|at| at as *const usize),
         }
     };

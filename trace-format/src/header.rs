@@ -43,10 +43,12 @@ pub enum Area {
     Pools = 8,
     /// Events on mappings that are folded, in two halves.
     Regions = 9,
+    /// Size classes of the allocator.
+    Classes = 10,
 }
 
 impl Area {
-    const ALL: [Area; 9] = [
+    const ALL: [Area; 10] = [
         Area::Description,
         Area::Events,
         Area::Base,
@@ -56,6 +58,7 @@ impl Area {
         Area::Threads,
         Area::Pools,
         Area::Regions,
+        Area::Classes,
     ];
 
     fn from_number(number: u64) -> Option<Area> {

@@ -2,7 +2,7 @@
 //!
 //! A trace is a [header](header), a list of segments that belong to areas, and in the
 //! areas either [chunks](chunk) of packed [events](event), framed [records](record), or arrays
-//! of entries ([base], [stack], [threads]).
+//! of entries ([base], [classes], [stack], [threads]).
 //! Writer and reader stand side by side in each module; nothing here does I/O, allocates
 //! or knows time. docs/trace-format.md draws every layout.
 #![no_std]
@@ -10,6 +10,7 @@
 
 pub mod base;
 pub mod chunk;
+pub mod classes;
 pub mod event;
 pub mod header;
 pub mod pages;

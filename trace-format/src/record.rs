@@ -128,7 +128,7 @@ pub enum UsableRule {
     Unknown,
     /// glibc, 64 bit: max(24, (size + 8) rounded up to 16, less 8).
     Glibc,
-    /// By size class: what an event said holds for later ones of the same size.
+    /// By size class: see [`crate::classes`].
     ByClass,
 }
 

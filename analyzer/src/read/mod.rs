@@ -12,6 +12,7 @@
 mod area;
 mod base;
 mod chunks;
+mod classes;
 mod clock;
 mod ending;
 mod error;
@@ -23,6 +24,7 @@ mod source;
 
 pub use base::{Base, FoldedEvent};
 pub use chunks::ChunkPlace;
+pub use classes::Classes;
 pub use clock::Clock;
 pub use ending::Ending;
 pub use error::ReadError;
@@ -59,6 +61,7 @@ pub struct Trace {
     chunks: Vec<ChunkPlace>,
     base: Option<Base>,
     threads: BTreeMap<u32, ThreadName>,
+    classes: Classes,
     clock: Clock,
     ending: Ending,
     last_stamp: Stamp,
@@ -113,6 +116,7 @@ impl Trace {
             chunks: Vec::new(),
             base: None,
             threads: BTreeMap::new(),
+            classes: Classes::default(),
             last_stamp: 0,
             damage: Vec::new(),
         };
@@ -123,6 +127,7 @@ impl Trace {
         let areas = area::find(&self.header, head, self.source.bytes(), &mut self.damage);
         let of = |area: Area| areas.get(&area).cloned().unwrap_or_default();
         self.process = process::read(&of(Area::Description), &self.source, &mut self.damage);
+        self.classes = Classes::read(&of(Area::Classes), &self.source);
         let halves = (self.header.looks_half_bytes, self.live);
         self.looks = looks::read(&of(Area::Looks), &self.source, halves, &mut self.damage);
         self.clock = Clock::new(&self.header, &self.looks);
@@ -243,6 +248,11 @@ impl Trace {
     /// The blocks that were live when the kept events begin; `None`: all events are kept.
     pub fn base(&self) -> Option<&Base> {
         self.base.as_ref()
+    }
+
+    /// Size classes of the allocator, as far as they are known.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
     }
 
     /// Threads whose names are not among the events that are kept, by index.

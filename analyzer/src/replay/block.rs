@@ -1,10 +1,10 @@
 //! Blocks, and where the allocator puts them.
 
 use crate::order::Note;
+use crate::read::Classes;
 use crate::replay::address_space::{GRANULE_BYTES, MAX_ADDRESS};
 use fragtrace_format::Stamp;
 use fragtrace_format::record::UsableRule;
-use rustc_hash::FxHashMap;
 use std::ops::Range;
 
 /// A live block.
@@ -39,8 +39,7 @@ impl Block {
 pub struct Layout {
     rule: UsableRule,
     page_bytes: u64,
-    /// Usable bytes by requested size, as far as events told.
-    classes: FxHashMap<u64, u64>,
+    classes: Classes,
 }
 
 /// What a layout makes of a block.
@@ -59,8 +58,8 @@ const GLIBC_LEAST_USABLE: u64 = 24;
 
 impl Layout {
     /// The layout of an allocator by its rule.
-    pub fn new(rule: UsableRule, page_bytes: u64) -> Layout {
-        Layout { rule, page_bytes, classes: FxHashMap::default() }
+    pub fn new(rule: UsableRule, page_bytes: u64, classes: Classes) -> Layout {
+        Layout { rule, page_bytes, classes }
     }
 
     /// Whether usable sizes, headers and heaps are those of glibc.
@@ -70,7 +69,7 @@ impl Layout {
 
     /// Where a block lies. Never beyond [`MAX_ADDRESS`]: what damage puts there is empty.
     #[inline]
-    pub fn place(&mut self, address: u64, size: u64, align_log2: u8, note: Option<&Note>) -> Place {
+    pub fn place(&self, address: u64, size: u64, align_log2: u8, note: Option<&Note>) -> Place {
         if self.rule == UsableRule::Glibc && note.is_none() {
             // The short way: a plain block in a heap.
             let usable = glibc_usable(size);
@@ -82,7 +81,7 @@ impl Layout {
     }
 
     fn place_with_note(
-        &mut self,
+        &self,
         address: u64,
         size: u64,
         align_log2: u8,
@@ -91,12 +90,7 @@ impl Layout {
         let said = note.and_then(|note| note.usable).filter(|usable| *usable < MAX_ADDRESS);
         let usable = match self.rule {
             UsableRule::Glibc => Some(said.unwrap_or_else(|| glibc_usable(size))),
-            UsableRule::ByClass if align_log2 == 0 => {
-                if let Some(usable) = said {
-                    self.classes.insert(size, usable);
-                }
-                said.or_else(|| self.classes.get(&size).copied())
-            }
+            UsableRule::ByClass if align_log2 == 0 => said.or_else(|| self.classes.usable(size)),
             UsableRule::ByClass | UsableRule::Unknown => said,
         };
         if let Some(offset) = note.and_then(|note| note.mapped_offset) {
@@ -140,6 +134,7 @@ fn sound(extent: Range<u64>) -> Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fragtrace_format::classes::Learnt;
 
     #[test]
     fn usable_sizes_of_glibc() {
@@ -151,7 +146,7 @@ mod tests {
 
     #[test]
     fn chunks_of_glibc_adjoin() {
-        let mut layout = Layout::new(UsableRule::Glibc, 4096);
+        let layout = Layout::new(UsableRule::Glibc, 4096, Classes::default());
         let one = layout.place(0x1010, 24, 0, None);
         let next = layout.place(0x1030, 100, 0, None);
         assert_eq!(one.extent, 0x1008..0x1028);
@@ -160,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_block_with_its_own_mapping_takes_all_of_it() {
-        let mut layout = Layout::new(UsableRule::Glibc, 4096);
+        let layout = Layout::new(UsableRule::Glibc, 4096, Classes::default());
         let note = Note { usable: Some(200_688), mapped_offset: Some(16), pool: 0 };
         let place = layout.place(0x7f00_0000_0010, 200_000, 0, Some(&note));
         assert_eq!(place.extent, 0x7f00_0000_0000..0x7f00_0003_1000);
@@ -168,19 +163,21 @@ mod tests {
     }
 
     #[test]
-    fn a_class_is_remembered_but_not_for_aligned_blocks() {
-        let mut layout = Layout::new(UsableRule::ByClass, 4096);
-        assert_eq!(layout.place(0x1000, 100, 0, None).usable, None);
-        let note = Note { usable: Some(112), mapped_offset: None, pool: 0 };
-        assert_eq!(layout.place(0x1000, 100, 0, Some(&note)).usable, Some(112));
+    fn a_class_is_known_but_not_of_aligned_blocks() {
+        let mut classes = Classes::default();
+        classes.learn(Learnt::Class { size: 100, usable: 112 });
+        let layout = Layout::new(UsableRule::ByClass, 4096, classes);
         assert_eq!(layout.place(0x2000, 100, 0, None).usable, Some(112));
         assert_eq!(layout.place(0x3000, 100, 12, None).usable, None);
+        let note = Note { usable: Some(128), mapped_offset: None, pool: 0 };
+        assert_eq!(layout.place(0x3000, 100, 12, Some(&note)).usable, Some(128));
+        assert_eq!(layout.place(0x2000, 100, 0, Some(&note)).usable, Some(128));
     }
 
     #[test]
     fn what_no_process_can_have_is_empty() {
         for rule in [UsableRule::Glibc, UsableRule::Unknown] {
-            let mut layout = Layout::new(rule, 4096);
+            let layout = Layout::new(rule, 4096, Classes::default());
             for (address, size) in [(0, u64::MAX), (u64::MAX, 1), (1 << 57, 8), (8, u64::MAX)] {
                 assert_eq!(layout.place(address, size, 0, None).extent, 0..0);
             }

@@ -71,7 +71,7 @@ impl<'t> Replay<'t> {
     /// The heap before the first event.
     pub fn new(trace: &'t Trace) -> Replay<'t> {
         let process = trace.process();
-        let layout = Layout::new(process.usable_rule, process.page_bytes);
+        let layout = Layout::new(process.usable_rule, process.page_bytes, trace.classes().clone());
         let window = trace.clock().inversion_window();
         let mut replay = Replay {
             space: AddressSpace::new(layout.is_glibc(), process.page_bytes),
@@ -187,7 +187,7 @@ impl<'t> Replay<'t> {
 
     #[inline]
     fn block(
-        &mut self,
+        &self,
         who: Who,
         address: u64,
         (size, align_log2, stack): (u64, u8, u32),

@@ -33,6 +33,7 @@ const LINKS_AT: usize = 4 << 30;
 const MAPS_AT: usize = 5 << 30;
 const PAGES_AT: usize = 6 << 30;
 const THREADS_AT: usize = 7 << 30;
+const CLASSES_AT: usize = 8 << 30;
 const EVENTS_AT: usize = 1 << 37;
 const BASE_AT: usize = 2 << 40;
 const LEAVES_AT: usize = 3 << 40;
@@ -54,6 +55,7 @@ struct Growth {
     base_bytes: u64,
     regions_bytes: u64,
     threads_bytes: u64,
+    classes_bytes: u64,
     /// Area and bytes of the file's last segment.
     last: Area,
     last_bytes: u64,
@@ -66,6 +68,7 @@ impl Growth {
             Area::Base => &mut self.base_bytes,
             Area::Regions => &mut self.regions_bytes,
             Area::Threads => &mut self.threads_bytes,
+            Area::Classes => &mut self.classes_bytes,
             _ => &mut self.looks_bytes,
         }
     }
@@ -87,6 +90,7 @@ static GROWTH: Guarded = Guarded(UnsafeCell::new(Growth {
     base_bytes: 0,
     regions_bytes: 0,
     threads_bytes: 0,
+    classes_bytes: 0,
     last: Area::Description,
     last_bytes: 0,
 }));
@@ -114,6 +118,7 @@ pub(crate) fn area_start(area: Area) -> usize {
             Area::Base => BASE_AT,
             Area::Regions => REGIONS_AT,
             Area::Threads => THREADS_AT,
+            Area::Classes => CLASSES_AT,
             _ => LOOKS_AT,
         }
 }

@@ -17,6 +17,7 @@
 mod slow;
 
 use crate::arch::{stack_pointer, thread_lane};
+use crate::classes;
 use crate::clock::counter_stamp;
 use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, compiler_fence};
@@ -113,10 +114,10 @@ unsafe fn put(lane: &Lane, cursor: usize, word: Word) {
     lane.cursor.store(cursor + word.len as usize, Release);
 }
 
-/// A block was acquired, under whatever allocator.
+/// A block was acquired from malloc, under whatever allocator.
 #[inline(always)]
 pub fn acquire(address: usize, size: usize) {
-    acquire_if(address, size, address & 15 == 0);
+    acquire_if(address, size, (address & 15 == 0) & classes::is_known(size));
 }
 
 /// A block was acquired from glibc's malloc: its size word must be as its size predicts,

@@ -15,6 +15,7 @@ mod arch;
 /// What [`ownership`] is built on; its model check takes others.
 use core::sync::atomic;
 mod children;
+mod classes;
 mod clock;
 mod config;
 mod describe;
@@ -31,6 +32,7 @@ mod sys;
 mod text;
 
 pub use arch::stack_pointer;
+pub use classes::UsableSize;
 pub use describe::Facts;
 pub use fragtrace_format::event::{Acquire, Flags};
 pub use fragtrace_format::header::End;

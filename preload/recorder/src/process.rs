@@ -1,5 +1,6 @@
 //! The process that is recorded: how recording begins, ends, and survives fork.
 
+use crate::classes::{self, UsableSize};
 use crate::config::{Config, Environment};
 use crate::describe::Facts;
 use crate::sync::TryLock;
@@ -25,6 +26,8 @@ pub struct Facilities {
     /// Runs functions around fork.
     pub pthread_atfork:
         Option<unsafe extern "C" fn(*const c_void, *const c_void, ForkHandler) -> c_int>,
+    /// malloc_usable_size of the allocator that is called, where blocks go by size class.
+    pub usable_size: Option<UsableSize>,
     /// Where glibc keeps the end of the brk segment.
     pub current_brk: Option<*const usize>,
 }
@@ -130,6 +133,9 @@ fn begin(
         },
         Relaxed,
     );
+    if let Some(function) = facilities.usable_size {
+        classes::ask_with(function);
+    }
     MAY_NEST.store(facts.may_nest, Relaxed);
     PID.store(sys::process_id(), Relaxed);
     clock::choose();

@@ -4,7 +4,7 @@ use super::{COMPOUND, Lane, MAX_LANES, STORING, lane_of_thread};
 use crate::arch::{set_thread_lane, set_thread_number, stack_pointer, thread_number};
 use crate::clock::{self, stamp};
 use crate::ring::{self, Chunk};
-use crate::{file, look, process, sys, text};
+use crate::{classes, file, look, process, sys, text};
 use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
 use fragtrace_format::chunk::ChunkInfo;
@@ -47,9 +47,12 @@ pub(super) const fn glibc_chunk(size: usize) -> usize {
 #[must_use]
 pub fn block(address: usize, size: usize) -> Acquire {
     let mut block = Acquire { address: address as u64, size: size as u64, ..Acquire::default() };
-    if process::usable_rule() == UsableRule::Glibc {
+    match process::usable_rule() {
         // SAFETY: the block is live, and malloc is glibc's: `process` looked.
-        unsafe { add_glibc_notes(&mut block, address) };
+        UsableRule::Glibc => unsafe { add_glibc_notes(&mut block, address) },
+        // SAFETY: the block is live, and of the allocator that is asked.
+        UsableRule::ByClass => block.usable = unsafe { classes::ask(address, size) },
+        UsableRule::Unknown => {}
     }
     block
 }
@@ -80,10 +83,25 @@ fn dropped() {
     }
 }
 
+/// A block from plain malloc.
+fn plain_block(address: usize, size: usize) -> Acquire {
+    let mut block = block(address, size);
+    if process::usable_rule() == UsableRule::ByClass
+        && let Some(usable) = block.usable
+    {
+        if classes::is_known(size) {
+            block.usable = None;
+        } else if process::recording() {
+            classes::learn(size, usable);
+        }
+    }
+    block
+}
+
 #[cold]
 #[inline(never)]
 pub(super) fn acquire_apart(address: usize, size: usize, sp: usize) {
-    acquire_block_apart(&block(address, size), sp);
+    acquire_block_apart(&plain_block(address, size), sp);
 }
 
 #[cold]
@@ -111,7 +129,7 @@ pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize) {
     if is_wiped(lane) {
         return;
     }
-    acquire_block(lane, stamp(), &block(address, size));
+    acquire_block(lane, stamp(), &plain_block(address, size));
     leave(lane);
 }
 

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::halves::Halves;
 use crate::sync::TryLock;
 use crate::text::{decimal, find};
-use crate::{clock, file, fold, lane, process, ring, sys};
+use crate::{classes, clock, file, fold, lane, process, ring, sys};
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
@@ -290,6 +290,7 @@ impl Looker {
             + SCRATCH_TOUCHED.load(Relaxed) as u64
             + ring::resident_bytes()
             + fold::resident_bytes()
+            + classes::resident_bytes()
             + IMAGE_BYTES.load(Relaxed) as u64
     }
 }
