@@ -4,7 +4,8 @@
 //! `programs` builds, `run` runs with a time-out, `traced` runs under the tracer, `report` asks
 //! the analyzer, `check` compares readably, `witness` reads a second, independent count, `tools`
 //! finds what a machine may lack, `elf` reads what readelf prints, `victim` is a program that dies
-//! and its account, `bound` is how large a trace may become.
+//! and its account, `bound` is how large a trace may become, `stacks` reads call stacks out of a
+//! trace and a second opinion on them.
 #![forbid(unsafe_code)]
 
 pub mod bound;
@@ -13,6 +14,7 @@ pub mod elf;
 pub mod programs;
 pub mod report;
 pub mod run;
+pub mod stacks;
 pub mod tools;
 pub mod traced;
 pub mod victim;

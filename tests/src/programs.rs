@@ -41,6 +41,12 @@ pub fn musl_program(name: &str) -> Option<PathBuf> {
     Some(build("musl-gcc", name, name, &["-pthread".into()]))
 }
 
+/// A C++ program, optimised, without frame pointers.
+pub fn cpp_program(name: &str) -> PathBuf {
+    let flags = ["-std=gnu++17", "-O2", "-g", "-fomit-frame-pointer", "-Wall", "-pthread"];
+    build_from("g++", &format!("{name}.cpp"), name, &flags.map(String::from), &[])
+}
+
 /// A shared library, under the given file name, with `NAME=value` macros defined.
 pub fn library(name: &str, file_name: &str, defines: &[(&str, String)]) -> PathBuf {
     let mut flags = vec!["-shared".to_string(), "-fPIC".into(), "-pthread".into()];
@@ -51,10 +57,20 @@ pub fn library(name: &str, file_name: &str, defines: &[(&str, String)]) -> PathB
 /// Builds `<source>.c`, unless that was done before, and returns the result's path. Its folder
 /// carries the hash of everything that went in, so that the file keeps its bare name.
 fn build(compiler: &str, source: &str, file_name: &str, flags: &[String]) -> PathBuf {
+    build_from(compiler, &format!("{source}.c"), file_name, flags, &FLAGS)
+}
+
+fn build_from(
+    compiler: &str,
+    source: &str,
+    file_name: &str,
+    flags: &[String],
+    common: &[&str],
+) -> PathBuf {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
-    let source = programs.join(format!("{source}.c"));
+    let source = programs.join(source);
     let mut key = DefaultHasher::new();
-    (compiler, FLAGS, flags, file_name).hash(&mut key);
+    (compiler, common, flags, file_name).hash(&mut key);
     for text in [&source, &programs.join("answer.h")] {
         fs::read(text).unwrap_or_else(|error| panic!("{}: {error}", text.display())).hash(&mut key);
     }
@@ -66,7 +82,7 @@ fn build(compiler: &str, source: &str, file_name: &str, flags: &[String]) -> Pat
     fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let fresh = fresh_name(&built);
     let mut cc: Command = command(compiler);
-    cc.args(FLAGS).arg("-o").arg(&fresh).arg(&source).args(flags);
+    cc.args(common).arg("-o").arg(&fresh).arg(&source).args(flags);
     run(&mut cc).expect_code(0);
     // Several tests may build the same program at once: each into a file of its own, the last
     // one renamed stays.

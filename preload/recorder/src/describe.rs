@@ -39,7 +39,13 @@ const ALLOCATOR_VARIABLES: [&[u8]; 10] = [
 /// Longest command line that is kept.
 const COMMAND_ROOM: usize = 4096;
 
-pub(crate) fn write(facts: &Facts<'_>, config: &Config, environment: Environment) {
+/// `stack_depth`: what there will be, whatever was asked for.
+pub(crate) fn write(
+    facts: &Facts<'_>,
+    config: &Config,
+    stack_depth: u32,
+    environment: Environment,
+) {
     let mut exe = Text::<1024>::new();
     executable_path(&mut exe);
     let mut command = [0; COMMAND_ROOM];
@@ -74,7 +80,7 @@ pub(crate) fn write(facts: &Facts<'_>, config: &Config, environment: Environment
         tracer_version: env!("CARGO_PKG_VERSION"),
         ring_asked_bytes: config.ring_bytes,
         look_ms: config.look_ms,
-        stack_depth: config.stack_depth,
+        stack_depth,
         usable_rule: facts.usable_rule,
         parent_pid: sys::parent_id(),
     };

@@ -33,7 +33,15 @@ const LINKS_AT: usize = 4 << 30;
 const MAPS_AT: usize = 5 << 30;
 const PAGES_AT: usize = 6 << 30;
 const THREADS_AT: usize = 7 << 30;
-const CLASSES_AT: usize = 8 << 30;
+const CLASSES_AT: usize = (7 << 30) + (512 << 20);
+const STACKS_AT: usize = 8 << 30;
+const MODULES_AT: usize = 9 << 30;
+/// Memory of those who walk stacks, in no file.
+const LAST_AT: usize = 10 << 30;
+const RULES_AT: usize = 11 << 30;
+const LOADED_AT: usize = 12 << 30;
+/// Up to 2.3 GiB.
+const INDEX_AT: usize = 16 << 30;
 const EVENTS_AT: usize = 1 << 37;
 const BASE_AT: usize = 2 << 40;
 const LEAVES_AT: usize = 3 << 40;
@@ -56,6 +64,8 @@ struct Growth {
     regions_bytes: u64,
     threads_bytes: u64,
     classes_bytes: u64,
+    stacks_bytes: u64,
+    modules_bytes: u64,
     /// Area and bytes of the file's last segment.
     last: Area,
     last_bytes: u64,
@@ -69,6 +79,8 @@ impl Growth {
             Area::Regions => &mut self.regions_bytes,
             Area::Threads => &mut self.threads_bytes,
             Area::Classes => &mut self.classes_bytes,
+            Area::Stacks => &mut self.stacks_bytes,
+            Area::Modules => &mut self.modules_bytes,
             _ => &mut self.looks_bytes,
         }
     }
@@ -91,6 +103,8 @@ static GROWTH: Guarded = Guarded(UnsafeCell::new(Growth {
     regions_bytes: 0,
     threads_bytes: 0,
     classes_bytes: 0,
+    stacks_bytes: 0,
+    modules_bytes: 0,
     last: Area::Description,
     last_bytes: 0,
 }));
@@ -119,6 +133,8 @@ pub(crate) fn area_start(area: Area) -> usize {
             Area::Regions => REGIONS_AT,
             Area::Threads => THREADS_AT,
             Area::Classes => CLASSES_AT,
+            Area::Stacks => STACKS_AT,
+            Area::Modules => MODULES_AT,
             _ => LOOKS_AT,
         }
 }
@@ -136,6 +152,14 @@ pub(crate) enum Private {
     Maps,
     /// 1 GiB.
     Pages,
+    /// 1 GiB: the last stacks of lanes.
+    Last,
+    /// 1 GiB: unwind rules.
+    Rules,
+    /// 1 GiB: loaded objects.
+    Modules,
+    /// 7 GiB and more: the index of the stack table.
+    Stacks,
 }
 
 /// Where private memory is, or will be.
@@ -147,6 +171,10 @@ pub(crate) fn private_start(what: Private) -> usize {
             Private::Leaves => LEAVES_AT,
             Private::Maps => MAPS_AT,
             Private::Pages => PAGES_AT,
+            Private::Last => LAST_AT,
+            Private::Rules => RULES_AT,
+            Private::Modules => LOADED_AT,
+            Private::Stacks => INDEX_AT,
         }
 }
 

@@ -19,10 +19,11 @@ mod slow;
 use crate::arch::{stack_pointer, thread_lane};
 use crate::classes;
 use crate::clock::counter_stamp;
+use crate::stack::{self, Caller};
 use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, compiler_fence};
 use fragtrace_format::event::{
-    Acquire, Flags, State, Word, half, pack_acquire, pack_release, zigzag,
+    Acquire, Flags, Prefix, State, Word, half, pack_acquire, pack_prefix, pack_release, zigzag,
 };
 use fragtrace_format::record::Cold;
 
@@ -57,6 +58,8 @@ struct Lane {
     stack: AtomicU32,
     /// This lane's number, from 1 on; 0 = wiped by fork.
     index: AtomicU32,
+    /// Where the lane's last stack is kept; 0 = no stacks are taken.
+    last_stack: AtomicUsize,
     /// Thread that writes here now, by its index.
     thread: AtomicU32,
     tid: AtomicU32,
@@ -116,8 +119,8 @@ unsafe fn put(lane: &Lane, cursor: usize, word: Word) {
 
 /// A block was acquired from malloc, under whatever allocator.
 #[inline(always)]
-pub fn acquire(address: usize, size: usize) {
-    acquire_if(address, size, (address & 15 == 0) & classes::is_known(size));
+pub fn acquire(address: usize, size: usize, caller: Caller) {
+    acquire_if(address, size, (address & 15 == 0) & classes::is_known(size), caller);
 }
 
 /// A block was acquired from glibc's malloc: its size word must be as its size predicts,
@@ -126,21 +129,21 @@ pub fn acquire(address: usize, size: usize) {
 /// # Safety
 /// `address` is a live block of glibc's allocator.
 #[inline(always)]
-pub unsafe fn acquire_glibc(address: usize, size: usize) {
+pub unsafe fn acquire_glibc(address: usize, size: usize, caller: Caller) {
     // SAFETY: a live block has its size word 8 bytes before it (malloc/malloc.c, "chunk").
     let word = unsafe { *((address - 8) as *const usize) };
     // Bits: 1 previous in use, 2 own mapping, 4 not the main arena.
-    acquire_if(address, size, word & !5 == slow::glibc_chunk(size));
+    acquire_if(address, size, word & !5 == slow::glibc_chunk(size), caller);
 }
 
 /// `plain`: size and address say all that there is to say.
 #[inline(always)]
-fn acquire_if(address: usize, size: usize, plain: bool) {
+fn acquire_if(address: usize, size: usize, plain: bool, caller: Caller) {
     let Some(lane) = lane_of_thread() else {
-        return slow::acquire_apart(address, size, stack_pointer());
+        return slow::acquire_apart(address, size, caller, stack_pointer());
     };
     if lane.busy.load(Relaxed) != 0 {
-        return slow::acquire_apart(address, size, stack_pointer());
+        return slow::acquire_apart(address, size, caller, stack_pointer());
     }
     lane.busy.store(stack_pointer() | STORING, Relaxed);
     compiler_fence(SeqCst);
@@ -150,9 +153,28 @@ fn acquire_if(address: usize, size: usize, plain: bool) {
     let step = zigzag(units.wrapping_sub(lane.base[side].load(Relaxed)) as i64);
     let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
     let word = pack_acquire(side, time_step, size as u64, step);
-    let cursor = lane.cursor.load(Relaxed);
+    let mut cursor = lane.cursor.load(Relaxed);
     if !word.fits | !plain | (cursor >= lane.limit.load(Relaxed)) {
-        return slow::acquire_within(lane, address, size);
+        return slow::acquire_within(lane, address, size, caller);
+    }
+    let last_stack = lane.last_stack.load(Relaxed);
+    if last_stack != 0 {
+        let known = lane.stack.load(Relaxed);
+        // SAFETY: the lane is this thread's, and marked as being written.
+        if !unsafe { stack::is_still(last_stack, caller, known) } {
+            // SAFETY: likewise, and the caller waits for its block.
+            let number = unsafe { another_stack(last_stack, caller) };
+            if number != known {
+                let prefix = pack_prefix(Prefix::Stack, number.into());
+                if cursor + prefix.len as usize >= lane.limit.load(Relaxed) {
+                    return slow::acquire_within(lane, address, size, caller);
+                }
+                // SAFETY: the cursor is below the limit, also after this word.
+                unsafe { put(lane, cursor, prefix) };
+                lane.stack.store(number, Relaxed);
+                cursor += prefix.len as usize;
+            }
+        }
     }
     // SAFETY: the cursor is below the limit.
     unsafe { put(lane, cursor, word) };
@@ -160,6 +182,16 @@ fn acquire_if(address: usize, size: usize, plain: bool) {
     lane.base[side].store(units, Relaxed);
     compiler_fence(SeqCst);
     lane.busy.store(0, Relaxed);
+}
+
+/// Apart, so that an unchanged stack costs no registers; but not rare.
+///
+/// # Safety
+/// As [`stack::number`].
+#[inline(never)]
+unsafe fn another_stack(memory: usize, caller: Caller) -> u32 {
+    // SAFETY: by the caller.
+    unsafe { stack::number(memory, caller) }
 }
 
 /// A block is about to be released.
@@ -191,8 +223,8 @@ pub fn release(address: usize) {
 
 /// A block was acquired, with more to say than its size.
 #[inline(always)]
-pub fn acquire_with(block: &Acquire) {
-    slow::acquire_block_apart(block, stack_pointer());
+pub fn acquire_with(block: &Acquire, caller: Caller) {
+    slow::acquire_block_apart(block, caller, stack_pointer());
 }
 
 /// A block is about to be released, with more to say.

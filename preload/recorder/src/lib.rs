@@ -11,6 +11,9 @@
 //! The layer above (hooks by symbol, or an allocator wrapper) decides what an event is.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 mod arch;
 /// What [`ownership`] is built on; its model check takes others.
 use core::sync::atomic;
@@ -27,6 +30,7 @@ mod look;
 mod ownership;
 mod process;
 mod ring;
+mod stack;
 mod sync;
 mod sys;
 mod text;
@@ -42,3 +46,4 @@ pub use lane::{
     release_with,
 };
 pub use process::{Facilities, ForkHandler, clock_vanishes, end, filter_follows, start};
+pub use stack::Caller;

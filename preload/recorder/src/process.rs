@@ -5,7 +5,7 @@ use crate::config::{Config, Environment};
 use crate::describe::Facts;
 use crate::sync::TryLock;
 use crate::text::Text;
-use crate::{children, clock, describe, file, lane, look, ring, sys};
+use crate::{children, clock, describe, file, lane, look, ring, stack, sys};
 use core::ffi::{c_char, c_int, c_void};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -157,9 +157,11 @@ fn begin(
     if cut {
         header.limits.fetch_or(limit::CGROUP, Relaxed);
     }
+    let looks = look::reserve(ring_bytes);
+    let depth = stack::start(config.stack_depth, ring_bytes);
     // The ring comes last, so that its spare room can be cut at exit.
-    let roomy = look::reserve(ring_bytes) && ring::start(ring_bytes);
-    describe::write(facts, config, environment);
+    let roomy = looks && ring::start(ring_bytes);
+    describe::write(facts, config, depth, environment);
     let (now, monotonic, realtime) = read_clocks();
     header.clock_start.set(now, monotonic, realtime);
     header.clock_last.set(now, monotonic, realtime);

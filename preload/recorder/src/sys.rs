@@ -225,6 +225,25 @@ pub(crate) fn on_signal_stack() -> bool {
     !known || stack.ss_flags & libc::SS_ONSTACK != 0
 }
 
+/// Whether the word at an address can be read. The kernel copies a set of signals from there
+/// before it looks at what is to be done with it, and what is asked for here does not exist.
+pub(crate) fn is_readable(address: usize) -> bool {
+    const NO_SUCH_CHANGE: usize = u32::MAX as usize;
+    // SAFETY: no such change: the kernel reads 8 bytes, or says that it cannot.
+    let answer = unsafe { call(libc::SYS_rt_sigprocmask, [NO_SUCH_CHANGE, address, 0, 8, 0, 0]) };
+    answer == Err(libc::EINVAL)
+}
+
+/// Copies from this process's memory; the bytes copied, fewer where the rest cannot be read.
+pub(crate) fn copy_from_self(from: usize, into: &mut [u8]) -> Result<usize, c_int> {
+    let own = process_id() as usize;
+    let to = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    let from = libc::iovec { iov_base: from as *mut libc::c_void, iov_len: into.len() };
+    let a = [own, &raw const to as usize, 1, &raw const from as usize, 1, 0];
+    // SAFETY: the buffer is ours and as long as said; what cannot be read is an error.
+    unsafe { call(libc::SYS_process_vm_readv, a) }
+}
+
 /// Keeps all signals from this thread; what was kept from it before. `None`: not now.
 pub(crate) fn block_signals() -> Option<u64> {
     set_signals(libc::SIG_BLOCK, u64::MAX)

@@ -3,29 +3,30 @@
 //! Releases are on record before the real call, acquisitions after it: so a block is never
 //! on record twice, however threads interleave.
 
+use super::entry::entries;
 use crate::next::NEXT;
 use crate::start::malloc_is_glibc;
 use core::ffi::{c_int, c_void};
 use fragtrace_recorder as recorder;
-use recorder::{Acquire, Cold, Flags};
+use recorder::{Acquire, Caller, Cold, Flags};
 
 /// A block came from plain malloc.
 #[inline(always)]
-fn acquired(block: *mut c_void, size: usize) {
+fn acquired(block: *mut c_void, size: usize, caller: Caller) {
     if malloc_is_glibc() {
         // SAFETY: glibc's malloc has just returned it.
-        unsafe { recorder::acquire_glibc(block as usize, size) }
+        unsafe { recorder::acquire_glibc(block as usize, size, caller) }
     } else {
-        recorder::acquire(block as usize, size);
+        recorder::acquire(block as usize, size, caller);
     }
 }
 
 /// A block came from something that says more than its size.
-fn acquired_with(block: *mut c_void, size: usize, flags: Flags, alignment: usize) {
+fn acquired_with(block: *mut c_void, size: usize, flags: Flags, alignment: usize, caller: Caller) {
     // Alignments that every block has are no news.
     let align_log2 = if alignment > 16 { alignment.ilog2() as u8 } else { 0 };
     let plain = recorder::block(block as usize, size);
-    recorder::acquire_with(&Acquire { flags, align_log2, ..plain });
+    recorder::acquire_with(&Acquire { flags, align_log2, ..plain }, caller);
 }
 
 /// Calls something that may call the allocator's other functions by name.
@@ -37,14 +38,62 @@ fn compound<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
+/// By hand, as most events come through here: what the caller's registers hold is still there
+/// when the allocator has returned, and nothing need be kept for it meanwhile.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
+        "mov rbx, rdi",
+        "call qword ptr [rip + {next} + {slot}]",
+        "mov rdi, rax",
+        "mov rsi, rbx",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "mov rdx, rsp",
+        "mov rcx, rbp",
+        "jmp {then}",
+        ".cfi_endproc",
+        next = sym NEXT,
+        slot = const core::mem::offset_of!(crate::next::Next, malloc),
+        then = sym after_malloc,
+    )
+}
+
+/// See [`entry`](super::entry).
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     // SAFETY: by the caller.
     let block = unsafe { NEXT.malloc(size) };
+    after_malloc(block, size, 0, 0)
+}
+
+extern "C" fn after_malloc(block: *mut c_void, size: usize, sp: usize, bp: usize) -> *mut c_void {
     if !block.is_null() {
-        acquired(block, size);
+        acquired(block, size, Caller { sp, bp });
     }
     block
+}
+
+entries! {
+    calloc(count: usize, size: usize) -> *mut c_void => calloc_from, "rdx", "rcx";
+    realloc(block: *mut c_void, size: usize) -> *mut c_void => realloc_from, "rdx", "rcx";
+    reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void
+        => reallocarray_from, "rcx", "r8";
+    posix_memalign(out: *mut *mut c_void, alignment: usize, size: usize) -> c_int
+        => posix_memalign_from, "rcx", "r8";
+    aligned_alloc(alignment: usize, size: usize) -> *mut c_void
+        => aligned_alloc_from, "rdx", "rcx";
+    memalign(alignment: usize, size: usize) -> *mut c_void => memalign_from, "rdx", "rcx";
+    valloc(size: usize) -> *mut c_void => valloc_from, "rsi", "rdx";
+    pvalloc(size: usize) -> *mut c_void => pvalloc_from, "rsi", "rdx";
 }
 
 #[unsafe(no_mangle)]
@@ -56,104 +105,136 @@ unsafe extern "C" fn free(block: *mut c_void) {
     unsafe { NEXT.free(block) }
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+unsafe extern "C" fn calloc_from(count: usize, size: usize, sp: usize, bp: usize) -> *mut c_void {
     // SAFETY: by the caller.
     let block = compound(|| unsafe { NEXT.calloc(count, size) });
     if !block.is_null() {
         // A block that exists has a size that does not overflow.
-        acquired_with(block, count.wrapping_mul(size), Flags::ZEROED, 0);
+        acquired_with(block, count.wrapping_mul(size), Flags::ZEROED, 0, Caller { sp, bp });
     }
     block
 }
 
 /// Both halves of a realloc of a block, and the call between them.
 #[inline(always)]
-fn reallocated(block: *mut c_void, size: usize, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
+fn reallocated(
+    block: *mut c_void,
+    size: usize,
+    caller: Caller,
+    call: impl FnOnce() -> *mut c_void,
+) -> *mut c_void {
     if block.is_null() {
         let fresh = compound(call);
         if !fresh.is_null() {
-            acquired_with(fresh, size, Flags::NONE, 0);
+            acquired_with(fresh, size, Flags::NONE, 0, caller);
         }
         return fresh;
     }
     recorder::release_with(block as usize, Flags::REALLOC);
     let moved = compound(call);
     if !moved.is_null() {
-        acquired_with(moved, size, Flags::REALLOC, 0);
+        acquired_with(moved, size, Flags::REALLOC, 0, caller);
     } else if size == 0 {
         recorder::cold(&Cold::ReallocFreed { address: block as u64 });
     } else {
         let flags = Flags::REALLOC.with(Flags::AGAIN);
-        recorder::acquire_with(&Acquire { address: block as u64, flags, ..Acquire::default() });
+        let again = Acquire { address: block as u64, flags, ..Acquire::default() };
+        recorder::acquire_with(&again, caller);
     }
     moved
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+unsafe extern "C" fn realloc_from(
+    block: *mut c_void,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) -> *mut c_void {
     // SAFETY: by the caller.
-    reallocated(block, size, || unsafe { NEXT.realloc(block, size) })
+    reallocated(block, size, Caller { sp, bp }, || unsafe { NEXT.realloc(block, size) })
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize) -> *mut c_void {
+unsafe extern "C" fn reallocarray_from(
+    block: *mut c_void,
+    count: usize,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) -> *mut c_void {
     match count.checked_mul(size) {
         // All that reallocarray adds is the check. glibc's calls realloc by name, so going
         // there directly also keeps the call from being counted twice.
         // SAFETY: by the caller.
-        Some(bytes) => reallocated(block, bytes, || unsafe { NEXT.realloc(block, bytes) }),
+        Some(bytes) => {
+            reallocated(block, bytes, Caller { sp, bp }, || unsafe { NEXT.realloc(block, bytes) })
+        }
         // Refused, with the errno of whoever refuses.
         // SAFETY: by the caller.
         None => unsafe { NEXT.reallocarray(block, count, size) },
     }
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
+unsafe extern "C" fn posix_memalign_from(
+    out: *mut *mut c_void,
+    alignment: usize,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) -> c_int {
     // SAFETY: by the caller.
     let error = compound(|| unsafe { NEXT.posix_memalign(out, alignment, size) });
     if error == 0 {
         // SAFETY: after success the caller's pointer is set; null for size 0 in places.
         let block = unsafe { *out };
         if !block.is_null() {
-            acquired_with(block, size, Flags::NONE, alignment);
+            acquired_with(block, size, Flags::NONE, alignment, Caller { sp, bp });
         }
     }
     error
 }
 
 #[inline(always)]
-fn aligned(size: usize, alignment: usize, call: impl FnOnce() -> *mut c_void) -> *mut c_void {
+fn aligned(
+    size: usize,
+    alignment: usize,
+    caller: Caller,
+    call: impl FnOnce() -> *mut c_void,
+) -> *mut c_void {
     let block = compound(call);
     if !block.is_null() {
-        acquired_with(block, size, Flags::NONE, alignment);
+        acquired_with(block, size, Flags::NONE, alignment, caller);
     }
     block
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+unsafe extern "C" fn aligned_alloc_from(
+    alignment: usize,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) -> *mut c_void {
     // SAFETY: by the caller.
-    aligned(size, alignment, || unsafe { NEXT.aligned_alloc(alignment, size) })
+    aligned(size, alignment, Caller { sp, bp }, || unsafe { NEXT.aligned_alloc(alignment, size) })
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
+unsafe extern "C" fn memalign_from(
+    alignment: usize,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) -> *mut c_void {
     // SAFETY: by the caller.
-    aligned(size, alignment, || unsafe { NEXT.memalign(alignment, size) })
+    aligned(size, alignment, Caller { sp, bp }, || unsafe { NEXT.memalign(alignment, size) })
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn valloc(size: usize) -> *mut c_void {
+unsafe extern "C" fn valloc_from(size: usize, sp: usize, bp: usize) -> *mut c_void {
     // SAFETY: by the caller.
-    aligned(size, 4096, || unsafe { NEXT.valloc(size) })
+    aligned(size, 4096, Caller { sp, bp }, || unsafe { NEXT.valloc(size) })
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pvalloc(size: usize) -> *mut c_void {
+unsafe extern "C" fn pvalloc_from(size: usize, sp: usize, bp: usize) -> *mut c_void {
     // SAFETY: by the caller.
-    aligned(size, 4096, || unsafe { NEXT.pvalloc(size) })
+    aligned(size, 4096, Caller { sp, bp }, || unsafe { NEXT.pvalloc(size) })
 }
 
 #[unsafe(no_mangle)]

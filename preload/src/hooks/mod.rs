@@ -1,5 +1,6 @@
 //! The hooks: what a program calls instead of its C library.
 
 mod blocks;
+mod entry;
 mod mappings;
 mod process;

@@ -71,6 +71,20 @@ pub(crate) fn set_thread_number(word: usize) {
     unsafe { thread_word_address().add(1).write_volatile(word) }
 }
 
+/// Whether stacks can be walked here: not yet. Return addresses are in a register first, and
+/// may be signed; none of the rules for x86-64 hold.
+pub(crate) const HAS_STACKS: bool = false;
+
+/// The thread pointer.
+pub(crate) fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nomem, nostack, preserves_flags))
+    };
+    pointer
+}
+
 /// The virtual counter of the generic timer.
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {

@@ -91,6 +91,20 @@ pub(crate) fn set_thread_number(word: usize) {
     }
 }
 
+/// Whether stacks can be walked here.
+pub(crate) const HAS_STACKS: bool = true;
+
+/// The thread pointer: the address of the thread's control block, which holds it itself
+/// (System V ABI, thread-local storage).
+pub(crate) fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: as in `thread_lane`.
+    unsafe {
+        asm!("mov {}, qword ptr fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly))
+    };
+    pointer
+}
+
 /// The time stamp counter. Not fenced: a fence would double the cost of an event, and the
 /// order of events of one address does not depend on it (docs/trace-format.md).
 #[inline(always)]

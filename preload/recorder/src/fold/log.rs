@@ -16,10 +16,13 @@ use fragtrace_format::header::Area;
 use fragtrace_format::record::{self, FoldedEvent};
 use fragtrace_format::threads::{ENTRY_BYTES, Entry, EntryCell};
 
-/// Both areas have 1/64 of the ring's size, and room for a few in any case.
+/// Both areas have 1/64 of the ring's size, with room for a few in any case, and no more than
+/// any process needs.
 const RING_SHARE: u64 = 64;
 const MIN_REGIONS: u64 = 64 << 10;
 const MIN_THREADS: u64 = 4 << 10;
+const MAX_REGIONS: u64 = 512 << 20;
+const MAX_THREADS: u64 = 256 << 20;
 const PAGE: u64 = 4096;
 
 /// Bytes of events that one fold can hold back.
@@ -85,7 +88,7 @@ fn write(event: &FoldedEvent<'_>) {
     let Some(len) = record::encode(event, &mut payload) else { return };
     let header = file::header();
     if REGIONS.half_bytes() == 0 {
-        let bound = (header.ring_bytes.load(Relaxed) / RING_SHARE).max(MIN_REGIONS);
+        let bound = (header.ring_bytes.load(Relaxed) / RING_SHARE).clamp(MIN_REGIONS, MAX_REGIONS);
         REGIONS.bound(bound, &header.regions_half_bytes);
     }
     if REGIONS.has_room(len) == Some(false) && REGIONS.begin_other_half() {
@@ -103,7 +106,8 @@ pub(super) fn resident_bytes() -> u64 {
 /// Keeps a thread's name. Of threads that share an entry the last one named keeps it.
 pub(super) fn name_thread(entry: &Entry<'_>) {
     let header = file::header();
-    let bound = (header.ring_bytes.load(Relaxed) / RING_SHARE).max(MIN_THREADS) / PAGE * PAGE;
+    let share = header.ring_bytes.load(Relaxed) / RING_SHARE;
+    let bound = share.clamp(MIN_THREADS, MAX_THREADS) / PAGE * PAGE;
     let Some(number) = u64::from(entry.thread).checked_sub(1) else { return };
     let offset = number % (bound / ENTRY_BYTES as u64) * ENTRY_BYTES as u64;
     let room = THREADS_ROOM.load(Relaxed);

@@ -4,6 +4,7 @@ use super::{COMPOUND, Lane, MAX_LANES, STORING, lane_of_thread};
 use crate::arch::{set_thread_lane, set_thread_number, stack_pointer, thread_number};
 use crate::clock::{self, stamp};
 use crate::ring::{self, Chunk};
+use crate::stack::{self, Caller};
 use crate::{classes, file, look, process, sys, text};
 use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
@@ -100,14 +101,14 @@ fn plain_block(address: usize, size: usize) -> Acquire {
 
 #[cold]
 #[inline(never)]
-pub(super) fn acquire_apart(address: usize, size: usize, sp: usize) {
-    acquire_block_apart(&plain_block(address, size), sp);
+pub(super) fn acquire_apart(address: usize, size: usize, caller: Caller, sp: usize) {
+    acquire_block_apart(&plain_block(address, size), caller, sp);
 }
 
 #[cold]
 #[inline(never)]
-pub(super) fn acquire_block_apart(block: &Acquire, sp: usize) {
-    enter(Kind::Block, sp, |lane| acquire_block(lane, stamp(), block));
+pub(super) fn acquire_block_apart(block: &Acquire, caller: Caller, sp: usize) {
+    enter(Kind::Block, sp, |lane| acquire_block(lane, stamp(), block, caller));
 }
 
 #[cold]
@@ -125,18 +126,30 @@ pub(super) fn cold_apart(event: &Cold<'_>, sp: usize) {
 /// The event path found that its word does not do.
 #[cold]
 #[inline(never)]
-pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize) {
+pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize, caller: Caller) {
     if is_wiped(lane) {
         return;
     }
-    acquire_block(lane, stamp(), &plain_block(address, size));
+    acquire_block(lane, stamp(), &plain_block(address, size), caller);
     leave(lane);
 }
 
-fn acquire_block(lane: &Lane, now: u64, block: &Acquire) {
-    say(lane, now, |state| {
-        Encoded::acquire(state, now, block, lane.stack.load(Relaxed) == block.stack)
+fn acquire_block(lane: &Lane, now: u64, block: &Acquire, caller: Caller) {
+    // A block that lives on has the stack that it had.
+    let stack = if block.flags.has(Flags::AGAIN) {
+        lane.stack.load(Relaxed)
+    } else {
+        // SAFETY: the lane is this thread's and marked as being written; the caller waits for
+        // its block.
+        unsafe { stack::number(lane.last_stack.load(Relaxed), caller) }
+    };
+    let block = Acquire { stack, ..*block };
+    let said = say(lane, now, |state| {
+        Encoded::acquire(state, now, &block, lane.stack.load(Relaxed) == stack)
     });
+    if said {
+        lane.stack.store(stack, Relaxed);
+    }
 }
 
 /// The event path found that its word does not do.
@@ -178,8 +191,9 @@ fn release_block(lane: &Lane, now: u64, address: usize, flags: Flags) {
     say(lane, now, |state| Encoded::release(state, now, address as u64, flags));
 }
 
-/// Writes what `encode` makes of the lane's state, in a new chunk if this one is full.
-fn say(lane: &Lane, now: u64, encode: impl Fn(&mut State) -> Encoded) {
+/// Writes what `encode` makes of the lane's state, in a new chunk if this one is full. False:
+/// there was no room.
+fn say(lane: &Lane, now: u64, encode: impl Fn(&mut State) -> Encoded) -> bool {
     for _ in 0..2 {
         let mut state = lane.state();
         let encoded = encode(&mut state);
@@ -191,13 +205,14 @@ fn say(lane: &Lane, now: u64, encode: impl Fn(&mut State) -> Encoded) {
             // SAFETY: as just checked.
             unsafe { put_all(lane, encoded.words()) };
             lane.set_state(&state);
-            return;
+            return true;
         }
         if !next_chunk(lane, now) {
             break;
         }
     }
     dropped();
+    false
 }
 
 /// # Safety
@@ -379,6 +394,8 @@ fn replace(lane: &Lane) -> Option<&'static Lane> {
 /// Makes a lane that nobody else knows a thread's, and says so on it.
 fn hand_over(lane: &Lane, thread: u32, tid: u32) {
     if lane.thread.swap(thread, Relaxed) != thread {
+        // SAFETY: nobody else knows the lane, and nobody writes to it yet.
+        unsafe { stack::forget(lane.last_stack.load(Relaxed)) };
         lane.tid.store(tid, Relaxed);
         announce(lane);
     }
@@ -449,6 +466,7 @@ fn obtain() -> Option<&'static Lane> {
     }
     let lane = lane_at(number);
     lane.index.store(number, Relaxed);
+    lane.last_stack.store(stack::memory_of(number), Relaxed);
     Some(lane)
 }
 

@@ -12,6 +12,10 @@ use fragtrace_format::record::{Mapping, MappingChange};
 const MAX_MAPPINGS: usize = 1 << 17;
 const LIST_BYTES: usize = MAX_MAPPINGS * size_of::<Known>();
 const SHARED: u8 = 8;
+/// Bit of `Mapping::permissions`.
+pub(crate) const READ: u8 = 1;
+/// See [`READ`].
+pub(crate) const EXECUTE: u8 = 4;
 const ACCESS: u8 = 7;
 
 /// A mapping as it was told.
@@ -35,6 +39,9 @@ impl Known {
 /// The list told last, and the one that is being read.
 pub(super) struct Maps {
     begun: bool,
+    /// Hash of the executable mappings as read last, and as asked about last.
+    code: u32,
+    code_before: u32,
     /// Which of the two lists in memory was told.
     side: usize,
     told: usize,
@@ -42,7 +49,8 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    pub(super) const NEW: Maps = Maps { begun: false, side: 0, told: 0, read: 0 };
+    pub(super) const NEW: Maps =
+        Maps { begun: false, code: 0, code_before: 0, side: 0, told: 0, read: 0 };
 
     fn begin(&mut self) -> bool {
         let start = file::private_start(Private::Maps);
@@ -77,6 +85,7 @@ impl Maps {
         let told = self.list(self.side, self.told);
         let read = self.list(1 - self.side, MAX_MAPPINGS);
         let (mut old, mut count, mut changes, mut room) = (0, 0, 0u32, true);
+        let mut code = 0u32;
         let mut tell = |change: &MappingChange<'_>| {
             changes += 1;
             room = room && visit(change);
@@ -91,6 +100,9 @@ impl Maps {
                 old += 1;
             }
             let hash = hash(line);
+            if mapping.permissions & EXECUTE != 0 {
+                code = (code ^ hash).wrapping_mul(0x0100_0193);
+            }
             let before = told.get(old).filter(|told| told.start == mapping.start);
             old += usize::from(before.is_some());
             if before.is_none_or(|before| before.hash != hash) {
@@ -110,6 +122,7 @@ impl Maps {
             // A list that is cut would tell that what is missing was unmapped.
             return None;
         }
+        self.code = code;
         for gone in &told[old..] {
             tell(&MappingChange::Gone { start: gone.start });
         }
@@ -117,6 +130,12 @@ impl Maps {
             self.read = count;
         }
         room.then_some(changes)
+    }
+
+    /// Whether other code is mapped than when this was asked before; the first time, no.
+    pub(super) fn code_changed(&mut self) -> bool {
+        let before = core::mem::replace(&mut self.code_before, self.code);
+        before != 0 && before != self.code
     }
 
     /// The list that was read last.
@@ -147,7 +166,11 @@ fn may_be_heap(mapping: &Mapping<'_>) -> bool {
 }
 
 /// Hands the lines of a file to `each`, until that says false. False: not all were.
-fn for_each_line(path: &[u8], buffer: &mut [u8], mut each: impl FnMut(&[u8]) -> bool) -> bool {
+pub(crate) fn for_each_line(
+    path: &[u8],
+    buffer: &mut [u8],
+    mut each: impl FnMut(&[u8]) -> bool,
+) -> bool {
     let Ok(fd) = sys::open(path, libc::O_RDONLY, 0) else { return false };
     let mut held = 0;
     let whole = loop {
@@ -186,7 +209,7 @@ fn hash(text: &[u8]) -> u32 {
 }
 
 /// One line: `start-end rwxp offset major:minor inode   name`.
-fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
+pub(crate) fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let (start, rest) = hexadecimal(line)?;
     let (end, rest) = hexadecimal(rest.strip_prefix(b"-")?)?;
     let flags = rest.get(1..5)?;

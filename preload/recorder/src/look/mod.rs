@@ -4,14 +4,14 @@
 //! A look is never waited for: one thread takes it, the others go on. The time to the next
 //! grows with the cost of the last, so that looks stay below 1 % of run time.
 
-mod maps;
+pub(crate) mod maps;
 mod pages;
 
 use crate::config::Config;
 use crate::halves::Halves;
 use crate::sync::TryLock;
 use crate::text::{decimal, find};
-use crate::{classes, clock, file, fold, lane, process, ring, sys};
+use crate::{classes, clock, file, fold, lane, process, ring, stack, sys};
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
@@ -24,6 +24,7 @@ use pages::{PageRegion, Pages, Room};
 /// Looks have 1/16 of the ring's size, and room for a few in any case.
 const RING_SHARE: u64 = 16;
 const MIN_BYTES: u64 = 256 << 10;
+const MAX_BYTES: u64 = 1 << 30;
 /// Looks cost at most this share of run time.
 const COST_SHARE: u64 = 100;
 /// A look stops its thread for at most about this long, but for the last one.
@@ -78,7 +79,8 @@ struct Looker {
 
 /// Makes room for the first looks. False: there is none.
 pub(crate) fn reserve(ring_bytes: u64) -> bool {
-    HALVES.bound((ring_bytes / RING_SHARE).max(MIN_BYTES), &file::header().looks_half_bytes);
+    let bytes = (ring_bytes / RING_SHARE).clamp(MIN_BYTES, MAX_BYTES);
+    HALVES.bound(bytes, &file::header().looks_half_bytes);
     HALVES.reserve()
 }
 
@@ -256,6 +258,9 @@ impl Looker {
             end += len.unwrap_or(0);
             len.is_some()
         });
+        if self.maps.code_changed() {
+            stack::code_changed();
+        }
         look.changes = changes.unwrap_or_else(|| {
             // What was written of the list is left out again.
             end = LOOK_BYTES;
@@ -291,6 +296,7 @@ impl Looker {
             + ring::resident_bytes()
             + fold::resident_bytes()
             + classes::resident_bytes()
+            + stack::resident_bytes(lane::count())
             + IMAGE_BYTES.load(Relaxed) as u64
     }
 }

@@ -1,0 +1,165 @@
+//! Call stacks are those that another unwinder sees, frame by frame; they can be turned off, and
+//! what they are resolved against is on record.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use fragtrace_format::record::ModuleEvent;
+use fragtrace_format::stack::Root;
+use fragtrace_tests::programs::{cpp_program, program};
+use fragtrace_tests::run::command;
+use fragtrace_tests::stacks::{self, Stacks};
+use fragtrace_tests::tools;
+use fragtrace_tests::traced::{Traced, preload_list};
+
+/// Frames that are compared.
+const DEPTH: usize = 32;
+
+/// Runs a command under both unwinders and compares: the share of samples whose frames are the
+/// same must be at least 99.9 %. `one_in`: how rare samples are; `least`: how many there must be.
+fn assert_same_stacks(name: &str, mut command: Command, one_in: u64, least: usize) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("backtraces");
+    command.env("LD_PRELOAD", preload_list(&[&stacks::library(), &tools::tracer()]));
+    command.env("BACKTRACES", &path).env("BACKTRACES_ONE_IN", one_in.to_string());
+    let traced = Traced::run(command);
+    let trace = traced.traces().into_iter().next().expect("a trace");
+    let found = Stacks::of(&trace);
+    let samples = stacks::samples(&path);
+    let (mut compared, mut same, mut unknown) = (0, 0, 0);
+    let mut first_difference = None;
+    for sample in &samples {
+        let list = found.acquired.get(&sample.thread);
+        let acquired = list.and_then(|list| list.get(sample.number as usize - 1));
+        let acquired = acquired.unwrap_or_else(|| {
+            panic!("{name}: thread {} has no acquisition {}", sample.thread, sample.number)
+        });
+        assert!(
+            acquired.address == sample.address,
+            "{name}: acquisition {} of thread {} is another",
+            sample.number,
+            sample.thread
+        );
+        let stack = found.stack(acquired.stack);
+        // The innermost frame is the second opinion's own.
+        let frames: Vec<u64> = stack.frames.iter().skip(1).map(|frame| frame.address).collect();
+        compared += 1;
+        unknown += usize::from(stack.root == Root::Unknown);
+        let expected = &sample.frames[..sample.frames.len().min(DEPTH)];
+        if frames[..frames.len().min(DEPTH)] == *expected {
+            same += 1;
+        } else if first_difference.is_none() {
+            first_difference = Some(format!("expected {expected:x?}\nfound    {frames:x?}"));
+        }
+    }
+    println!("{name}: {same} of {compared} stacks are the same, {unknown} end early");
+    assert!(compared >= least, "{name}: {compared} samples, fewer than {least}");
+    assert!(
+        same * 1000 >= compared * 999,
+        "{name}: {same} of {compared} stacks are the same; the first that is not:\n{}",
+        first_difference.unwrap_or_default()
+    );
+}
+
+#[test]
+fn stacks_of_sqlite3_are_as_another_unwinder_sees_them() {
+    let Some(sqlite3) = tools::find("sqlite3") else { return };
+    const SQL: &str = "create table t (id integer primary key, name text, n integer); \
+        with recursive c(i) as (select 1 union all select i + 1 from c where i < 40000) \
+        insert into t select i, 'name ' || (i % 997), (i * 7919) % 100000 from c; \
+        create index by_name on t (name); \
+        select name, count(*), sum(n) from t group by name order by 3 desc limit 20; \
+        select group_concat(upper(name), ',') from t where n % 7 = 0 limit 3; \
+        select json_group_array(name) from t where id < 2000;";
+    let mut sqlite3 = command(sqlite3);
+    sqlite3.args([":memory:", SQL]);
+    assert_same_stacks("sqlite3", sqlite3, 8, 10_000);
+}
+
+#[test]
+fn stacks_of_python3_are_as_another_unwinder_sees_them() {
+    let Some(python3) = tools::find("python3") else { return };
+    const SCRIPT: &str = "import json, re, collections, decimal\n\
+        words = [re.sub('[0-3]', 'x', str(i * 7919)) for i in range(20000)]\n\
+        counts = collections.Counter(words)\n\
+        text = json.dumps(counts, sort_keys=True, indent=1)\n\
+        def deep(n): return [n] if n == 0 else sorted(deep(n - 1) + [n], key=lambda x: -x)\n\
+        print(len(text), len(json.loads(text)), len(deep(200)))\n\
+        print(sum(decimal.Decimal(i) / 7 for i in range(2000)))";
+    let mut python3 = command(python3);
+    python3.args(["-c", SCRIPT]).env("PYTHONMALLOC", "malloc").env("PYTHONHASHSEED", "0");
+    assert_same_stacks("python3", python3, 50, 10_000);
+}
+
+#[test]
+fn stacks_of_a_cpp_program_are_as_another_unwinder_sees_them() {
+    let mut calls = command(cpp_program("calls"));
+    calls.arg("1000");
+    assert_same_stacks("a C++ program", calls, 10, 10_000);
+}
+
+#[test]
+fn stacks_of_a_rust_program_are_as_another_unwinder_sees_them() {
+    let mut first = command(program("counts"));
+    first.args(["threads", "4", "20000"]);
+    let trace = Traced::run(first).trace();
+    let mut report = command(tools::analyzer());
+    report.arg("dump").arg(&trace);
+    assert_same_stacks("a Rust program", report, 1, 1000);
+}
+
+/// The one trace of a run of the C++ program.
+fn traced_calls(depth: Option<&str>) -> (Traced, PathBuf) {
+    let mut calls = command(cpp_program("calls"));
+    calls.arg("50");
+    if let Some(depth) = depth {
+        calls.env("FRAGTRACE_STACKS", depth);
+    }
+    let traced = Traced::run_well(calls);
+    let trace = traced.trace();
+    (traced, trace)
+}
+
+#[test]
+fn stacks_are_as_deep_as_asked_for() {
+    for (asked, most) in [(None, 64), (Some("on"), 64), (Some("1"), 1), (Some("7"), 7)] {
+        let (_traced, trace) = traced_calls(asked);
+        let stacks = Stacks::of(&trace);
+        let numbers: Vec<_> = stacks.acquired.values().flatten().map(|block| block.stack).collect();
+        assert!(numbers.len() > 1000 && numbers.iter().all(|number| *number != 0));
+        let deepest = numbers.iter().map(|number| stacks.stack(*number).frames.len()).max();
+        assert!(deepest == Some(most), "{asked:?}: the deepest stack has {deepest:?} frames");
+    }
+}
+
+#[test]
+fn stacks_can_be_turned_off() {
+    let (_traced, trace) = traced_calls(Some("off"));
+    let stacks = Stacks::of(&trace);
+    assert!(stacks.acquired.values().flatten().all(|block| block.stack == 0));
+    assert!(stacks.modules().count() == 0);
+}
+
+#[test]
+fn all_code_on_a_stack_lies_in_a_module_on_record() {
+    let (_traced, trace) = traced_calls(None);
+    let stacks = Stacks::of(&trace);
+    let modules: Vec<_> = stacks
+        .modules()
+        .filter_map(|event| match event {
+            ModuleEvent::Loaded(module) => Some(module),
+            ModuleEvent::Gone { .. } => None,
+        })
+        .collect();
+    for block in stacks.acquired.values().flatten() {
+        for frame in stacks.stack(block.stack).frames {
+            let at = |start: u64, bytes: u64| (start..start + bytes).contains(&frame.address);
+            let module = modules.iter().find(|module| at(module.start, module.bytes));
+            let module = module.unwrap_or_else(|| panic!("{:#x} is in no module", frame.address));
+            assert!(!module.path.is_empty());
+        }
+    }
+    let calls = modules.iter().find(|module| module.path.ends_with("/calls")).expect("itself");
+    assert!(calls.build_id.len() == 20 && calls.text_address != 0, "{calls:?}");
+}
