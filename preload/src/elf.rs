@@ -124,6 +124,11 @@ impl Object {
         (self.start..self.end).contains(&address)
     }
 
+    /// Addresses from its first to its last segment.
+    pub(crate) fn range(&self) -> core::ops::Range<usize> {
+        self.start..self.end
+    }
+
     /// Bytes from its first to its last segment.
     pub(crate) fn bytes(&self) -> usize {
         self.end - self.start

@@ -3,11 +3,20 @@
 use crate::elf::{self, Object};
 use crate::next::NEXT;
 use core::ffi::{CStr, c_char};
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use fragtrace_recorder::{Facilities, Facts, UsableRule};
 
 /// Whether malloc is glibc's, so that each block has its size word before it.
 static IS_GLIBC: AtomicBool = AtomicBool::new(false);
+
+/// Where the object lies whose malloc is called.
+static ALLOCATOR: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+/// Whether code at an address is the allocator's.
+pub(crate) fn is_allocators(address: usize) -> bool {
+    let [start, end] = &ALLOCATOR;
+    (start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&address)
+}
 
 /// See [`IS_GLIBC`].
 #[inline(always)]
@@ -62,6 +71,12 @@ pub(crate) fn start() {
     let glibc = provider.is_some_and(|object| object.find(c"gnu_get_libc_version").is_some())
         && version.is_some_and(is_known_glibc);
     IS_GLIBC.store(glibc, Ordering::Relaxed);
+    // What a C library maps is its own business: its malloc calls past the hooks.
+    let is_libc = |object: &Object| object.find(c"__libc_start_main").is_some();
+    if let Some(allocator) = provider.filter(|object| !is_libc(object)) {
+        ALLOCATOR[0].store(allocator.range().start, Ordering::Relaxed);
+        ALLOCATOR[1].store(allocator.range().end, Ordering::Relaxed);
+    }
     // The size that a block says must be that of the allocator it is from.
     let usable_size = next(c"malloc_usable_size")
         .filter(|(object, at)| {

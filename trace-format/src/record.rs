@@ -303,6 +303,8 @@ pub enum Cold<'a> {
         flags: u32,
         /// Whether a file is behind it.
         file: bool,
+        /// Whether it was the allocator that called.
+        heap: bool,
     },
     /// A range is about to be unmapped.
     Unmap {
@@ -431,7 +433,10 @@ mod tests {
         let (address, bytes) = (0x7f00_0000_0000, 4096);
         let known = [
             (Cold::Thread { thread: 70_000, tid: 5, name: "worker" }, ColdKind::Thread(70_000)),
-            (Cold::Map { address, bytes, protection: 3, flags: 34, file: false }, ColdKind::Map),
+            (
+                Cold::Map { address, bytes, protection: 3, flags: 34, file: false, heap: true },
+                ColdKind::Map,
+            ),
             (Cold::Unmap { address, bytes }, ColdKind::Unmap),
             (Cold::Remap { address, bytes, new_bytes: 1 }, ColdKind::Remap),
             (Cold::Remapped { address, bytes }, ColdKind::Other),

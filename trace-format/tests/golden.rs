@@ -102,6 +102,7 @@ fn cold_events_are_as_version_1_writes_them() {
             protection: 3,
             flags: 34,
             file: false,
+            heap: true,
         },
         Cold::Unmap { address: 0x7f00_0000_0000, bytes: 4096 },
         Cold::Remap { address: 0x1000, bytes: 4096, new_bytes: 8192 },

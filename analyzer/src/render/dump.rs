@@ -71,9 +71,13 @@ fn cold(event: &Cold<'_>, names: bool, out: &mut impl Write) -> io::Result<()> {
             let name = if names { name } else { "hidden" };
             write!(out, "thread\t-\t-\tthread={thread} tid={tid} name={name:?}")
         }
-        Cold::Map { address, bytes, protection, flags, file } => {
+        Cold::Map { address, bytes, protection, flags, file, heap } => {
             let file = if *file { " file" } else { "" };
-            write!(out, "mmap\t{address:#x}\t{bytes}\tprot={protection:#x} flags={flags:#x}{file}")
+            let heap = if *heap { " heap" } else { "" };
+            write!(
+                out,
+                "mmap\t{address:#x}\t{bytes}\tprot={protection:#x} flags={flags:#x}{file}{heap}"
+            )
         }
         Cold::Unmap { address, bytes } => write!(out, "munmap\t{address:#x}\t{bytes}\t"),
         Cold::Remap { address, bytes, new_bytes } => {

@@ -1,7 +1,7 @@
 //! Rare events, and what they say about the lane's last call.
 
 use super::Replay;
-use super::address_space::Removed;
+use super::address_space::{Purpose, Removed};
 use super::block::Block;
 use fragtrace_format::record::Cold;
 use rustc_hash::FxHashMap;
@@ -59,9 +59,14 @@ impl Lanes {
 impl Replay<'_> {
     pub(super) fn apply_rare(&mut self, lane: u32, cold: &Cold<'_>) {
         match *cold {
-            Cold::Map { address, bytes, protection, file, .. } => {
+            Cold::Map { address, bytes, protection, file, heap, .. } => {
                 self.counts.mmaps += 1;
-                self.space.map(address, bytes, protection != PROT_NONE, file);
+                let purpose = match (file, heap) {
+                    (true, _) => Purpose::File,
+                    (false, true) => Purpose::Heap,
+                    (false, false) => Purpose::Program,
+                };
+                self.space.map(address, bytes, protection != PROT_NONE, purpose);
             }
             Cold::Unmap { address, bytes } => {
                 self.counts.munmaps += 1;

@@ -3,15 +3,17 @@
 //! These run inside allocators, with their locks held: they record, and do nothing else.
 
 use crate::next::NEXT;
+use crate::start::is_allocators;
 use core::ffi::{c_int, c_void};
 use fragtrace_recorder as recorder;
 use recorder::Cold;
 
+/// `heap`: the allocator calls.
 fn mapped(
-    at: *mut c_void,
-    bytes: usize,
+    (at, bytes): (*mut c_void, usize),
     protection: c_int,
     flags: c_int,
+    heap: bool,
     call: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
     // A fixed mapping replaces what stands there: its pages are gone before the call is.
@@ -27,6 +29,7 @@ fn mapped(
             protection: protection as u32,
             flags: flags as u32,
             file: flags & libc::MAP_ANONYMOUS == 0,
+            heap,
         });
     } else if replaces {
         recorder::cold(&Cold::Undo { address: at as u64 });
@@ -34,34 +37,79 @@ fn mapped(
     mapping
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mmap(
-    at: *mut c_void,
-    bytes: usize,
-    protection: c_int,
-    flags: c_int,
-    fd: c_int,
-    offset: i64,
-) -> *mut c_void {
-    mapped(at, bytes, protection, flags, || {
-        // SAFETY: by the caller.
-        unsafe { NEXT.mmap(at, bytes, protection, flags, fd, offset) }
-    })
+/// Defines mmap by its two names: entries that hand over the address that they return to.
+#[cfg(target_arch = "x86_64")]
+macro_rules! mmaps {
+    ($($name:ident => $to:ident;)*) => {$(
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(
+            at: *mut c_void,
+            bytes: usize,
+            protection: c_int,
+            flags: c_int,
+            fd: c_int,
+            offset: i64,
+        ) -> *mut c_void {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                // A seventh argument is on the stack, which this aligns as calls want it.
+                "push qword ptr [rsp]",
+                ".cfi_adjust_cfa_offset 8",
+                "call {to}",
+                "add rsp, 8",
+                ".cfi_adjust_cfa_offset -8",
+                "ret",
+                ".cfi_endproc",
+                to = sym $to,
+            )
+        }
+        mmap_to!($name, $to);
+    )*};
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mmap64(
-    at: *mut c_void,
-    bytes: usize,
-    protection: c_int,
-    flags: c_int,
-    fd: c_int,
-    offset: i64,
-) -> *mut c_void {
-    mapped(at, bytes, protection, flags, || {
-        // SAFETY: by the caller.
-        unsafe { NEXT.mmap64(at, bytes, protection, flags, fd, offset) }
-    })
+/// Elsewhere the caller is not known: its mappings are heap once blocks lie in them.
+#[cfg(not(target_arch = "x86_64"))]
+macro_rules! mmaps {
+    ($($name:ident => $to:ident;)*) => {$(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(
+            at: *mut c_void,
+            bytes: usize,
+            protection: c_int,
+            flags: c_int,
+            fd: c_int,
+            offset: i64,
+        ) -> *mut c_void {
+            // SAFETY: by the caller.
+            unsafe { $to(at, bytes, protection, flags, fd, offset, 0) }
+        }
+        mmap_to!($name, $to);
+    )*};
+}
+
+macro_rules! mmap_to {
+    ($name:ident, $to:ident) => {
+        unsafe extern "C" fn $to(
+            at: *mut c_void,
+            bytes: usize,
+            protection: c_int,
+            flags: c_int,
+            fd: c_int,
+            offset: i64,
+            caller: usize,
+        ) -> *mut c_void {
+            mapped((at, bytes), protection, flags, is_allocators(caller), || {
+                // SAFETY: by the caller.
+                unsafe { NEXT.$name(at, bytes, protection, flags, fd, offset) }
+            })
+        }
+    };
+}
+
+mmaps! {
+    mmap => mmap_from;
+    mmap64 => mmap64_from;
 }
 
 #[unsafe(no_mangle)]

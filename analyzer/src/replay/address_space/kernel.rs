@@ -7,6 +7,17 @@ use crate::read::{Look, Mapping};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// What a mapping is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A file is behind it.
+    File,
+    /// The allocator made it.
+    Heap,
+    /// Something of the program's own.
+    Program,
+}
+
 /// What an unmapping took away, in case that the kernel refuses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
@@ -28,18 +39,19 @@ impl AddressSpace {
     }
 
     /// A mapping was made. What lay there before is gone, as with MAP_FIXED.
-    pub fn map(&mut self, address: u64, bytes: u64, accessible: bool, file: bool) {
+    pub fn map(&mut self, address: u64, bytes: u64, accessible: bool, purpose: Purpose) {
         let range = self.clipped(address, bytes);
         self.space.give_back(range.clone());
         self.forget_residency(&range);
         let before = self.regions.carve(&range);
-        if file || range.is_empty() {
+        if purpose == Purpose::File || range.is_empty() {
             return;
         }
         // An allocator that maps anew inside its own segment makes heap available.
         let heap = before.iter().find(|(_, region)| region.kind == Kind::Segment);
         let (kind, mapping) = match heap {
             Some((_, region)) => (region.kind, region.mapping),
+            None if purpose == Purpose::Heap => (Kind::Segment, self.regions.new_mapping()),
             None => (Kind::Mapping, self.regions.new_mapping()),
         };
         self.regions.put(range.start, Region { end: range.end, kind, accessible, mapping });
@@ -75,7 +87,8 @@ impl AddressSpace {
     /// A mapping that was removed is there again, elsewhere or with another size.
     pub fn map_again(&mut self, address: u64, bytes: u64, removed: Option<&Removed>) {
         let Some((_, before)) = removed.and_then(|removed| removed.regions.first()) else {
-            return self.map(address, bytes, true, removed.is_none());
+            let purpose = if removed.is_none() { Purpose::File } else { Purpose::Program };
+            return self.map(address, bytes, true, purpose);
         };
         let range = self.clipped(address, bytes);
         self.space.give_back(range.clone());

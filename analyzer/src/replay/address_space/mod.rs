@@ -11,7 +11,7 @@ mod residency;
 mod space;
 mod territory;
 
-pub use kernel::Removed;
+pub use kernel::{Purpose, Removed};
 pub use region::{Kind, Region};
 pub use space::{BUCKETS, Fullness, GRANULE_BYTES, Gaps, MAX_ADDRESS, Stretch, TILE_BYTES};
 pub use territory::Territory;
