@@ -44,6 +44,8 @@ fn a_nonsensical_variable_is_named_with_its_value_and_the_default() {
         ("FRAGTRACE_LOOK_MS", "-5", "50"),
         ("FRAGTRACE_LOOK_MS", "soon", "50"),
         ("FRAGTRACE_CHILDREN", "perhaps", "on"),
+        ("FRAGTRACE_KEEP", "few", "0"),
+        ("FRAGTRACE_KEEP", "-1", "0"),
     ] {
         let mut program = ends();
         program.env(name, value);
@@ -68,6 +70,8 @@ fn sensible_values_are_taken_in_silence() {
         ("FRAGTRACE_STACKS", "256"),
         ("FRAGTRACE_LOOK_MS", "0"),
         ("FRAGTRACE_CHILDREN", "off"),
+        ("FRAGTRACE_KEEP", "0"),
+        ("FRAGTRACE_KEEP", "100"),
     ] {
         let mut program = ends();
         program.env(name, value);

@@ -10,6 +10,8 @@ pub(crate) const MAX_RING: u64 = 1 << 40;
 const DEFAULT_RING: u64 = 256 << 20;
 const DEFAULT_LOOK_MS: u64 = 50;
 const DEFAULT_DEPTH: u32 = 64;
+/// More are as good as all.
+const MOST_KEPT: u64 = u32::MAX as u64;
 /// Room for a path and for what a pattern in it becomes.
 pub(crate) const PATH_ROOM: usize = 4096;
 
@@ -60,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) stack_depth: u32,
     pub(crate) look_ms: u64,
     pub(crate) children: bool,
+    /// Traces of one name that stay; 0 = all.
+    pub(crate) keep: u64,
     pub(crate) quiet: bool,
     /// A line on each value that made no sense.
     pub(crate) complaint: Text<512>,
@@ -73,6 +77,7 @@ impl Config {
             stack_depth: DEFAULT_DEPTH,
             look_ms: DEFAULT_LOOK_MS,
             children: true,
+            keep: 0,
             quiet: environment.get(b"FRAGTRACE_QUIET").is_some_and(|value| value != b"0"),
             complaint: Text::new(),
         };
@@ -108,6 +113,13 @@ impl Config {
                 b"off" => false,
                 _ => return None,
             };
+            Some(())
+        });
+        config.read(environment, "FRAGTRACE_KEEP", "0", |config, value| {
+            match text::decimal(value)? {
+                (keep @ 0..=MOST_KEPT, b"") => config.keep = keep,
+                _ => return None,
+            }
             Some(())
         });
         config

@@ -395,12 +395,20 @@ pub(crate) fn cut(area: Area, withdraw: impl FnOnce() -> Option<u64>) {
     });
 }
 
+/// The pattern of the path where the configuration names none.
+pub(crate) const DEFAULT_PATTERN: &[u8] = b"fragtrace-%e.%p.ftr";
+
+/// The pattern that the configuration asks for.
+pub(crate) fn pattern(config: &Config) -> &[u8] {
+    match config.out.bytes() {
+        b"" => DEFAULT_PATTERN,
+        pattern => pattern,
+    }
+}
+
 /// The path that the configuration asks for, made absolute, its % signs replaced.
 pub(crate) fn wanted_path(config: &Config, names: &Names<'_>) -> Text<PATH_ROOM> {
-    let pattern: &[u8] = match config.out.bytes() {
-        b"" => b"fragtrace-%e.%p.ftr",
-        pattern => pattern,
-    };
+    let pattern = pattern(config);
     let mut path = Text::new();
     if pattern.first() != Some(&b'/') {
         let mut directory = [0; PATH_ROOM];
@@ -418,7 +426,7 @@ pub(crate) fn path_in(directory: &[u8], names: &Names<'_>) -> Text<PATH_ROOM> {
     let mut path = Text::new();
     path.push(directory);
     path.push(b"/");
-    expand(b"fragtrace-%e.%p.ftr", names, &mut path);
+    expand(DEFAULT_PATTERN, names, &mut path);
     path
 }
 

@@ -25,6 +25,7 @@ mod describe;
 mod file;
 mod fold;
 mod halves;
+mod keep;
 mod lane;
 mod look;
 mod ownership;

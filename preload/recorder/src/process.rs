@@ -5,7 +5,7 @@ use crate::config::{Config, Environment};
 use crate::describe::Facts;
 use crate::sync::TryLock;
 use crate::text::Text;
-use crate::{children, clock, describe, file, lane, look, ring, stack, sys};
+use crate::{children, clock, describe, file, keep, lane, look, ring, stack, sys};
 use core::ffi::{c_char, c_int, c_void};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -207,7 +207,10 @@ fn create_file(config: &Config, environment: Environment) -> bool {
         start_unix_s: sys::clock_ns(libc::CLOCK_REALTIME) / 1_000_000_000,
     };
     let mut wanted = file::wanted_path(config, &names);
-    let Err(error) = file::create(&mut wanted) else { return true };
+    let Err(error) = file::create(&mut wanted) else {
+        keep::remove_oldest(wanted.bytes(), file::pattern(config), &names, config.keep);
+        return true;
+    };
     let mut line = Text::<1024>::new();
     let _ = write!(line, "fragtrace: cannot write {} ({})", wanted.as_str(), error_name(error));
     if config.out.bytes().is_empty() {
@@ -215,6 +218,7 @@ fn create_file(config: &Config, environment: Environment) -> bool {
         for directory in directories.into_iter().flatten() {
             let mut path = file::path_in(directory, &names);
             if file::create(&mut path).is_ok() {
+                keep::remove_oldest(path.bytes(), file::DEFAULT_PATTERN, &names, config.keep);
                 let _ = writeln!(line, "; writing {} instead", path.as_str());
                 say(config, line.bytes());
                 return true;

@@ -32,8 +32,18 @@ unsafe fn call(number: libc::c_long, a: [usize; 6]) -> Result<usize, c_int> {
 
 /// Opens a file by a path that ends in a zero byte.
 pub(crate) fn open(path: &[u8], flags: c_int, mode: u32) -> Result<c_int, c_int> {
+    open_at(libc::AT_FDCWD, path, flags, mode)
+}
+
+/// Opens a file by a path from an open directory on.
+pub(crate) fn open_at(
+    directory: c_int,
+    path: &[u8],
+    flags: c_int,
+    mode: u32,
+) -> Result<c_int, c_int> {
     debug_assert_eq!(path.last(), Some(&0));
-    let at = libc::AT_FDCWD as isize as usize;
+    let at = directory as isize as usize;
     let flags = (flags | libc::O_CLOEXEC) as usize;
     // SAFETY: the path is terminated and lives over the call.
     unsafe { call(libc::SYS_openat, [at, path.as_ptr() as usize, flags, mode as usize, 0, 0]) }
@@ -47,7 +57,12 @@ pub(crate) fn close(fd: c_int) {
 
 /// Removes a file.
 pub(crate) fn unlink(path: &[u8]) {
-    let at = libc::AT_FDCWD as isize as usize;
+    unlink_at(libc::AT_FDCWD, path);
+}
+
+/// Removes a file by a path from an open directory on.
+pub(crate) fn unlink_at(directory: c_int, path: &[u8]) {
+    let at = directory as isize as usize;
     // SAFETY: the path is terminated and lives over the call.
     let _ = unsafe { call(libc::SYS_unlinkat, [at, path.as_ptr() as usize, 0, 0, 0, 0]) };
 }
@@ -119,14 +134,29 @@ pub(crate) fn current_directory(into: &mut [u8]) -> Result<usize, c_int> {
     if into.first() == Some(&b'/') { Ok(len - 1) } else { Err(libc::ENOENT) }
 }
 
-/// Device and inode of an open file.
-pub(crate) fn identity(fd: c_int) -> Result<(u64, u64), c_int> {
+/// The next entries of an open directory, as many as fit: their bytes, 0 at its end.
+pub(crate) fn read_directory(fd: c_int, into: &mut [u8]) -> Result<usize, c_int> {
+    let a = [fd as usize, into.as_mut_ptr() as usize, into.len(), 0, 0, 0];
+    // SAFETY: the buffer is ours and as long as said.
+    unsafe { call(libc::SYS_getdents64, a) }
+}
+
+fn status(fd: c_int) -> Result<libc::stat, c_int> {
     // SAFETY: `stat` is plain integers.
     let mut stat: libc::stat = unsafe { core::mem::zeroed() };
     let a = [fd as usize, &raw mut stat as usize, 0, 0, 0, 0];
     // SAFETY: the kernel fills the struct.
-    unsafe { call(libc::SYS_fstat, a) }?;
-    Ok((stat.st_dev as u64, stat.st_ino as u64))
+    unsafe { call(libc::SYS_fstat, a) }.map(|_| stat)
+}
+
+/// Device and inode of an open file.
+pub(crate) fn identity(fd: c_int) -> Result<(u64, u64), c_int> {
+    status(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// Whether an open file is a plain one.
+pub(crate) fn is_regular(fd: c_int) -> bool {
+    status(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
 
 pub(crate) fn truncate(fd: c_int, bytes: u64) -> Result<(), c_int> {
@@ -186,6 +216,13 @@ pub(crate) fn parent_id() -> u32 {
 
 pub(crate) fn thread_id() -> u32 {
     number(libc::SYS_gettid)
+}
+
+/// Whether there is a process with this number, as far as we can see.
+pub(crate) fn process_exists(pid: u32) -> bool {
+    // SAFETY: signal 0 is none; the kernel only checks whether one could be sent.
+    let sent = unsafe { call(libc::SYS_kill, [pid as usize, 0, 0, 0, 0, 0]) };
+    sent != Err(libc::ESRCH)
 }
 
 /// The kernel's name of this thread, ended by a zero byte.
