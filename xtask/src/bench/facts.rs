@@ -15,6 +15,8 @@ pub struct Facts {
     pub events: f64,
     pub dropped_events: f64,
     pub bytes_per_event: Option<f64>,
+    pub wrapped: bool,
+    pub live_blocks: f64,
 }
 
 impl Facts {
@@ -29,6 +31,10 @@ impl Facts {
             events: number("events")?,
             dropped_events: number("dropped_events")?,
             bytes_per_event: report["trace"]["bytes_per_event"].as_f64(),
+            wrapped: report["trace"]["wrapped"] == true,
+            live_blocks: report["end"]["live_blocks"]
+                .as_f64()
+                .context("the report has no end.live_blocks")?,
         })
     }
 

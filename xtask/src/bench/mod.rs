@@ -13,6 +13,7 @@ mod redis;
 mod reports;
 mod rig;
 mod table;
+mod wrapping;
 
 use std::fs;
 use std::path::Path;
@@ -39,6 +40,7 @@ pub fn run(quick: bool, write: bool) -> Result<()> {
     }
     let (section, pair_facts) = pair::run(&rig)?;
     add(section);
+    add(wrapping::run(&rig)?);
     let (section, redis_facts) = redis::run(&rig)?;
     add(section);
     add(bytes::run(&rig, pair_facts, redis_facts)?);
