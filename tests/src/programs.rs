@@ -47,6 +47,12 @@ pub fn cpp_program(name: &str) -> PathBuf {
     build_from("g++", &format!("{name}.cpp"), name, &flags.map(String::from), &[])
 }
 
+/// A Rust program, optimised, without frame pointers.
+pub fn rust_program(name: &str) -> PathBuf {
+    let flags = ["--edition=2021", "-O", "-g", "-C", "force-frame-pointers=no"];
+    build_from("rustc", &format!("{name}.rs"), name, &flags.map(String::from), &[])
+}
+
 /// A shared library, under the given file name, with `NAME=value` macros defined.
 pub fn library(name: &str, file_name: &str, defines: &[(&str, String)]) -> PathBuf {
     let mut flags = vec!["-shared".to_string(), "-fPIC".into(), "-pthread".into()];

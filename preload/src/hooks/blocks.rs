@@ -164,10 +164,10 @@ unsafe extern "C" fn reallocarray_from(
     match count.checked_mul(size) {
         // All that reallocarray adds is the check. glibc's calls realloc by name, so going
         // there directly also keeps the call from being counted twice.
-        // SAFETY: by the caller.
-        Some(bytes) => {
-            reallocated(block, bytes, Caller { sp, bp }, || unsafe { NEXT.realloc(block, bytes) })
-        }
+        Some(bytes) => reallocated(block, bytes, Caller { sp, bp }, || {
+            // SAFETY: by the caller.
+            unsafe { NEXT.realloc(block, bytes) }
+        }),
         // Refused, with the errno of whoever refuses.
         // SAFETY: by the caller.
         None => unsafe { NEXT.reallocarray(block, count, size) },

@@ -142,8 +142,8 @@ mod tests {
     fn a_stub_of_the_linkage_table() {
         // What ld writes for .plt: 8 more once the index is pushed, from byte 11 of 16 on.
         let code = [0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22];
-        assert_eq!(value(Reader::new(&code, 0), 0x4010_0a), Some(Value::Sp(8)));
-        assert_eq!(value(Reader::new(&code, 0), 0x4010_0b), Some(Value::Sp(16)));
+        assert_eq!(value(Reader::new(&code, 0), 0x40_100a), Some(Value::Sp(8)));
+        assert_eq!(value(Reader::new(&code, 0), 0x40_100b), Some(Value::Sp(16)));
     }
 
     #[test]

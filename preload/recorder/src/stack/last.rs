@@ -20,29 +20,97 @@ use fragtrace_format::stack::Root;
 pub(super) const LAST_BYTES: usize = 16 << 10;
 const HEAD_BYTES: usize = 64;
 /// Frames of a last stack and of a walk together.
-pub(super) const FRAMES: usize = (LAST_BYTES - HEAD_BYTES) / size_of::<Known>();
+pub(super) const FRAMES: usize =
+    (LAST_BYTES - HEAD_BYTES - NUMBERS * size_of::<Numbered>()) / size_of::<Known>();
+/// Numbers that are remembered.
+const NUMBERS: usize = 256;
 
-/// What is known of a frame, besides its registers.
-pub(super) mod flag {
+/// How a frame was come to from the one that it called, and what its own rule goes by.
+///
+/// ```text
+/// bit 31        20 19         8 7      0
+///    ┌────────────┬────────────┬────────┐
+///    │ rbp        │ sp         │ flags  │   where words were read, in words below the frame's sp
+///    └────────────┴────────────┴────────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(transparent)]
+pub(super) struct Way(u32);
+
+impl Way {
+    /// From one that was called, with nothing but the return address read.
+    pub(super) const PLAIN: Way = Way(0);
     /// A signal interrupted the function here.
-    pub(in super::super) const INTERRUPTED: u32 = 1;
+    pub(super) const INTERRUPTED: Way = Way(1);
     /// Its own rule goes by rbp.
-    pub(in super::super) const USES_BP: u32 = 2;
+    pub(super) const USES_BP: Way = Way(2);
     /// Its rule, or that of a frame further out, goes by its rbp.
-    pub(in super::super) const NEEDS_BP: u32 = 4;
-    /// Its rbp was read, from `bp_at`.
-    pub(in super::super) const BP_READ: u32 = 8;
-    /// Its sp was read, from `sp_at`.
-    pub(in super::super) const SP_READ: u32 = 16;
-    /// All was read from where the kernel put it: sp, with the instruction behind.
-    pub(in super::super) const BY_KERNEL: u32 = 32;
+    pub(super) const NEEDS_BP: Way = Way(4);
+    /// Its rbp was read.
+    const BP_READ: Way = Way(8);
+    /// Its sp was read.
+    const SP_READ: Way = Way(16);
+    /// All was read from where the kernel put it, around sp.
+    pub(super) const BY_KERNEL: Way = Way(32);
     /// How it was come to cannot be told here.
-    pub(in super::super) const OPAQUE: u32 = 64;
+    const OPAQUE: Way = Way(64);
     /// All that says how the frame was come to, other than by its return address.
-    pub(in super::super) const WAY: u32 = BP_READ | SP_READ | BY_KERNEL | OPAQUE;
+    const READ: Way = Way(!(1 | 2 | 4));
+    const FIELD: u32 = (1 << 12) - 1;
+
+    #[inline(always)]
+    pub(super) const fn with(self, other: Way) -> Way {
+        Way(self.0 | other.0)
+    }
+
+    #[inline(always)]
+    pub(super) const fn has(self, other: Way) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// rbp was read so many bytes below the frame's sp.
+    #[inline(always)]
+    pub(super) const fn bp_read(self, below: u64) -> Way {
+        self.read(Way::BP_READ, below, 20)
+    }
+
+    /// sp was read so many bytes below itself.
+    pub(super) const fn sp_read(self, below: u64) -> Way {
+        self.read(Way::SP_READ, below, 8)
+    }
+
+    #[inline(always)]
+    const fn read(self, what: Way, below: u64, shift: u32) -> Way {
+        let words = below / 8;
+        if !below.is_multiple_of(8) || words > Way::FIELD as u64 {
+            return self.with(Way::OPAQUE);
+        }
+        Way(self.0 | what.0 | (words as u32) << shift)
+    }
+
+    #[inline(always)]
+    fn bp_below(self) -> u64 {
+        (self.0 >> 20) as u64 * 8
+    }
+
+    fn sp_below(self) -> u64 {
+        (self.0 >> 8 & Way::FIELD) as u64 * 8
+    }
+
+    /// Whether the word of rbp counts.
+    #[inline(always)]
+    fn checks_bp(self) -> bool {
+        self.0 & (Way::BP_READ.0 | Way::NEEDS_BP.0) == Way::BP_READ.0 | Way::NEEDS_BP.0
+    }
+
+    /// Whether the frame called by this one needs rbp, and has it from this one.
+    #[inline(always)]
+    fn passes_need_on(self) -> bool {
+        self.0 & (Way::BP_READ.0 | Way::NEEDS_BP.0) == Way::NEEDS_BP.0
+    }
 }
 
-/// A frame: where it is, and how it was come to from the one that it called.
+/// A frame.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(super) struct Known {
@@ -50,12 +118,18 @@ pub(super) struct Known {
     pub(super) ip: u64,
     pub(super) sp: u64,
     pub(super) bp: u64,
+    pub(super) way: Way,
     /// In the stack table; 0 = none yet.
     pub(super) number: u32,
-    pub(super) flags: u32,
-    /// Where words were read, in bytes from `sp`; see the flags.
-    pub(super) bp_at: i32,
-    pub(super) sp_at: i32,
+}
+
+/// A frame of the stack table that was met before. All zero: none.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(super) struct Numbered {
+    ip: u64,
+    caller: u32,
+    number: u32,
 }
 
 /// # Safety
@@ -74,29 +148,32 @@ impl Known {
     /// to the frame called by this one, they are what that walk would read.
     #[inline(always)]
     unsafe fn holds(&self) -> bool {
-        if self.flags & flag::WAY == 0 {
-            // SAFETY: by the caller: the return address stands below the frame's sp.
-            return unsafe { word(self.sp - 8) } == self.ip;
+        if self.way.has(Way::SP_READ.with(Way::OPAQUE)) {
+            // SAFETY: by the caller.
+            return unsafe { self.unusual_holds() };
         }
-        // SAFETY: by the caller.
-        unsafe { self.holds_all() }
+        // SAFETY: by the caller: the return address stands below the frame's sp, rbp where its
+        // callee saved it.
+        unsafe {
+            word(self.sp - 8) == self.ip
+                && (!self.way.checks_bp() || word(self.sp - self.way.bp_below()) == self.bp)
+        }
     }
 
     /// # Safety
     /// As [`Known::holds`].
-    #[inline(always)]
-    unsafe fn holds_all(&self) -> bool {
-        let has = |bit| self.flags & bit != 0;
-        let at = |offset: i32| self.sp.wrapping_add_signed(offset.into());
-        if has(flag::OPAQUE) {
+    #[cold]
+    unsafe fn unusual_holds(&self) -> bool {
+        if self.way.has(Way::OPAQUE) {
             return false;
         }
-        let ip_at = if has(flag::BY_KERNEL) { at(self.sp_at) + 8 } else { self.sp - 8 };
-        // SAFETY: by the caller; the offsets are where the words were read.
+        let sp_at = self.sp - self.way.sp_below();
+        let ip_at = if self.way.has(Way::BY_KERNEL) { sp_at + 8 } else { self.sp - 8 };
+        // SAFETY: by the caller.
         unsafe {
-            (!has(flag::SP_READ) || word(at(self.sp_at)) == self.sp)
+            word(sp_at) == self.sp
                 && word(ip_at) == self.ip
-                && (!has(flag::BP_READ) || !has(flag::NEEDS_BP) || word(at(self.bp_at)) == self.bp)
+                && (!self.way.checks_bp() || word(self.sp - self.way.bp_below()) == self.bp)
         }
     }
 
@@ -105,8 +182,24 @@ impl Known {
     pub(super) fn is_at(&self, other: &Known) -> bool {
         self.sp == other.sp
             && self.ip == other.ip
-            && (self.flags ^ other.flags) & flag::INTERRUPTED == 0
-            && (self.flags & flag::NEEDS_BP == 0 || self.bp == other.bp)
+            && self.way.has(Way::INTERRUPTED) == other.way.has(Way::INTERRUPTED)
+            && (!self.way.has(Way::NEEDS_BP) || self.bp == other.bp)
+    }
+
+    /// A copy, word by word: in one piece it would wait for the stores of its parts.
+    #[inline(always)]
+    fn copied(&self) -> Known {
+        let word = |field: &u64| {
+            // SAFETY: a reference can be read.
+            unsafe { core::ptr::from_ref(field).read_volatile() }
+        };
+        Known {
+            ip: word(&self.ip),
+            sp: word(&self.sp),
+            bp: word(&self.bp),
+            way: self.way,
+            number: 0,
+        }
     }
 }
 
@@ -127,11 +220,14 @@ pub(super) struct Last {
     pub(super) root: Root,
     pub(super) own: Own,
     reserved: [u64; 3],
+    /// Numbers of frames by caller and address, so that the table, which all threads share and
+    /// which is large, is seldom asked.
+    numbers: [Numbered; NUMBERS],
     pub(super) frames: [Known; FRAMES],
 }
 
 const _: () = assert!(size_of::<Last>() <= LAST_BYTES);
-const _: () = assert!(core::mem::offset_of!(Last, frames) == HEAD_BYTES);
+const _: () = assert!(core::mem::offset_of!(Last, numbers) == HEAD_BYTES);
 
 impl Last {
     /// Forgets the stack.
@@ -148,7 +244,7 @@ impl Last {
             return false;
         }
         let innermost = &self.frames[count - 1];
-        let bp_counts = innermost.flags & flag::NEEDS_BP != 0;
+        let bp_counts = innermost.way.has(Way::NEEDS_BP);
         if innermost.sp != sp + 8 || bp_counts && innermost.bp != bp {
             return false;
         }
@@ -175,29 +271,47 @@ impl Last {
         Ok(())
     }
 
+    /// The number of a frame that has a caller and no more to say than its address, from memory
+    /// or from what `ask` answers, 0 = none.
+    #[inline(always)]
+    pub(super) fn number(&mut self, ip: u64, caller: u32, ask: impl FnOnce() -> u32) -> u32 {
+        let mixed = (ip ^ u64::from(caller) << 24).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let entry = &mut self.numbers[(mixed >> 32) as usize % NUMBERS];
+        if entry.ip != ip || entry.caller != caller {
+            *entry = Numbered { ip, caller, number: ask() };
+            if entry.number == 0 {
+                *entry = Numbered::default();
+            }
+        }
+        entry.number
+    }
+
     /// Puts the `new` frames, which stand behind the `count` known ones with the innermost
     /// first, on top of those that are `kept`. `way`: how the innermost kept one was come to.
     pub(super) fn replace(&mut self, kept: usize, new: usize, way: &Known) {
         let count = self.count as usize;
-        self.frames[count..count + new].reverse();
-        self.frames.copy_within(count..count + new, kept);
+        let mut need = Way::PLAIN;
+        if kept > 0 {
+            // What it is come to from has changed; its caller's rbp is the same, or does not count.
+            let known = &mut self.frames[kept - 1];
+            known.way = Way(known.way.0 & !Way::READ.0 | way.way.0 & Way::READ.0);
+            known.bp = way.bp;
+            need = if known.way.passes_need_on() { Way::NEEDS_BP } else { Way::PLAIN };
+        }
+        let overlaps = kept + new > count;
+        if overlaps {
+            self.frames[count..count + new].reverse();
+        }
+        for index in 0..new {
+            let from = if overlaps { count + index } else { count + new - 1 - index };
+            let mut known = self.frames[from].copied();
+            let uses = known.way.has(Way::USES_BP);
+            known.way = known.way.with(if uses { Way::NEEDS_BP } else { need });
+            need = if known.way.passes_need_on() { Way::NEEDS_BP } else { Way::PLAIN };
+            self.frames[kept + index] = known;
+        }
         self.count = (kept + new) as u32;
         self.numbered = self.numbered.min(kept as u32);
-        if kept > 0 {
-            // Its caller's rbp is the same, or does not count; where it came from may differ.
-            let known = &mut self.frames[kept - 1];
-            known.flags = known.flags & !flag::WAY | way.flags & flag::WAY;
-            (known.bp, known.bp_at, known.sp_at) = (way.bp, way.bp_at, way.sp_at);
-        }
-        for index in kept..kept + new {
-            let outer =
-                index.checked_sub(1).map_or(flag::BP_READ, |outer| self.frames[outer].flags);
-            let passed_on = outer & (flag::BP_READ | flag::NEEDS_BP) == flag::NEEDS_BP;
-            let known = &mut self.frames[index];
-            if passed_on || known.flags & flag::USES_BP != 0 {
-                known.flags |= flag::NEEDS_BP;
-            }
-        }
     }
 
     /// Drops frames at the root, to make room.

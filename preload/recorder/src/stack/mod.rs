@@ -107,9 +107,6 @@ pub(crate) unsafe fn number(memory: usize, caller: Caller) -> u32 {
     // SAFETY: by the caller.
     let last = unsafe { last(memory) };
     let (sp, bp) = (caller.sp as u64, caller.bp as u64);
-    if last.id != 0 && last.is_still(sp, bp, modules::generation()) {
-        return last.id;
-    }
     walk::number(last, sp, bp, DEPTH.load(Relaxed))
 }
 

@@ -81,6 +81,16 @@ pub(super) enum Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Packed(u32);
 
+/// The two forms that nearly all frames have, without a branch between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plain {
+    /// It ends so many bytes above rbp, rather than the stack pointer.
+    pub(super) by_bp: bool,
+    pub(super) cfa: u64,
+    /// 0 = rbp is unchanged; otherwise saved so many bytes below the end.
+    pub(super) bp: u64,
+}
+
 impl Packed {
     const fn new(form: u32, low: u32) -> Packed {
         Packed(form << FORM_SHIFT | low)
@@ -93,7 +103,15 @@ impl Packed {
 
     const SIGNAL: Packed = Packed::new(SIGNAL, 0);
 
+    /// The rule, if it has one of the two usual forms.
     #[inline(always)]
+    pub(super) fn plain(self) -> Option<Plain> {
+        let form = self.0 >> FORM_SHIFT;
+        let (cfa, bp) = (self.0 >> CFA_SHIFT & CFA_MAX, self.0 & BP_MAX);
+        let by_bp = form == BP;
+        (form == SP || by_bp).then_some(Plain { by_bp, cfa: cfa as u64 * 8, bp: bp as u64 * 8 })
+    }
+
     pub(super) fn rule(self) -> Rule {
         let low = self.0 & ((1 << FORM_SHIFT) - 1);
         let bytes = |words: u32| u64::from(words) * 8;
@@ -176,9 +194,9 @@ fn place(pc: u64, generation: u32) -> (usize, u64) {
 
 /// The rule for the instruction at `pc`.
 #[inline(always)]
-pub(super) fn at(pc: u64, generation: u32) -> Rule {
+pub(super) fn at(pc: u64, generation: u32) -> Packed {
     if pc >= CODE_END {
-        return Rule::Unknown;
+        return Packed::unknown(0);
     }
     let (first, head) = place(pc, generation);
     let cache = cache();
@@ -187,7 +205,7 @@ pub(super) fn at(pc: u64, generation: u32) -> Rule {
         if entry >> RULE_BITS == head {
             let packed = Packed((entry & ((1 << RULE_BITS) - 1)) as u32);
             if packed.0 >> FORM_SHIFT != UNKNOWN || packed == Packed::unknown(modules::loads()) {
-                return packed.rule();
+                return packed;
             }
         }
     }
@@ -196,12 +214,12 @@ pub(super) fn at(pc: u64, generation: u32) -> Rule {
 
 #[cold]
 #[inline(never)]
-fn work_out(pc: u64, generation: u32) -> Rule {
+fn work_out(pc: u64, generation: u32) -> Packed {
     let packed = match modules::row(pc) {
         modules::Found::Row(row) => Packed::from_row(&row),
         modules::Found::SignalReturn => Some(Packed::SIGNAL),
         modules::Found::Nothing => None,
-        modules::Found::NothingYet => return Rule::Unknown,
+        modules::Found::NothingYet => return Packed::unknown(0),
     };
     let packed = packed.unwrap_or(Packed::unknown(modules::loads()));
     let (first, head) = place(pc, generation);
@@ -209,7 +227,7 @@ fn work_out(pc: u64, generation: u32) -> Rule {
     let cache = cache();
     cache[first + 1].store(cache[first].load(Relaxed), Relaxed);
     cache[first].store(head << RULE_BITS | u64::from(packed.0), Relaxed);
-    packed.rule()
+    packed
 }
 
 const _: () = assert!(TAG_SHIFT + (47 - BLOCK_BITS) + 3 == 64);

@@ -1,8 +1,9 @@
 //! The stack table: each frame once, by its caller and its address, in the file.
 //!
 //! Frames are found through an index in private memory: levels of growing size, each made of
-//! buckets of eight slots. A frame is in the first level whose bucket had a free slot, so the
-//! search ends where one is found; nothing is ever moved or removed. Any number of threads
+//! buckets of eight slots, which are tried in an order that the frame gives. A frame is in the
+//! first slot that was free, so the search ends where one is found; nothing is ever moved or
+//! removed. Any number of threads
 //! search and insert at the same time: a slot is taken by one compare-and-swap. Two threads
 //! that insert the same frame at the same moment may give it two numbers, which costs 16
 //! bytes and confuses nobody.
@@ -26,7 +27,7 @@ const MAX_GROWTH: u64 = 1 << 20;
 const AHEAD: u32 = 1024;
 
 /// Slots of each level, as powers of two.
-const LEVELS: [u32; 7] = [9, 12, 15, 18, 21, 24, 27];
+const LEVELS: [u32; 6] = [12, 15, 18, 21, 24, 27];
 const BUCKET: usize = 8;
 const SLOT_BYTES: usize = 16;
 
@@ -155,7 +156,9 @@ pub(super) fn number(frame: &Frame, may_grow: bool) -> u32 {
         if MAPPED.load(Acquire) as usize <= level && !map_level(level) {
             return 0;
         }
-        for slot in bucket(level, hash) {
+        let bucket = bucket(level, hash);
+        for step in 0..BUCKET {
+            let slot = &bucket[(hash as usize + step) % BUCKET];
             let mut numbers = slot.numbers.load(Acquire);
             if numbers == 0 {
                 if !may_grow {

@@ -1,8 +1,8 @@
 //! Walking a stack, and numbering its frames.
 
 use super::bounds::Words;
-use super::last::{FRAMES, Known, Last, flag};
-use super::rules::{self, CODE_END, Rule};
+use super::last::{FRAMES, Known, Last, Way};
+use super::rules::{self, CODE_END, Plain, Rule};
 use super::{modules, table};
 use fragtrace_format::stack::{Frame, Root};
 
@@ -19,73 +19,69 @@ const SAVED_RBP: u64 = 120;
 const SAVED_RSP: u64 = 160;
 const SAVED_RIP: u64 = 168;
 
-enum Step {
-    Caller(Known),
-    End(Root),
+/// Why a walk ends: no code says how to go on.
+const UNKNOWN: Result<Known, Root> = Err(Root::Unknown);
+/// What starts threads without unwind data leaves a zero for a return address.
+const BEGIN: Result<Known, Root> = Err(Root::Begin);
+
+/// Goes from a frame to its caller's. Also says whether that went by rbp.
+#[inline(always)]
+fn step(from: &Known, words: &mut Words, generation: u32) -> (bool, Result<Known, Root>) {
+    let interrupted = from.way.has(Way::INTERRUPTED);
+    // A return address may be that of the next function: the call is in front of it.
+    let pc = from.ip.wrapping_sub(u64::from(!interrupted));
+    let rule = rules::at(pc, generation);
+    let Some(Plain { by_bp, cfa, bp }) = rule.plain() else {
+        let rule = rule.rule();
+        let by_bp = matches!(rule, Rule::Realigned { .. });
+        return (by_bp, step_unusual(from.sp, from.bp, words, rule));
+    };
+    let cfa = (if by_bp { from.bp } else { from.sp }).wrapping_add(cfa);
+    // Frames lie above those that they called.
+    if cfa <= from.sp {
+        return (by_bp, UNKNOWN);
+    }
+    let Some(ip) = words.at(cfa - 8) else { return (by_bp, UNKNOWN) };
+    if ip == 0 {
+        return (by_bp, BEGIN);
+    }
+    let mut caller = Known { ip, sp: cfa, bp: from.bp, way: Way::PLAIN, number: 0 };
+    if bp != 0 {
+        let Some(saved) = words.at(cfa.wrapping_sub(bp)) else { return (by_bp, UNKNOWN) };
+        (caller.bp, caller.way) = (saved, Way::PLAIN.bp_read(bp));
+    }
+    (by_bp, Ok(caller))
 }
 
-/// Goes from a frame to its caller's.
-#[inline(always)]
-fn step(from: &mut Known, words: &mut Words, generation: u32) -> Step {
-    const UNKNOWN: Step = Step::End(Root::Unknown);
-    let interrupted = from.flags & flag::INTERRUPTED != 0;
-    // A return address may be that of the next function: the call is in front of it.
-    let pc = if interrupted { from.ip } else { from.ip.wrapping_sub(1) };
-    let mut flags = 0;
-    let mut sp_slot = 0;
-    let (cfa, bp_slot) = match rules::at(pc, generation) {
-        Rule::Sp { cfa, bp } => {
-            let cfa = from.sp.wrapping_add(cfa);
-            (cfa, if bp == 0 { 0 } else { cfa.wrapping_sub(bp) })
+/// The forms that few frames have.
+#[inline(never)]
+fn step_unusual(sp: u64, bp: u64, words: &mut Words, rule: Rule) -> Result<Known, Root> {
+    let (sp_slot, bp_slot, by_kernel) = match rule {
+        Rule::Sp { cfa, bp: saved } => {
+            let cfa = sp.wrapping_add(cfa);
+            let Some(ip) = words.at(cfa.wrapping_sub(8)) else { return UNKNOWN };
+            let known = Known { ip, sp: cfa, bp, way: Way::PLAIN, number: 0 };
+            if saved == 0 {
+                return Ok(known);
+            }
+            let Some(bp) = words.at(cfa.wrapping_sub(saved)) else { return UNKNOWN };
+            return Ok(Known { bp, way: Way::PLAIN.bp_read(saved), ..known });
         }
-        Rule::Bp { cfa, bp } => {
-            from.flags |= flag::USES_BP;
-            let cfa = from.bp.wrapping_add(cfa);
-            (cfa, if bp == 0 { 0 } else { cfa.wrapping_sub(bp) })
-        }
-        Rule::Realigned { below } => {
-            from.flags |= flag::USES_BP;
-            flags |= flag::SP_READ;
-            sp_slot = from.bp.wrapping_sub(below);
-            let Some(cfa) = words.at(sp_slot) else { return UNKNOWN };
-            (cfa, from.bp)
-        }
-        Rule::Signal => {
-            flags |= flag::SP_READ | flag::BY_KERNEL | flag::INTERRUPTED;
-            sp_slot = from.sp.wrapping_add(SAVED_RSP);
-            let Some(cfa) = words.at(sp_slot) else { return UNKNOWN };
-            (cfa, from.sp.wrapping_add(SAVED_RBP))
-        }
-        Rule::Begin => return Step::End(Root::Begin),
-        Rule::Unknown => return UNKNOWN,
+        Rule::Realigned { below } => (bp.wrapping_sub(below), bp, false),
+        Rule::Signal => (sp.wrapping_add(SAVED_RSP), sp.wrapping_add(SAVED_RBP), true),
+        Rule::Begin => return BEGIN,
+        Rule::Bp { .. } | Rule::Unknown => return UNKNOWN,
     };
-    let by_kernel = flags & flag::BY_KERNEL != 0;
-    // Frames lie above those that they called; only a handler may run on a stack of its own.
-    if cfa <= from.sp && !by_kernel {
+    let (Some(cfa), Some(saved)) = (words.at(sp_slot), words.at(bp_slot)) else { return UNKNOWN };
+    // Only a handler may run on a stack of its own.
+    if cfa <= sp && !by_kernel {
         return UNKNOWN;
     }
-    let ip_slot = if by_kernel { from.sp.wrapping_add(SAVED_RIP) } else { cfa.wrapping_sub(8) };
+    let ip_slot = if by_kernel { sp_slot + (SAVED_RIP - SAVED_RSP) } else { cfa.wrapping_sub(8) };
     let Some(ip) = words.at(ip_slot) else { return UNKNOWN };
-    if ip == 0 {
-        // What starts threads without unwind data puts a zero there.
-        return Step::End(Root::Begin);
-    }
-    let mut bp = from.bp;
-    if bp_slot != 0 {
-        flags |= flag::BP_READ;
-        let Some(saved) = words.at(bp_slot) else { return UNKNOWN };
-        bp = saved;
-    }
-    let mut from_cfa = |slot: u64| {
-        let offset = slot.wrapping_sub(cfa) as i64;
-        i32::try_from(offset).unwrap_or_else(|_| {
-            flags |= flag::OPAQUE;
-            0
-        })
-    };
-    let bp_at = if bp_slot == 0 { 0 } else { from_cfa(bp_slot) };
-    let sp_at = if sp_slot == 0 { 0 } else { from_cfa(sp_slot) };
-    Step::Caller(Known { ip, sp: cfa, bp, number: 0, flags, bp_at, sp_at })
+    let way = if by_kernel { Way::BY_KERNEL.with(Way::INTERRUPTED) } else { Way::PLAIN };
+    let way = way.sp_read(cfa.wrapping_sub(sp_slot)).bp_read(cfa.wrapping_sub(bp_slot));
+    Ok(Known { ip, sp: cfa, bp: saved, way, number: 0 })
 }
 
 /// The number of the stack of a call made at `sp`, where its return address is.
@@ -136,12 +132,13 @@ fn walk(last: &mut Last, words: &mut Words, first: Known, generation: u32) {
             last.frames.copy_within(base..base + new, 0);
             (left, base, last.count) = (0, 0, 0);
         }
-        let stepped = step(&mut at, words, generation);
+        let (by_bp, caller) = step(&at, words, generation);
+        at.way = at.way.with(if by_bp { Way::USES_BP } else { Way::PLAIN });
         last.frames[base + new] = at;
         new += 1;
-        match stepped {
-            Step::Caller(caller) => at = caller,
-            Step::End(root) => break (0, root),
+        match caller {
+            Ok(caller) => at = caller,
+            Err(root) => break (0, root),
         }
     };
     last.replace(kept, new, &at);
@@ -160,7 +157,10 @@ fn trim(last: &mut Last) {
 /// How many of `count` frames are left out at the root, so that at most `depth` remain. By
 /// steps, so that stacks a few frames apart have the same root, and share their frames.
 fn cut(count: u32, depth: u32) -> u32 {
-    count.saturating_sub(depth).next_multiple_of((depth / 4).max(1))
+    if count <= depth {
+        return 0;
+    }
+    (count - depth).next_multiple_of((depth / 4).max(1))
 }
 
 /// Gives numbers to the frames that have none; the number of the innermost one.
@@ -177,9 +177,12 @@ fn number_frames(last: &mut Last, depth: u32) -> u32 {
     let from = first.max(last.numbered as usize);
     for index in from..count {
         let caller = if index == first { 0 } else { last.frames[index - 1].number };
-        let known = &mut last.frames[index];
-        known.number = table::number(&frame(known, caller, root), may_grow);
-        if known.number == 0 {
+        let Known { ip, way, .. } = last.frames[index];
+        let interrupted = way.has(Way::INTERRUPTED);
+        let ask = || table::number(&frame(ip, interrupted, caller, root), may_grow);
+        let number = if caller == 0 || interrupted { ask() } else { last.number(ip, caller, ask) };
+        last.frames[index].number = number;
+        if number == 0 {
             last.numbered = index as u32;
             return number_few(last, first);
         }
@@ -190,11 +193,9 @@ fn number_frames(last: &mut Last, depth: u32) -> u32 {
 
 /// The frame as the table has it. Only one without a caller says why.
 #[inline(always)]
-fn frame(known: &Known, caller: u32, root: Root) -> Frame {
+fn frame(ip: u64, interrupted: bool, caller: u32, root: Root) -> Frame {
     let root = if caller == 0 { root } else { Root::Begin };
-    let interrupted = known.flags & flag::INTERRUPTED != 0;
-    let address = known.ip & (CODE_END - 1);
-    Frame { address: address.max(1), caller, root, interrupted }
+    Frame { address: (ip & (CODE_END - 1)).max(1), caller, root, interrupted }
 }
 
 /// The number of the stack that has only the innermost frames, for want of room.
@@ -203,7 +204,8 @@ fn number_few(last: &Last, first: usize) -> u32 {
     let count = last.count as usize;
     let mut number = 0;
     for known in &last.frames[count.saturating_sub(KEPT_WHEN_SCARCE).max(first)..count] {
-        number = table::number(&frame(known, number, Root::Full), true);
+        let interrupted = known.way.has(Way::INTERRUPTED);
+        number = table::number(&frame(known.ip, interrupted, number, Root::Full), true);
         if number == 0 {
             return 0;
         }
