@@ -141,8 +141,11 @@ fn column(replay: &Replay<'_>, map: &HeapMap) -> Vec<Cell> {
                 (0, 0) => Cell::Unused,
                 (0, _) => Cell::GivenBack,
                 (touched, _) => {
-                    let share = (live * 255 / touched).min(255) as u8;
-                    Cell::Used { live: share.max(u8::from(live > 0)) }
+                    let share = |part: u64, whole: u64| (part * 255 / whole).min(255) as u8;
+                    Cell::Used {
+                        live: share(live, touched).max(u8::from(live > 0)),
+                        held: share(touched, touched.max(ever)).max(1),
+                    }
                 }
             }
         }));

@@ -35,10 +35,12 @@ pub enum Cell {
     Unused,
     /// Used before and given back to the kernel.
     GivenBack,
-    /// In the footprint; `live` is the share of its bytes that live blocks cover,
-    /// 0 (empty) to 255 (full). Anything live at all is at least 1.
+    /// In the footprint, or a part of it is.
     Used {
-        /// Share that is live.
+        /// Share of the part in the footprint that live blocks cover: 0 (nothing) to 255
+        /// (all). Anything live at all is at least 1.
         live: u8,
+        /// Share of the cell that is in the footprint: 1 to 255 (all).
+        held: u8,
     },
 }

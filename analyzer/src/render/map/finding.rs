@@ -14,8 +14,9 @@ struct Fill {
 impl Fill {
     fn of(column: &[Cell]) -> Self {
         column.iter().fold(Self { held: 0.0, live: 0.0 }, |fill, cell| match cell {
-            Cell::Used { live } => {
-                Self { held: fill.held + 1.0, live: fill.live + f64::from(*live) / 255.0 }
+            Cell::Used { live, held } => {
+                let held = f64::from(*held) / 255.0;
+                Self { held: fill.held + held, live: fill.live + held * f64::from(*live) / 255.0 }
             }
             _ => fill,
         })
@@ -73,8 +74,8 @@ mod tests {
 
     #[test]
     fn a_heap_that_emptied_but_was_kept_is_said_so() {
-        let full = vec![Cell::Used { live: 255 }; 10];
-        let sparse = vec![Cell::Used { live: 25 }; 9];
+        let full = vec![Cell::Used { live: 255, held: 255 }; 10];
+        let sparse = vec![Cell::Used { live: 25, held: 255 }; 9];
         assert_eq!(
             said(vec![full.clone(), sparse]),
             "When most was live (1.00 s), blocks filled 100 % of the heap that was held. \
@@ -88,9 +89,20 @@ mod tests {
     }
 
     #[test]
+    fn cells_of_which_a_part_was_given_back_count_for_that_much_less() {
+        let full = vec![Cell::Used { live: 255, held: 255 }; 10];
+        let partly = vec![Cell::Used { live: 51, held: 51 }; 10];
+        assert_eq!(
+            said(vec![full, partly]),
+            "When most was live (1.00 s), blocks filled 100 % of the heap that was held. \
+             At the end the heap is 20 % of that size, but blocks fill only 20 % of it."
+        );
+    }
+
+    #[test]
     fn nothing_is_said_of_a_heap_that_never_held_anything() {
         assert_eq!(said(vec![]), "");
         assert_eq!(said(vec![vec![Cell::Unused; 3]]), "");
-        assert!(!said(vec![vec![Cell::Used { live: 255 }]]).contains("At the end"));
+        assert!(!said(vec![vec![Cell::Used { live: 255, held: 255 }]]).contains("At the end"));
     }
 }

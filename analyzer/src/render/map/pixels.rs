@@ -48,10 +48,14 @@ fn columns_at(map: &HeapMap, span: TimeSpan, (x, width): (i32, i32)) -> Range<us
     first.min(end)..end
 }
 
-/// How many cells of a pixel are in which state.
+/// A whole cell, in the units of [`Tally`].
+const WHOLE: u64 = 255;
+
+/// How much of the cells of a pixel is in which state.
 #[derive(Default)]
 struct Tally {
     used: u64,
+    /// Of the used part, in units of 1/255.
     live: u64,
     given_back: u64,
     unused: u64,
@@ -60,14 +64,15 @@ struct Tally {
 impl Tally {
     fn add(&mut self, column: &[Cell], cells: Range<usize>) {
         let known = cells.start.min(column.len())..cells.end.min(column.len());
-        self.unused += (cells.len() - known.len()) as u64;
+        self.unused += WHOLE * (cells.len() - known.len()) as u64;
         for cell in &column[known] {
             match cell {
-                Cell::Unused => self.unused += 1,
-                Cell::GivenBack => self.given_back += 1,
-                Cell::Used { live } => {
-                    self.used += 1;
-                    self.live += u64::from(*live);
+                Cell::Unused => self.unused += WHOLE,
+                Cell::GivenBack => self.given_back += WHOLE,
+                Cell::Used { live, held } => {
+                    self.used += u64::from(*held);
+                    self.live += u64::from(*held) * u64::from(*live);
+                    self.given_back += WHOLE - u64::from(*held);
                 }
             }
         }
@@ -145,7 +150,8 @@ mod tests {
     #[test]
     fn a_pixel_takes_the_mean_share_of_what_is_held() {
         let palette = Palette::of(Theme::Light);
-        let (empty, full) = (Cell::Used { live: 0 }, Cell::Used { live: 255 });
+        let (empty, full) =
+            (Cell::Used { live: 0, held: 255 }, Cell::Used { live: 255, held: 255 });
         assert_eq!(colour_of(&[empty, empty]), palette.empty);
         assert_eq!(colour_of(&[full]), palette.filled(1.0));
         assert_eq!(colour_of(&[empty, full]), palette.filled(0.5));
@@ -166,7 +172,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(&[Cell::GivenBack], 0..4);
         tally.add(&[], 2..4);
-        assert_eq!((tally.given_back, tally.unused), (1, 5));
+        assert_eq!((tally.given_back, tally.unused), (WHOLE, 5 * WHOLE));
     }
 
     #[test]

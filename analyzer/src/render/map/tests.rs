@@ -26,8 +26,8 @@ fn small() -> HeapMap {
         bands: vec![band(0x1000, "brk heap"), band(0x7f00_0000_0000, "mapped blocks")],
         times_ns: vec![0, 1_000_000_000],
         columns: vec![
-            vec![Cell::Used { live: 255 }, Cell::Unused],
-            vec![Cell::Used { live: 0 }, Cell::GivenBack],
+            vec![Cell::Used { live: 255, held: 255 }, Cell::Unused],
+            vec![Cell::Used { live: 0, held: 255 }, Cell::GivenBack],
         ],
     }
 }

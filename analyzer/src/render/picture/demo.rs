@@ -49,13 +49,13 @@ fn burst_cell(cell: usize, seconds: f64, bursts: &[Burst]) -> Cell {
         now = if seconds < burst.end + 0.2 * noise(cell, index + 50) {
             // What an earlier burst left is filled up only in part.
             let share = if cell < older { 0.35 + 0.6 * noise(cell, index + 9) } else { 0.94 };
-            Cell::Used { live: (share * 255.0) as u8 }
+            Cell::Used { live: (share * 255.0) as u8, held: 255 }
         } else if noise(cell, 99) < 0.07 {
-            Cell::Used { live: 0 }
+            Cell::Used { live: 0, held: 255 }
         } else if cell + 25 > burst.top {
             Cell::GivenBack
         } else {
-            Cell::Used { live: (kept * 255.0).max(1.0) as u8 }
+            Cell::Used { live: (kept * 255.0).max(1.0) as u8, held: 255 }
         };
     }
     now
@@ -64,7 +64,7 @@ fn burst_cell(cell: usize, seconds: f64, bursts: &[Burst]) -> Cell {
 fn cell(cell: usize, seconds: f64) -> Cell {
     match cell {
         0..90 if seconds * 300.0 > cell as f64 => {
-            Cell::Used { live: (225.0 + 30.0 * noise(cell, 1)) as u8 }
+            Cell::Used { live: (225.0 + 30.0 * noise(cell, 1)) as u8, held: 255 }
         }
         0..1500 => burst_cell(cell, seconds, &BRK),
         1500..2000 => burst_cell(cell - 1500, seconds, &ARENA),
@@ -73,7 +73,7 @@ fn cell(cell: usize, seconds: f64) -> Cell {
             let start = 0.5 + 1.7 * block as f64;
             match seconds - start {
                 age if age < 0.0 => Cell::Unused,
-                age if age < 1.4 => Cell::Used { live: 250 },
+                age if age < 1.4 => Cell::Used { live: 250, held: 255 },
                 _ => Cell::GivenBack,
             }
         }
@@ -104,7 +104,7 @@ fn state(time_ns: u64, column: &[Cell]) -> State {
     let mut held = 0;
     let mut live_share = 0u64;
     for cell in column {
-        if let Cell::Used { live } = cell {
+        if let Cell::Used { live, .. } = cell {
             held += 1;
             live_share += u64::from(*live);
         }
