@@ -2,12 +2,13 @@
 //! what they are resolved against is on record.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;
 
 use fragtrace_format::record::ModuleEvent;
 use fragtrace_format::stack::Root;
-use fragtrace_tests::programs::{cpp_program, rust_program};
+use fragtrace_tests::programs::{cpp_program, library, program, rust_program};
 use fragtrace_tests::run::command;
 use fragtrace_tests::stacks::{self, Stacks};
 use fragtrace_tests::tools;
@@ -104,6 +105,71 @@ fn stacks_of_a_rust_program_are_as_another_unwinder_sees_them() {
     let mut calls = command(rust_program("calls"));
     calls.arg("2000");
     assert_same_stacks("a Rust program", calls, 60, 10_000);
+}
+
+/// The C program whose stacks are hard to walk, in one of its ways.
+fn frames(mode: &str, rounds: u32) -> Command {
+    let mut frames = command(program("frames"));
+    frames.args([mode, &rounds.to_string()]);
+    frames
+}
+
+#[test]
+fn stacks_of_coroutines_are_as_another_unwinder_sees_them() {
+    assert_same_stacks("coroutines", frames("coroutines", 500), 1, 10_000);
+}
+
+#[test]
+fn stacks_of_handlers_are_as_another_unwinder_sees_them() {
+    assert_same_stacks("handlers", frames("handlers", 1200), 1, 10_000);
+}
+
+#[test]
+fn stacks_of_small_threads_are_as_another_unwinder_sees_them() {
+    assert_same_stacks("threads", frames("threads", 600), 1, 10_000);
+}
+
+#[test]
+fn code_that_cannot_be_unwound_ends_a_stack() {
+    assert_same_stacks("code made at run time", frames("made", 1000), 1, 3000);
+}
+
+#[test]
+fn wrong_unwind_data_end_no_program() {
+    for mode in ["nonsense", "filtered"] {
+        let outcome = Traced::run(frames(mode, 1000)).outcome;
+        assert!(outcome.code() == 0 && outcome.out() == "done\n", "{}", outcome.describe());
+    }
+}
+
+#[test]
+fn stacks_and_modules_follow_what_is_loaded_and_unloaded() {
+    let plugins = ["3", "500"].map(|frame| {
+        library("plugin", &format!("libplugin{frame}.so"), &[("FRAME", frame.to_string())])
+    });
+    let mut loads = frames("loaded", 200);
+    loads.args(&plugins);
+    assert_same_stacks("loaded objects", loads, 1, 1000);
+    let mut loads = frames("loaded", 4);
+    loads.args(&plugins);
+    let traced = Traced::run_well(loads);
+    let stacks = Stacks::of(&traced.trace());
+    let mut there = HashMap::new();
+    let mut gone = 0;
+    for event in stacks.modules() {
+        match event {
+            ModuleEvent::Loaded(module) => {
+                let before = there.insert(module.start, module.path);
+                assert!(before.is_none(), "{} is where {before:?} is", module.path);
+            }
+            ModuleEvent::Gone { start, .. } => {
+                let path = there.remove(&start).expect("what goes was there");
+                assert!(path.contains("libplugin"), "{path} is gone");
+                gone += 1;
+            }
+        }
+    }
+    assert!(gone >= 3, "four plugins took turns, and {gone} were seen to go");
 }
 
 /// The one trace of a run of the C++ program.

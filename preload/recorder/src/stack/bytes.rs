@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
 
     /// The address of the next byte.
     pub(super) fn address(&self) -> u64 {
-        self.base + self.at as u64
+        self.base.wrapping_add(self.at as u64)
     }
 
     /// Whether nothing is left.

@@ -119,20 +119,21 @@ fn find(segment: Reader<'_>, header: u64, pc: u64) -> Option<u64> {
     at.pointer(frames, header)?;
     let count = at.pointer(count, header)?.min(at.left() as u64 / 8);
     let start = at.address();
-    let wanted = pc.wrapping_sub(header);
-    let wanted = i32::try_from(wanted as i64).ok()?;
+    let entry = |index: u64| segment.from(start.wrapping_add(8 * index));
+    let wanted = i32::try_from(pc.wrapping_sub(header) as i64).ok()?;
     // The last entry that begins at or before the address.
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low + (high - low) / 2;
-        if segment.from(start + 8 * middle)?.u32()? as i32 <= wanted {
+        if entry(middle)?.u32()? as i32 <= wanted {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    let entry = low.checked_sub(1)?;
-    let offset = segment.from(start + 8 * entry + 4)?.u32()? as i32;
+    let mut found = entry(low.checked_sub(1)?)?;
+    found.u32()?;
+    let offset = found.u32()? as i32;
     Some(header.wrapping_add_signed(offset.into()))
 }
 
@@ -338,6 +339,102 @@ impl<'a> Run<'a, '_> {
             self.rules.bp = initial.bp;
         } else if register == self.common.return_register {
             self.rules.return_address = initial.return_address;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::image::{HEADERS_BYTES, Image};
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// The unwind data of this very program: its segment, and where .eh_frame_hdr is.
+    fn own() -> (Image, &'static [u8]) {
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("readable");
+        let first = maps.lines().next().and_then(|line| line.split('-').next()).expect("a line");
+        let start = u64::from_str_radix(first, 16).expect("an address");
+        // SAFETY: the program's first page is mapped, and more than this long with its headers.
+        let headers = unsafe { core::slice::from_raw_parts(start as *const u8, HEADERS_BYTES) };
+        let image = Image::read(headers, start).expect("a program");
+        let segment = image.frames_segment;
+        let len = (segment.end - segment.start) as usize;
+        // SAFETY: a loaded segment of this program.
+        (image, unsafe { core::slice::from_raw_parts(segment.start as *const u8, len) })
+    }
+
+    #[inline(never)]
+    fn a_function(room: &mut [u64; 20]) -> u64 {
+        room.iter().sum()
+    }
+
+    #[test]
+    fn a_function_of_this_program_has_a_frame() {
+        let (image, bytes) = own();
+        let segment = Reader::new(bytes, image.frames_segment.start);
+        let entry = a_function as *const () as u64;
+        let row = row(segment, image.frames, entry).expect("a row");
+        assert_eq!(row.cfa, Some(Value::Sp(8)), "before its first instruction");
+        assert_eq!((row.bp, row.return_address), (Place::Same, Place::At(-8)));
+        assert_eq!(super::row(segment, image.frames, 0x1000), None);
+        assert_eq!(a_function(&mut [1; 20]), 20);
+    }
+
+    #[test]
+    fn every_entry_of_this_programs_table_is_understood() {
+        let (image, bytes) = own();
+        let segment = Reader::new(bytes, image.frames_segment.start);
+        let mut table = segment.from(image.frames + 8).expect("a table");
+        let count = table.u32().expect("a count");
+        assert!(count > 1000);
+        for _ in 0..count {
+            let pc =
+                image.frames.wrapping_add_signed((table.u32().expect("an entry") as i32).into());
+            table.u32().expect("an entry");
+            let row = row(segment, image.frames, pc);
+            assert!(row.is_some_and(|row| row.cfa.is_some()), "{pc:#x}: {row:?}");
+        }
+    }
+
+    proptest! {
+        /// Any change to unwind data, and any bytes in their place, end in a row or in none.
+        #[test]
+        fn damaged_data_do_no_harm(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..200),
+            cut in any::<prop::sample::Index>(),
+            pcs in prop::collection::vec(any::<prop::sample::Index>(), 50),
+        ) {
+            let (image, bytes) = own();
+            let at = (image.frames - image.frames_segment.start) as usize;
+            // A piece that begins with the table and holds most of the entries.
+            let mut damaged: Vec<u8> = bytes[at..].to_vec();
+            let len = damaged.len();
+            for (index, byte) in changes {
+                // Half of them near the table's head, where most depends on them.
+                let place = index.index(len);
+                damaged[if byte & 1 == 0 { place } else { place % 64 }] = byte;
+            }
+            if cut.index(4) == 0 {
+                damaged.truncate(cut.index(len) + 1);
+            }
+            let segment = Reader::new(&damaged, image.frames);
+            for pc in pcs {
+                let text = image.all.start + pc.index((image.all.end - image.all.start) as usize) as u64;
+                let _ = row(segment, image.frames, text);
+            }
+        }
+
+        #[test]
+        fn any_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..400), pc: u64) {
+            let mut bytes = bytes;
+            // Enough of a head to be taken for a table.
+            for (byte, head) in bytes.iter_mut().zip([1, 0x1b, 0x03, 0x3b]) {
+                *byte = head;
+            }
+            let _ = row(Reader::new(&bytes, 0x1000), 0x1000, pc % 0x3000);
+            let _ = row(Reader::new(&bytes, u64::MAX - 0x3000), u64::MAX - 0x3000, pc);
+            let _ = expression::value(Reader::new(&bytes, 0), pc);
         }
     }
 }
