@@ -587,6 +587,21 @@ impl Batcher<'_> {
         place.realloc = 0;
     }
 
+    /// What a lane released as one half of a realloc was a free.
+    #[cold]
+    fn realloc_freed(&mut self, place: &mut Place) {
+        uncount(self.cut, Count::Reallocs);
+        let entry = core::mem::take(&mut place.realloc_entry);
+        let released = if entry == [0; 6] {
+            self.net.freed_after_all((self.lane, place.thread), place.realloc);
+            Released::Before
+        } else {
+            Released::Known(base::thread(&entry))
+        };
+        place.realloc = 0;
+        self.freed(place.thread, released);
+    }
+
     /// Counts a rare event, and keeps what it says of mappings and threads.
     #[cold]
     #[inline(never)]
@@ -616,10 +631,7 @@ impl Batcher<'_> {
             }
             ColdKind::Advise => count(self.cut, Count::Madvises),
             ColdKind::Brk => count(self.cut, Count::BrkChanges),
-            ColdKind::ReallocFreed => {
-                uncount(self.cut, Count::Reallocs);
-                count(self.cut, Count::Frees);
-            }
+            ColdKind::ReallocFreed => self.realloc_freed(place),
             ColdKind::Other => {}
         }
     }

@@ -79,6 +79,13 @@ impl Effect {
         self.after()
     }
 
+    /// Whether a block that was acquired in this batch is live. Where the first event was a
+    /// release, that was of one from before.
+    #[inline(always)]
+    fn lives_anew(&self) -> bool {
+        self.net + self.released as i32 >= 1
+    }
+
     /// Blocks that are live behind the batch.
     #[inline]
     pub(super) fn after(&self) -> i32 {
@@ -215,7 +222,7 @@ impl Net {
             effect.net = 1;
             return;
         };
-        if self.effects[at as usize].net >= 1 {
+        if self.effects[at as usize].lives_anew() {
             self.keep_older(at);
         }
         let effect = &mut self.effects[at as usize];
@@ -257,9 +264,10 @@ impl Net {
             return Released::Before;
         };
         let effect = &mut self.effects[at as usize];
-        let released = match effect.net {
-            1.. => Released::Known(thread_of(&effect.entry)),
-            _ => Released::Before,
+        let released = if effect.lives_anew() {
+            Released::Known(thread_of(&effect.entry))
+        } else {
+            Released::Before
         };
         effect.net -= 1;
         // Certain is the order on one lane, and of what is far apart.
@@ -296,7 +304,7 @@ impl Net {
     /// The block of an address that was acquired in this batch and is live.
     pub(super) fn live(&self, address: u64) -> Option<Words> {
         let effect = &self.effects[self.find(address)? as usize];
-        (effect.net >= 1).then_some(effect.entry)
+        effect.lives_anew().then_some(effect.entry)
     }
 
     /// A realloc was refused whose block was live before the batch: its release is undone.
@@ -307,6 +315,15 @@ impl Net {
         effect.net += 1;
         if effect.net == 0 && effect.lane == 0 {
             self.remove(at);
+        }
+    }
+    /// A release that was one half of a realloc on a lane was a free, by a thread.
+    #[cold]
+    pub(super) fn freed_after_all(&mut self, (lane, thread): (u32, u32), address: u64) {
+        let Some(at) = self.find(address) else { return };
+        let effect = &mut self.effects[at as usize];
+        if effect.realloc_lane == lane {
+            (effect.realloc_lane, effect.released_by) = (0, thread);
         }
     }
 }
