@@ -28,6 +28,8 @@ use fragtrace_format::event::{
 use fragtrace_format::record::Cold;
 
 pub use slow::block;
+#[cfg(test)]
+pub(crate) use slow::testing;
 pub(crate) use slow::{count, cursor, first_chunk, forget, thread_exits};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.

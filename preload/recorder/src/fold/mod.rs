@@ -22,6 +22,8 @@ mod log;
 mod net;
 mod scan;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use crate::ring::{self, Chunk};
 use crate::sync::TryLock;

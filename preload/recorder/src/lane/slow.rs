@@ -1,5 +1,8 @@
 //! What is rare on a lane: getting one, a full chunk, events that take more than a word.
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use super::{COMPOUND, Lane, MAX_LANES, STORING, lane_of_thread};
 use crate::arch::{set_thread_lane, set_thread_number, stack_pointer, thread_number};
 use crate::clock::{self, stamp};
