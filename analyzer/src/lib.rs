@@ -10,3 +10,4 @@ pub mod order;
 pub mod read;
 pub mod render;
 pub mod replay;
+pub mod symbols;

@@ -8,7 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-const SUBCOMMANDS: [&str; 7] = ["record", "report", "map", "timeline", "holes", "dump", "doctor"];
+const SUBCOMMANDS: [&str; 8] =
+    ["record", "report", "map", "timeline", "holes", "blame", "dump", "doctor"];
 
 fn fragtrace() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fragtrace"));
@@ -86,7 +87,7 @@ fn what_is_no_trace_is_said_in_a_line_or_two() {
         (file("cut.ftr", &[&b"\x89FTRACE\n"[..], &[0; 100]].concat()), "cut"),
     ];
     for (path, words) in &cases {
-        for subcommand in ["report", "holes", "dump"] {
+        for subcommand in ["report", "holes", "blame", "dump"] {
             assert_cannot(&run(&[subcommand, path.to_str().expect("text")]), &[words]);
         }
         for subcommand in ["map", "timeline"] {
@@ -112,6 +113,8 @@ fn nonsense_on_the_command_line_is_refused() {
     for (arguments, words) in [
         (vec!["holes", "x.ftr", "--at", "noon"], "80%"),
         (vec!["holes", "x.ftr", "--fit", "12Q"], "64K"),
+        (vec!["blame", "x.ftr", "--by", "luck"], "function"),
+        (vec!["blame", "x.ftr", "--weight", "live"], "--folded"),
         (vec!["map", "x.ftr", "-o", "x.png", "--size", "big"], "1600x900"),
         (vec!["map", "x.ftr", "-o", "x.png", "--theme", "pink"], "light or dark"),
         (vec!["record", "--ring", "1K", "true"], "64K to 1T"),

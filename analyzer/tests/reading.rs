@@ -5,12 +5,14 @@
 mod support;
 
 use fragtrace_analyzer::measure;
+use fragtrace_analyzer::measure::blame::{By, PinnedHeap, heap_at};
 use fragtrace_analyzer::order::{self, Action, Event};
 use fragtrace_analyzer::read::{ReadError, Trace};
+use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
 use fragtrace_format::chunk::HEADER_BYTES as CHUNK_HEADER_BYTES;
 use fragtrace_format::event::Acquire;
 use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
-use fragtrace_format::record::{Cold, Look, LookCause};
+use fragtrace_format::record::{Cold, Look, LookCause, Module, ModuleEvent};
 use proptest::prelude::*;
 use support::{Builder, Said, anonymous, free, malloc, open, put_u32, put_u64};
 
@@ -35,6 +37,20 @@ fn eventful() -> Builder {
             let (address, bytes) = (HEAP + 0x2000 + round * 0x400, 0x3000);
             builder.say(lane, stamp + 9, Said::Cold(Cold::Advise { address, bytes, advice: 4 }));
         }
+    }
+    for depth in 1..60 {
+        builder.stack(&[HEAP + depth, HEAP / 2 + depth % 3, 7]);
+    }
+    for stamp in [0, 40_000] {
+        builder.modules.push(ModuleEvent::Loaded(Module {
+            stamp,
+            start: HEAP / 2,
+            bytes: 4096,
+            build_id: b"twenty bytes or less",
+            path: "/nonexistent/libshop.so",
+            ..Module::default()
+        }));
+        builder.modules.push(ModuleEvent::Gone { stamp: stamp + 9, start: HEAP / 2 });
     }
     for at in [0, 50_000, 150_000] {
         let look = Look {
@@ -64,6 +80,13 @@ fn exercise(trace: &Trace) {
     assert!(map.bands.len() < 10_000);
     let end_ns = analysis.trace.duration_ns;
     measure::holes_at(trace, end_ns / 2).fit_share(100);
+    for by in [By::Stack, By::Module, By::Thread] {
+        let replay = heap_at(trace, end_ns);
+        let mut symbols = Symbols::new(trace, Places::default(), Rules::default());
+        let blame = PinnedHeap::new(trace, &replay, end_ns, by).blame(&mut symbols);
+        let charged: u64 = blame.sites.iter().map(|site| site.pinned_bytes).sum();
+        assert!(blame.sites.is_empty() || charged == blame.pinned_waste_bytes);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What `--anonymize` takes out: whatever names people, places or machines.
 
 use fragtrace_analyzer::measure::TraceFacts;
+use fragtrace_analyzer::measure::blame::{CallFacts, SiteFacts};
 
 /// Stands for the program.
 const PROGRAM: &str = "program";
@@ -15,6 +16,27 @@ pub fn facts(trace: &mut TraceFacts) {
         // The name says which allocator was steered; the value may be a path.
         let name = variable.split('=').next().unwrap_or_default();
         *variable = format!("{name}=hidden");
+    }
+}
+
+/// Takes folders, and the names of the program and of threads, out of sites.
+pub fn sites(sites: &mut [SiteFacts], exe: &str) {
+    for site in sites {
+        site.thread_name = None;
+        calls(std::slice::from_mut(&mut site.site), exe);
+        calls(&mut site.stack, exe);
+    }
+}
+
+/// Takes folders and the name of the program out of calls. Functions stay: they are the
+/// result.
+pub fn calls(calls: &mut [CallFacts], exe: &str) {
+    for call in calls {
+        call.file = call.file.as_deref().map(|path| file_name(path).into());
+        call.module = call
+            .module
+            .as_deref()
+            .map(|path| if path == exe { PROGRAM.into() } else { file_name(path).into() });
     }
 }
 

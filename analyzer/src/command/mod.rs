@@ -3,6 +3,7 @@
 
 mod anonymize;
 mod arguments;
+mod blame;
 mod doctor;
 mod dump;
 mod holes;
@@ -11,6 +12,7 @@ mod map;
 mod output;
 mod record;
 mod report;
+mod symbols;
 mod system;
 mod timeline;
 mod tracer;
@@ -51,6 +53,7 @@ enum Command {
     Map(map::Arguments),
     Timeline(timeline::Arguments),
     Holes(holes::Arguments),
+    Blame(blame::Arguments),
     Dump(dump::Arguments),
     Doctor(doctor::Arguments),
 }
@@ -68,6 +71,7 @@ pub fn run() -> Result<u8> {
         Command::Map(arguments) => map::run(&arguments),
         Command::Timeline(arguments) => timeline::run(&arguments),
         Command::Holes(arguments) => holes::run(&arguments, &output),
+        Command::Blame(arguments) => blame::run(&arguments, &output),
         Command::Dump(arguments) => dump::run(&arguments, &output),
         Command::Doctor(arguments) => doctor::run(&arguments, &output),
     }

@@ -3,9 +3,11 @@
 
 use super::output::{self, Output};
 use super::record::places;
-use super::{anonymize, input};
+use super::symbols::SymbolOptions;
+use super::{anonymize, blame, input};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
 use fragtrace_analyzer::measure::{self, Analysis};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::{json, text};
@@ -42,6 +44,9 @@ pub struct Arguments {
     /// Leave out the command, paths, host and environment, to share the report
     #[arg(long)]
     anonymize: bool,
+
+    #[command(flatten)]
+    symbols: SymbolOptions,
 }
 
 /// Prints the report.
@@ -53,34 +58,39 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         return report_folder(arguments, output);
     }
     let trace = input::open(&arguments.trace)?;
-    let analysis = analyze(&trace, arguments)?;
+    let (mut analysis, replay) = measure::analyze_to_end(&trace);
+    let mut symbols = arguments.symbols.open(&trace);
+    let stacks = blame::stacks_of(&trace, &symbols);
+    let mut blame = PinnedHeap::at_end(&trace, &replay, By::Function).blame(&mut symbols);
+    if arguments.anonymize {
+        anonymize::facts(&mut analysis.trace);
+        anonymize::sites(&mut blame.sites, &trace.process().exe);
+    }
     if arguments.json {
         let mut out = output.plain();
-        json::report(&analysis, &mut out)?;
+        json::report(&analysis, &blame.sites, &mut out)?;
         out.flush()?;
-    } else {
-        let extras = text::ReportExtras {
-            // The name of a trace holds that of its program.
-            path: if arguments.anonymize {
-                "TRACE".into()
-            } else {
-                places::quoted(&arguments.trace)
-            },
-            limits: trace.header().limits,
-            damage: analysis.damage.clone(),
-            unicode: output::unicode(),
-        };
-        output.print(&text::report(&analysis, &extras))?;
+        return Ok(0);
     }
+    let extras = text::ReportExtras {
+        // The name of a trace holds that of its program.
+        path: if arguments.anonymize { "TRACE".into() } else { places::quoted(&arguments.trace) },
+        limits: trace.header().limits,
+        damage: analysis.damage.clone(),
+        unicode: output::unicode(),
+        blame,
+        stacks,
+    };
+    output.print(&text::report(&analysis, &extras))?;
     Ok(0)
 }
 
-fn analyze(trace: &Trace, arguments: &Arguments) -> Result<Analysis> {
+fn analyze(trace: &Trace, arguments: &Arguments) -> Analysis {
     let mut analysis = measure::analyze(trace);
     if arguments.anonymize {
         anonymize::facts(&mut analysis.trace);
     }
-    Ok(analysis)
+    analysis
 }
 
 fn report_folder(arguments: &Arguments, output: &Output) -> Result<u8> {
@@ -98,7 +108,7 @@ fn report_folder(arguments: &Arguments, output: &Output) -> Result<u8> {
     let mut readable = false;
     for path in &traces {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let analysis = input::open(path).and_then(|trace| analyze(&trace, arguments));
+        let analysis = input::open(path).map(|trace| analyze(&trace, arguments));
         match analysis {
             Err(error) => {
                 let _ = writeln!(io::stderr(), "fragtrace: {error:#}");

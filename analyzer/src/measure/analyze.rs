@@ -86,6 +86,11 @@ fn raises_live(event: &Event, replay: &Replay<'_>) -> bool {
 
 /// Replays the trace and takes its measures.
 pub fn analyze(trace: &Trace) -> Analysis {
+    analyze_to_end(trace).0
+}
+
+/// Replays the trace and takes its measures; with the heap as it is in the end.
+pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
     let times_ns = sample_times(start_ns(trace), end_ns(trace));
     let mut series = Vec::with_capacity(times_ns.len() + 3);
     let mut peaks = Peaks { last: trace.window_start(), ..Peaks::default() };
@@ -104,7 +109,8 @@ pub fn analyze(trace: &Trace) -> Analysis {
     series.dedup();
     let mut damage = trace.damage().to_vec();
     damage.extend(told.damage.iter().cloned());
-    Analysis { trace: facts(trace, &replay, &told), peak, peak_footprint, end, series, damage }
+    let trace = facts(trace, &replay, &told);
+    (Analysis { trace, peak, peak_footprint, end, series, damage }, replay)
 }
 
 /// When most was live, in nanoseconds since the start.

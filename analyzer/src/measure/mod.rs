@@ -2,6 +2,7 @@
 //! ([`analyze`]), the holes at one of them, and what the heap map draws.
 
 mod analyze;
+pub mod blame;
 mod facts;
 mod heap_map;
 mod holes;
@@ -10,7 +11,7 @@ mod playback;
 mod snapshot;
 mod state;
 
-pub use analyze::analyze;
+pub use analyze::{analyze, analyze_to_end};
 pub use facts::{Analysis, TraceFacts};
 pub use heap_map::heap_map;
 pub use holes::{Bucket, Hole, Holes, holes_at};

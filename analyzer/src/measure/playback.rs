@@ -47,3 +47,19 @@ pub(super) fn stop_at_times<'t>(
     replay.finish();
     (replay, told)
 }
+
+/// The heap at a moment, in nanoseconds since the start: what comes later is not read.
+pub fn heap_at(trace: &Trace, at_ns: u64) -> Replay<'_> {
+    let stop = trace.clock().stamp_at(at_ns);
+    let mut replay = Replay::new(trace);
+    order::for_each_batch(trace, |events| {
+        let past = events.iter().position(|event| event.stamp > stop).unwrap_or(events.len());
+        for group in events[..past].chunks(FORESEEN) {
+            replay.foresee(group);
+            group.iter().for_each(|event| replay.apply(event));
+        }
+        past == events.len()
+    });
+    replay.catch_up(stop);
+    replay
+}

@@ -19,8 +19,10 @@ mod error;
 mod folded;
 mod live;
 mod looks;
+mod modules;
 mod process;
 mod source;
+mod stacks;
 
 pub use base::{Base, FoldedEvent};
 pub use chunks::ChunkPlace;
@@ -30,7 +32,9 @@ pub use ending::Ending;
 pub use error::ReadError;
 pub use folded::ThreadName;
 pub use looks::{Look, Mapping, Scan};
+pub use modules::{Module, Modules};
 pub use process::Process;
+pub use stacks::Stacks;
 
 use area::AreaBytes;
 use base::{FoldedAway, Mixture};
@@ -40,6 +44,7 @@ use fragtrace_format::Stamp;
 use fragtrace_format::base::Entry;
 use fragtrace_format::chunk::FOLDED;
 use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
+use fragtrace_format::stack::FRAME_BYTES;
 use live::Overtaken;
 use source::Source;
 use std::borrow::Cow;
@@ -58,6 +63,8 @@ pub struct Trace {
     ring: Ring,
     process: Process,
     looks: Vec<Look>,
+    modules: Modules,
+    stacks: AreaBytes,
     chunks: Vec<ChunkPlace>,
     base: Option<Base>,
     threads: BTreeMap<u32, ThreadName>,
@@ -113,6 +120,8 @@ impl Trace {
             ring: Ring::default(),
             process: Process::default(),
             looks: Vec::new(),
+            modules: Modules::default(),
+            stacks: AreaBytes::default(),
             chunks: Vec::new(),
             base: None,
             threads: BTreeMap::new(),
@@ -130,6 +139,8 @@ impl Trace {
         self.classes = Classes::read(&of(Area::Classes), &self.source);
         let halves = (self.header.looks_half_bytes, self.live);
         self.looks = looks::read(&of(Area::Looks), &self.source, halves, &mut self.damage);
+        self.modules = Modules::read(&of(Area::Modules), &self.source, &mut self.damage);
+        self.stacks = of(Area::Stacks);
         self.clock = Clock::new(&self.header, &self.looks);
         if !self.clock.is_known() {
             self.damage.push(
@@ -218,6 +229,23 @@ impl Trace {
     /// Looks at the kernel's view, in order of time.
     pub fn looks(&self) -> &[Look] {
         &self.looks
+    }
+
+    /// The objects that were loaded.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
+    }
+
+    /// The call stacks: read now.
+    pub fn stacks(&self) -> Stacks<'_> {
+        let bytes = usize::try_from(self.stacks.bytes()).unwrap_or(usize::MAX);
+        Stacks::new(self.stacks.read(&self.source, 0, bytes))
+    }
+
+    /// No frame has a higher number.
+    pub fn most_frames(&self) -> u32 {
+        let frames = self.stacks.bytes() / FRAME_BYTES as u64;
+        u32::try_from(frames).unwrap_or(u32::MAX)
     }
 
     /// What stamps mean.

@@ -27,6 +27,8 @@ pub struct Process {
     pub page_bytes: u64,
     /// Version of the tracer.
     pub tracer_version: String,
+    /// Greatest depth of call stacks that was asked for; 0 = off.
+    pub stack_depth: u32,
     /// How the usable size of a block follows from what was asked for.
     pub usable_rule: UsableRule,
 }
@@ -58,6 +60,7 @@ impl Process {
             cgroup_limit_bytes: description.cgroup_limit_bytes,
             page_bytes: if sensible { page_bytes } else { MIN_PAGE_BYTES },
             tracer_version: description.tracer_version.into(),
+            stack_depth: description.stack_depth,
             usable_rule: description.usable_rule,
         }
     }

@@ -3,18 +3,22 @@
 //! A key a line, and a moment of the series a line: one object for programs, and still
 //! something that `grep` and `diff` can work with.
 
+use super::blame;
+use crate::measure::blame::SiteFacts;
 use crate::measure::{Analysis, State, TraceFacts};
 use serde::Serialize;
 use std::io::{self, Write};
 
 /// Version of the object: raised when a key changes its meaning or goes away.
 const SCHEMA: u32 = 1;
+/// Sites that are listed; `fragtrace blame --json` lists all.
+const MOST_SITES: usize = 50;
 
-/// Writes the report of one trace.
+/// Writes the report of one trace, with the sites that pin most at its end.
 ///
 /// # Errors
 /// Whatever writing says.
-pub fn report(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+pub fn report(analysis: &Analysis, sites: &[SiteFacts], out: &mut impl Write) -> io::Result<()> {
     let Analysis { trace, peak, peak_footprint, end, series, .. } = analysis;
     write!(out, "{{\n\"schema\": {SCHEMA},\n\"trace\": ")?;
     value(trace, out)?;
@@ -27,7 +31,9 @@ pub fn report(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
         value(state, out)?;
     }
-    out.write_all(b"\n],\n\"diagnoses\": [],\n\"sites\": []\n}\n")
+    out.write_all(b"\n],\n\"diagnoses\": [],\n\"sites\": ")?;
+    blame::list(&sites[..sites.len().min(MOST_SITES)], out)?;
+    out.write_all(b"\n}\n")
 }
 
 /// Writes the report of one trace among many: a line, without the series.
@@ -66,7 +72,7 @@ mod tests {
     fn every_key_of_the_contract_is_there() {
         let mut out = Vec::new();
         let analysis = Analysis { series: vec![State::default(); 3], ..Analysis::default() };
-        report(&analysis, &mut out).expect("written");
+        report(&analysis, &[], &mut out).expect("written");
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         let keys: Vec<&str> =
             json.as_object().expect("an object").keys().map(String::as_str).collect();
@@ -86,7 +92,7 @@ mod tests {
     fn a_ratio_that_is_no_number_is_null() {
         let end = State { fragmentation_ratio: Some(f64::INFINITY), ..State::default() };
         let mut out = Vec::new();
-        report(&Analysis { end, ..Analysis::default() }, &mut out).expect("written");
+        report(&Analysis { end, ..Analysis::default() }, &[], &mut out).expect("written");
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(json["end"]["fragmentation_ratio"], serde_json::Value::Null);
     }

@@ -1,5 +1,6 @@
 //! What people see: text, JSON, pictures.
 
+pub mod blame;
 pub mod dump;
 pub mod holes;
 pub mod json;

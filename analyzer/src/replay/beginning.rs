@@ -48,5 +48,6 @@ impl Replay<'_> {
         let here = self.block(who, block.address, said, note.as_ref());
         self.space.place(&here.extent, here.own_mapping);
         self.blocks.insert(block.address, &here);
+        self.sources.count(block.stack);
     }
 }

@@ -107,7 +107,8 @@ impl Replay<'_> {
                 self.space.set_brk_end(end);
             }
             Cold::ReallocFreed { .. } => self.realloc_freed(lane),
-            Cold::Thread { .. } | Cold::End { .. } => {}
+            Cold::Thread { thread, name, .. } => self.sources.name(thread, name),
+            Cold::End { .. } => {}
         }
     }
 

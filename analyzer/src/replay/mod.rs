@@ -14,6 +14,7 @@ mod block;
 mod counts;
 mod lane;
 mod live;
+mod sources;
 mod suspense;
 
 pub use address_space::{
@@ -22,6 +23,7 @@ pub use address_space::{
 pub use block::Block;
 pub use counts::Counts;
 pub use live::Blocks;
+pub use sources::Sources;
 
 use crate::order::{Action, Event, Note};
 use crate::read::{Ending, Look, Trace};
@@ -49,6 +51,7 @@ pub struct Replay<'t> {
     overlaps: Vec<Overlap>,
     recent: Recent,
     lanes: Lanes,
+    sources: Sources,
     window: u64,
     looks: &'t [Look],
     /// Looks that are in the past.
@@ -82,12 +85,16 @@ impl<'t> Replay<'t> {
             overlaps: Vec::new(),
             recent: Recent::default(),
             lanes: Lanes::default(),
+            sources: Sources::new(trace.most_frames()),
             window,
             looks: trace.looks(),
             looks_taken: 0,
             due: 0,
             goes_on: (trace.ending() == Ending::Running).then(|| trace.last_stamp()),
         };
+        for (thread, known) in trace.threads() {
+            replay.sources.name(*thread, &known.name);
+        }
         if let Some(base) = trace.base() {
             replay.begin_with(base, trace.window_start());
         }
@@ -126,6 +133,7 @@ impl<'t> Replay<'t> {
                 }
                 if !flags.has(Flags::REALLOC) {
                     self.counts.allocs += 1;
+                    self.sources.count(*stack);
                 }
                 let block =
                     self.block(who, *address, (*size, *align_log2, *stack), note.as_deref());
@@ -333,6 +341,11 @@ impl<'t> Replay<'t> {
     /// What was counted.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Where blocks came from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// The last look that is not in the future.

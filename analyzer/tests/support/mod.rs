@@ -13,9 +13,10 @@ use fragtrace_format::header::{
     Area, ClockKind, ClockPair, End, HEADER_BYTES, Header, MAGIC, VERSION,
 };
 use fragtrace_format::record::{
-    Cold, Description, FRAME_BYTES, Look, Mapping, MappingChange, Scan, UsableRule, encode, frame,
-    framed_bytes,
+    Cold, Description, FRAME_BYTES, Look, Mapping, MappingChange, ModuleEvent, Scan, UsableRule,
+    encode, frame, framed_bytes,
 };
+use fragtrace_format::stack::{Frame, Root};
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -30,6 +31,11 @@ pub enum Said {
 /// A plain malloc.
 pub fn malloc(address: u64, size: u64) -> Said {
     Said::Acquire(Acquire { address, size, ..Acquire::default() })
+}
+
+/// A plain malloc of a call stack.
+pub fn malloc_by(stack: u32, address: u64, size: u64) -> Said {
+    Said::Acquire(Acquire { address, size, stack, ..Acquire::default() })
 }
 
 /// A plain free.
@@ -63,6 +69,10 @@ pub struct Builder {
     pub lanes: BTreeMap<u32, Vec<(u64, Said)>>,
     /// When, and the record.
     pub looks: Vec<(u64, Vec<u8>)>,
+    /// The table of frames: the first is number 1.
+    pub frames: Vec<Frame>,
+    pub modules: Vec<ModuleEvent<'static>>,
+    pub stack_depth: u32,
 }
 
 impl Default for Builder {
@@ -76,6 +86,9 @@ impl Default for Builder {
             pid: 1 << 30,
             lanes: BTreeMap::new(),
             looks: Vec::new(),
+            frames: Vec::new(),
+            modules: Vec::new(),
+            stack_depth: 64,
         }
     }
 }
@@ -115,6 +128,21 @@ impl Builder {
         self
     }
 
+    /// Adds a stack, return addresses innermost first; its number.
+    pub fn stack(&mut self, addresses: &[u64]) -> u32 {
+        let mut caller = 0;
+        for address in addresses.iter().rev() {
+            let frame = Frame { address: *address, caller, root: Root::Begin, interrupted: false };
+            let known = self.frames.iter().position(|known| *known == frame);
+            let index = known.unwrap_or_else(|| {
+                self.frames.push(frame);
+                self.frames.len() - 1
+            });
+            caller = index as u32 + 1;
+        }
+        caller
+    }
+
     /// The stamp of the last thing said.
     fn last_stamp(&self) -> u64 {
         let events = self.lanes.values().flatten().map(|(stamp, _)| *stamp);
@@ -129,12 +157,18 @@ impl Builder {
             libc: "glibc 2.36",
             page_bytes: self.page_bytes,
             usable_rule: self.usable_rule,
+            stack_depth: self.stack_depth,
             ..Description::default()
         };
         let chunks = self.chunks();
         let areas = [
             (Area::Description, record(|out| encode(&description, out))),
             (Area::Looks, self.looks.iter().flat_map(|(_, bytes)| bytes.clone()).collect()),
+            (Area::Stacks, self.frames.iter().flat_map(frame_entry).collect()),
+            (
+                Area::Modules,
+                self.modules.iter().flat_map(|event| record(|out| encode(event, out))).collect(),
+            ),
             (Area::Events, chunks),
         ];
         let mut file = vec![0; HEADER_BYTES];
@@ -274,6 +308,15 @@ fn record(write: impl Fn(&mut [u8]) -> Option<usize>) -> Vec<u8> {
     bytes.extend(&payload[..len]);
     assert!(bytes.len() <= framed_bytes(len) && FRAME_BYTES == 8);
     bytes.resize(framed_bytes(len), 0);
+    bytes
+}
+
+/// An entry of the table of frames: docs/trace-format.md draws it.
+fn frame_entry(frame: &Frame) -> Vec<u8> {
+    let mut bytes = vec![0; 16];
+    put_u32(&mut bytes, 0, frame.caller);
+    put_u32(&mut bytes, 4, frame.root as u32 | if frame.interrupted { 16 } else { 0 });
+    put_u64(&mut bytes, 8, frame.address);
     bytes
 }
 

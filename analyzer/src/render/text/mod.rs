@@ -11,7 +11,9 @@ mod table;
 mod unseen;
 mod warnings;
 
+use super::blame::{self, Stacks};
 use super::picture::scale;
+use crate::measure::blame::{Blame, By};
 use crate::measure::{Analysis, TraceFacts};
 use anstyle::Style;
 use std::fmt::Write;
@@ -22,6 +24,8 @@ const WARNING: Style =
     Style::new().bold().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Yellow)));
 /// Where a line of prose is broken.
 const WIDTH: usize = 90;
+/// Sites that the report lists; `fragtrace blame` has more.
+const LISTED_SITES: usize = 5;
 
 /// What the report needs besides the analysis.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +38,10 @@ pub struct ReportExtras {
     pub damage: Vec<String>,
     /// Whether the reader's terminal shows block characters.
     pub unicode: bool,
+    /// Who pins memory at the end.
+    pub blame: Blame,
+    /// Whether there are call stacks to tell it by.
+    pub stacks: Stacks,
 }
 
 /// A size in bytes as every text shows it: "640 B", "12.5 MiB".
@@ -53,6 +61,10 @@ pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
         page.push_str(&paragraph(&warning, WARNING));
         page.push('\n');
     }
+    if let Some(sentence) = blame::sentence(&extras.blame) {
+        page.push_str(&paragraph(&sentence, BOLD));
+        page.push('\n');
+    }
     page.push_str(&heading(&analysis.trace));
     for warning in warnings::all(&analysis.trace, extras) {
         page.push('\n');
@@ -70,10 +82,29 @@ pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
     for sentence in sentences::all(analysis) {
         page.push_str(&paragraph(&sentence, Style::new()));
     }
+    page.push_str(&sites(extras));
     page.push('\n');
     page.push_str(&next_steps(&extras.path));
     // Of all signs used here, the micro sign alone has a plain stand-in.
     if extras.unicode { page } else { page.replace('µ', "u") }
+}
+
+/// The sites that pin most at the end, or why none can be named.
+fn sites(extras: &ReportExtras) -> String {
+    if let Some(line) = extras.stacks.missing() {
+        return format!("\n{}", paragraph(line, DIM));
+    }
+    if extras.blame.pinned_waste_bytes == 0 {
+        return String::new();
+    }
+    let sites = &extras.blame.sites[..extras.blame.sites.len().min(LISTED_SITES)];
+    let mut out = format!(
+        "\nAt the end {} are pinned waste: unused, but on pages with live blocks.\n{}",
+        scale::bytes(extras.blame.pinned_waste_bytes),
+        blame::table(sites, LISTED_SITES, By::Function)
+    );
+    out.push_str(&blame::missing_symbols(sites).unwrap_or_default());
+    out
 }
 
 /// A line about one trace, for a list of many; with its heading as [`list_heading`].
@@ -233,6 +264,7 @@ fn next_steps(path: &str) -> String {
         ("timeline", " -o timeline.png", "live, footprint and RSS over time"),
         ("map", " -o heap.png", "where in the heap the live blocks lie"),
         ("holes", "", "the holes by size, and what would fit"),
+        ("blame", "", "which code pins memory, and what would come free"),
     ];
     let commands = steps.map(|(name, output, _)| format!("fragtrace {name} {path}{output}"));
     let width = commands.iter().map(|command| command.chars().count()).max().unwrap_or(0);

@@ -218,6 +218,11 @@ impl AddressSpace {
         self.head_bytes
     }
 
+    /// What the allocator keeps at the start of its heaps, in order of address.
+    pub fn heads(&self) -> impl Iterator<Item = Range<u64>> {
+        self.heads.iter().map(|(start, bytes)| *start..start + bytes)
+    }
+
     /// Arenas that ever held a block: the main one, and one for each heap of another. An
     /// arena can have several heaps of 64 MiB, which cannot be told from outside.
     pub fn arena_count(&self) -> Option<u64> {

@@ -1,0 +1,182 @@
+//! `fragtrace blame`: which code pins the heap's pages.
+
+use super::output::Output;
+use super::symbols::SymbolOptions;
+use super::{anonymize, arguments, input};
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use fragtrace_analyzer::measure::blame::{By, PinnedHeap, Weight, heap_at};
+use fragtrace_analyzer::measure::{self, TimeSpec};
+use fragtrace_analyzer::read::Trace;
+use fragtrace_analyzer::render::blame::{self, BlameExtras, Stacks};
+use fragtrace_analyzer::symbols::Symbols;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  fragtrace blame run.ftr                      who pins memory at the end
+  fragtrace blame run.ftr --at peak --by stack
+  fragtrace blame run.ftr --symbols ./debug --skip 'shop::alloc::*'
+  fragtrace blame run.ftr --folded --weight live | flamegraph.pl > live.svg
+
+A page that holds a live block cannot go back to the kernel; the bytes of it that no block uses
+are pinned waste. For each site, the first call of a block's stack that is the program's own:
+  pinned    its share of that waste, in proportion to its bytes on each page
+  alone     the waste of pages that no other site has a block on
+  unlocks   pages that would come free if its blocks were not there
+  in turn   the same for it and all sites above it: two sites on one page hold it both
+  live      what its live blocks asked for
+  pages     pages with its blocks and unused bytes
+  age       mean age of its blocks, weighed by what they pin
+
+TIME is 12.5s (or ms, min, h) since the start, 80%, peak, end, or 2025-06-01T12:00:00Z.";
+
+/// Show which code pins the heap's pages
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The trace
+    trace: PathBuf,
+
+    /// The moment: 12.5s, 80%, peak, end, or a date
+    #[arg(long, value_name = "TIME", default_value = "end", value_parser = arguments::time)]
+    at: TimeSpec,
+
+    /// What to charge blocks to
+    #[arg(long, value_enum, default_value_t = Grouping::Function)]
+    by: Grouping,
+
+    /// Print whole stacks with their weights, for flame graphs
+    #[arg(long, conflicts_with_all = ["json", "by"])]
+    folded: bool,
+
+    /// What the stacks weigh, with --folded
+    #[arg(long, value_enum, default_value_t = Weighing::Pinned, requires = "folded")]
+    weight: Weighing,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Leave out folders, and the names of the program and of threads, to share the result;
+    /// functions and the names of source files stay
+    #[arg(long)]
+    anonymize: bool,
+
+    #[command(flatten)]
+    symbols: SymbolOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Grouping {
+    /// Each call stack for itself
+    Stack,
+    /// The function that is the site
+    Function,
+    /// The object that the site is in
+    Module,
+    /// The thread that allocated
+    Thread,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Weighing {
+    /// Pinned waste
+    Pinned,
+    /// Live bytes
+    Live,
+    /// Calls that returned a new block
+    Allocs,
+    /// Usable bytes that were not asked for
+    Slop,
+}
+
+impl From<Grouping> for By {
+    fn from(by: Grouping) -> By {
+        match by {
+            Grouping::Stack => By::Stack,
+            Grouping::Function => By::Function,
+            Grouping::Module => By::Module,
+            Grouping::Thread => By::Thread,
+        }
+    }
+}
+
+impl From<Weighing> for Weight {
+    fn from(weight: Weighing) -> Weight {
+        match weight {
+            Weighing::Pinned => Weight::Pinned,
+            Weighing::Live => Weight::Live,
+            Weighing::Allocs => Weight::Allocs,
+            Weighing::Slop => Weight::Slop,
+        }
+    }
+}
+
+/// Prints the blame.
+///
+/// # Errors
+/// When the path leads to no trace, the moment lies outside it, or the result cannot be printed.
+pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
+    let trace = input::open(&arguments.trace)?;
+    let at_ns = measure::resolve_time(&trace, arguments.at)?;
+    let replay = heap_at(&trace, at_ns);
+    let by = By::from(arguments.by);
+    let mut symbols = arguments.symbols.open(&trace);
+    let stacks = stacks_of(&trace, &symbols);
+    let heap = PinnedHeap::new(&trace, &replay, at_ns, by);
+    if by != By::Thread && (arguments.json || arguments.folded) {
+        say_if_missing(stacks);
+    }
+    if arguments.folded {
+        return folded(arguments, output, &trace, &heap, &mut symbols);
+    }
+    let mut found = heap.blame(&mut symbols);
+    if arguments.anonymize {
+        anonymize::sites(&mut found.sites, &trace.process().exe);
+    }
+    if arguments.json {
+        let mut out = output.plain();
+        blame::json(&found, &mut out)?;
+        out.flush()?;
+    } else {
+        output.print(&blame::report(&found, BlameExtras { by, stacks }))?;
+    }
+    Ok(0)
+}
+
+fn folded<'t>(
+    arguments: &Arguments,
+    output: &Output,
+    trace: &'t Trace,
+    heap: &PinnedHeap<'_, 't>,
+    symbols: &mut Symbols<'t>,
+) -> Result<u8> {
+    let mut stacks = heap.folded(arguments.weight.into(), symbols);
+    if arguments.anonymize {
+        for (calls, _) in &mut stacks {
+            anonymize::calls(calls, &trace.process().exe);
+        }
+    }
+    let mut out = output.plain();
+    blame::folded(&stacks, &mut out)?;
+    out.flush()?;
+    Ok(0)
+}
+
+/// Whether a trace has call stacks, and why not.
+pub fn stacks_of(trace: &Trace, symbols: &Symbols<'_>) -> Stacks {
+    match trace.process().stack_depth {
+        _ if symbols.any_stacks() => Stacks::There,
+        0 => Stacks::Off,
+        _ => Stacks::None,
+    }
+}
+
+/// Without stacks the list of sites is empty: says why, beside the result.
+pub fn say_if_missing(stacks: Stacks) {
+    if let Some(line) = stacks.missing() {
+        let _ = writeln!(io::stderr(), "fragtrace: {line}");
+    }
+}

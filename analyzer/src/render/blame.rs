@@ -1,0 +1,292 @@
+//! Blame as text, as JSON, and as folded stacks for flame graphs.
+
+use super::picture::scale;
+use super::text::{self, BOLD, DIM};
+use crate::measure::blame::{Blame, By, CallFacts, SiteFacts};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// How many sites the text lists.
+const LISTED: usize = 20;
+/// How many calls of a stack it shows.
+const SHOWN_CALLS: usize = 12;
+
+/// What the text needs to know besides the blame.
+#[derive(Debug, Clone, Copy)]
+pub struct BlameExtras {
+    /// What blocks were charged to.
+    pub by: By,
+    /// Whether the trace holds call stacks; if not, why.
+    pub stacks: Stacks,
+}
+
+/// Whether there are call stacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stacks {
+    /// There are.
+    #[default]
+    There,
+    /// They were not asked for.
+    Off,
+    /// They were asked for, and there are none.
+    None,
+}
+
+impl Stacks {
+    /// The one line that says why no site is named; `None` if there are stacks.
+    pub fn missing(self) -> Option<&'static str> {
+        match self {
+            Stacks::There => None,
+            Stacks::Off => Some(
+                "No code can be named: call stacks were off (FRAGTRACE_STACKS=off). Record again \
+                 with `--stacks on`.",
+            ),
+            Stacks::None => Some("No code can be named: the trace holds no call stacks."),
+        }
+    }
+}
+
+/// The blame as text.
+pub fn report(blame: &Blame, extras: BlameExtras) -> String {
+    let mut out = format!(
+        "{BOLD}At {}, {} of the {} that the heap holds are pinned waste{BOLD:#}: unused, but on \
+         pages with live blocks.\n",
+        scale::duration(blame.at_ns),
+        scale::bytes(blame.pinned_waste_bytes),
+        scale::bytes(blame.held_bytes)
+    );
+    let _ = writeln!(
+        out,
+        "{} more are on pages without a live block: these could go back as they are.",
+        scale::bytes(blame.releasable_bytes)
+    );
+    if extras.by != By::Thread
+        && let Some(line) = extras.stacks.missing()
+    {
+        let _ = writeln!(out, "{line}");
+        return out;
+    }
+    out.push('\n');
+    out.push_str(&table(&blame.sites, LISTED, extras.by));
+    if let Some(first) = blame.sites.first().filter(|site| site.stack.len() > 1) {
+        out.push('\n');
+        out.push_str(&stack(first));
+    }
+    if let Some(note) = missing_symbols(&blame.sites[..blame.sites.len().min(LISTED)]) {
+        out.push('\n');
+        out.push_str(&note);
+    }
+    out
+}
+
+/// The sites that pin most, a line each.
+pub fn table(sites: &[SiteFacts], most: usize, by: By) -> String {
+    let what = match by {
+        By::Thread => "thread",
+        By::Module => "module",
+        By::Stack | By::Function => "site",
+    };
+    let mut out = format!(
+        "{BOLD}{:>10} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8}  {what}{BOLD:#}\n",
+        "pinned", "alone", "unlocks", "in turn", "live", "pages", "age"
+    );
+    for site in sites.iter().take(most) {
+        let age = site.age_ns.map_or_else(|| "-".into(), scale::duration);
+        let _ = writeln!(
+            out,
+            "{:>10} {:>10} {:>10} {:>10} {:>10} {:>9} {age:>8}  {}",
+            scale::bytes(site.pinned_bytes),
+            scale::bytes(site.sole_pinned_bytes),
+            scale::bytes(site.unlock_bytes),
+            scale::bytes(site.unlock_cumulative_bytes),
+            scale::bytes(site.live_bytes),
+            scale::count(site.pages),
+            label(site, by)
+        );
+    }
+    if let Some(rest) = sites.get(most..).filter(|rest| !rest.is_empty()) {
+        let pinned: u64 = rest.iter().map(|site| site.pinned_bytes).sum();
+        let _ = writeln!(
+            out,
+            "{:>10} {DIM}in {} more: --json lists all{DIM:#}",
+            scale::bytes(pinned),
+            scale::count(rest.len() as u64)
+        );
+    }
+    out
+}
+
+/// What a line of the table calls its site.
+fn label(site: &SiteFacts, by: By) -> String {
+    match by {
+        By::Thread => {
+            let number = site.thread.unwrap_or(0);
+            let name = site.thread_name.as_deref();
+            name.map_or_else(
+                || format!("thread {number}"),
+                |name| format!("thread {number} {name}"),
+            )
+        }
+        By::Module => module_name(&site.site).unwrap_or("(not known)").to_owned(),
+        By::Stack | By::Function => in_words(&site.site),
+    }
+}
+
+/// A call in words: its function and line, or object and offset.
+pub fn in_words(call: &CallFacts) -> String {
+    match location(call) {
+        Some(location) => format!("{} ({location})", name(call)),
+        None => name(call),
+    }
+}
+
+/// The function of a call, or where it is in its object.
+pub fn name(call: &CallFacts) -> String {
+    match (&call.function, module_name(call), call.offset) {
+        (Some(function), ..) => function.to_string(),
+        (None, Some(module), Some(offset)) => format!("{module}+{offset:#x}"),
+        (None, Some(module), None) => module.to_owned(),
+        (None, None, Some(offset)) => format!("{offset:#x}"),
+        (None, None, None) => "(stack not known)".to_owned(),
+    }
+}
+
+/// File and line, the file without the folders that all files are in.
+fn location(call: &CallFacts) -> Option<String> {
+    let file = call.file.as_deref()?;
+    let parts = file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
+    let file = &file[parts..];
+    Some(call.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")))
+}
+
+fn module_name(call: &CallFacts) -> Option<&str> {
+    let path = call.module.as_deref()?;
+    Some(path.rsplit('/').next().unwrap_or(path))
+}
+
+fn stack(site: &SiteFacts) -> String {
+    let mut out = format!("{BOLD}The first is called by{BOLD:#}\n");
+    for call in site.stack.iter().skip(1).take(SHOWN_CALLS) {
+        let _ = writeln!(out, "  {}", in_words(call));
+    }
+    if site.stack.len() > SHOWN_CALLS + 1 {
+        let _ = writeln!(out, "  {DIM}and {} more{DIM:#}", site.stack.len() - SHOWN_CALLS - 1);
+    }
+    out
+}
+
+/// Which objects have no symbols, and what to do about it.
+pub fn missing_symbols(sites: &[SiteFacts]) -> Option<String> {
+    let bare = sites.iter().map(|site| &site.site).filter(|call| {
+        call.module.is_some() && call.offset.is_some() && call.line.is_none() && call.file.is_none()
+    });
+    let mut objects: BTreeMap<&str, (Option<&str>, bool)> = BTreeMap::new();
+    for call in bare {
+        let Some(module) = call.module.as_deref() else { continue };
+        let entry = objects.entry(module).or_insert((call.build_id.as_deref(), false));
+        entry.1 |= call.function.is_none();
+    }
+    if objects.is_empty() {
+        return None;
+    }
+    let mut out = String::new();
+    for (module, (build_id, functions)) in objects {
+        let what = if functions { "functions nor lines" } else { "lines" };
+        let no = if functions { "Neither " } else { "No " };
+        let id = build_id.map_or_else(|| "none".to_owned(), str::to_owned);
+        let _ = writeln!(out, "{no}{what} are known of {module} (build-id {id}).");
+    }
+    out.push_str(
+        "To get them, build with -g (Rust: debug = \"line-tables-only\" in the profile), or \
+         install its debug\nsymbols; --symbols DIR names a folder with the unstripped file or its \
+         separate debug file.\n",
+    );
+    Some(out)
+}
+
+/// A sentence on the site whose blocks pin most, where that is worth a word.
+pub fn sentence(blame: &Blame) -> Option<String> {
+    /// Less than this is not worth a sentence.
+    const LEAST_BYTES: u64 = 1 << 20;
+    /// Nor is less than this part of the heap.
+    const LEAST_SHARE: u64 = 20;
+    let waste = blame.pinned_waste_bytes;
+    if waste < LEAST_BYTES || waste < blame.held_bytes / LEAST_SHARE {
+        return None;
+    }
+    let first = blame.sites.first()?;
+    let mut out = format!(
+        "{} pins most: {} with {} of its blocks hold {} of the heap's {} that no block uses, {} \
+         of what is pinned.",
+        in_words(&first.site),
+        text::plural(first.pages, "page"),
+        scale::bytes(first.live_bytes),
+        scale::bytes(first.pinned_bytes),
+        scale::bytes(blame.held_bytes),
+        scale::percent(first.pinned_bytes as f64 / waste as f64),
+    );
+    let _ = write!(out, " Without them {} would come free", scale::bytes(first.unlock_bytes));
+    match blame.sites.get(1) {
+        // Others stand in the way.
+        Some(next) if first.unlock_bytes < first.pinned_bytes / 2 => {
+            let _ = write!(
+                out,
+                "; together with {}, {}.",
+                in_words(&next.site),
+                scale::bytes(next.unlock_cumulative_bytes)
+            );
+        }
+        _ => out.push('.'),
+    }
+    Some(out)
+}
+
+/// The blame as the contract's JSON object, a site a line.
+///
+/// # Errors
+/// Whatever writing says.
+pub fn json(blame: &Blame, out: &mut impl Write) -> io::Result<()> {
+    let Blame { at_ns, pinned_waste_bytes, releasable_bytes, sites, .. } = blame;
+    write!(
+        out,
+        "{{\n\"at_ns\": {at_ns},\n\"pinned_waste_bytes\": {pinned_waste_bytes},\n\
+         \"releasable_bytes\": {releasable_bytes},\n\"sites\": "
+    )?;
+    list(sites, out)?;
+    out.write_all(b"\n}\n")
+}
+
+/// A list of sites, one a line.
+///
+/// # Errors
+/// Whatever writing says.
+pub fn list(sites: &[SiteFacts], out: &mut impl Write) -> io::Result<()> {
+    if sites.is_empty() {
+        return out.write_all(b"[]");
+    }
+    for (index, site) in sites.iter().enumerate() {
+        out.write_all(if index == 0 { b"[\n" } else { b",\n" })?;
+        super::json::value(site, out)?;
+    }
+    out.write_all(b"\n]")
+}
+
+/// Stacks with their weights, a line each: root first, calls apart by semicolons.
+///
+/// # Errors
+/// Whatever writing says.
+pub fn folded(stacks: &[(Vec<CallFacts>, u64)], out: &mut impl Write) -> io::Result<()> {
+    let mut lines: BTreeMap<String, u64> = BTreeMap::new();
+    for (calls, weight) in stacks {
+        let names: Vec<String> =
+            calls.iter().map(|call| name(call).replace(';', ":").replace('\n', " ")).collect();
+        let line = if names.is_empty() { name(&CallFacts::default()) } else { names.join(";") };
+        let sum = lines.entry(line).or_default();
+        *sum = sum.saturating_add(*weight);
+    }
+    for (line, weight) in lines {
+        writeln!(out, "{line} {weight}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! One object's functions and lines: from DWARF where there is some, else from its table of
+//! symbols.
+
+use super::binary::with_file;
+use super::demangle::{self, Language};
+use super::places::{Places, shared_part};
+use super::table::SymbolTable;
+use crate::read::Module;
+use addr2line::Loader;
+
+/// A function that an address is in, and where in its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its name, demangled, and the language that it is in.
+    pub function: Option<(String, Language)>,
+    /// The source file.
+    pub file: Option<String>,
+    /// The line.
+    pub line: Option<u32>,
+}
+
+/// What is known of one object.
+#[derive(Default)]
+pub struct Image {
+    lines: Option<Loader>,
+    functions: SymbolTable,
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Image { lines, functions } = self;
+        out.debug_struct("Image")
+            .field("lines", &lines.is_some())
+            .field("functions", &!functions.is_empty())
+            .finish()
+    }
+}
+
+impl Image {
+    /// Reads what there is. Of an object of which nothing is found, nothing is known.
+    pub fn open(module: &Module, places: &Places) -> Image {
+        let found = places.find(module);
+        let lines = found.lines.and_then(|binary| {
+            let shared = shared_part(&binary, places);
+            Loader::new_with_sup(binary.path(), shared.as_deref()).ok()
+        });
+        let functions = found
+            .functions
+            .and_then(|binary| with_file(binary.path(), |file| Some(SymbolTable::read(file))))
+            .unwrap_or_default();
+        Image { lines, functions }
+    }
+
+    /// The functions that an address (as in the file) is in: inlined ones first, the one
+    /// that they were inlined into last. Never empty.
+    pub fn places(&self, address: u64) -> Vec<Place> {
+        let mut places = self.by_lines(address).unwrap_or_default();
+        if places.is_empty() {
+            places.push(Place { function: None, file: None, line: None });
+        }
+        if let Some(last) = places.last_mut()
+            && last.function.is_none()
+        {
+            last.function =
+                self.functions.find(address).map(|mangled| demangle::name(mangled, None));
+        }
+        places
+    }
+
+    fn by_lines(&self, address: u64) -> Option<Vec<Place>> {
+        let mut frames = self.lines.as_ref()?.find_frames(address).ok()?;
+        let mut places = Vec::new();
+        while let Ok(Some(frame)) = frames.next() {
+            let function = frame.function.as_ref().and_then(|function| {
+                let language = function.language.map(|language| language.0);
+                Some(demangle::name(&function.raw_name().ok()?, language))
+            });
+            let location = frame.location.as_ref();
+            let file = location.and_then(|location| location.file).map(str::to_owned);
+            let line = location.and_then(|location| location.line).filter(|line| *line > 0);
+            places.push(Place { function, file, line });
+        }
+        Some(places)
+    }
+}

@@ -1,0 +1,150 @@
+//! Symbols: from the addresses of a call stack to functions, files and lines, and to the
+//! [site](site) that a block is charged to.
+//!
+//! This stage reads again: the program's binaries and their debug files, wherever the
+//! caller says that they may be. Which they are is settled by build-id, so the same trace
+//! gives the same answers on another machine, or none. Everything is looked up when it is
+//! asked for, and once: most stacks of a trace are never shown, and stacks share frames.
+
+mod binary;
+mod demangle;
+mod image;
+mod perf_map;
+mod places;
+mod rules;
+mod site;
+mod table;
+
+pub use demangle::Language;
+pub use places::{Places, hexadecimal};
+pub use rules::{Pattern, Rules};
+pub use site::Site;
+
+use crate::read::{Modules, Stacks, Trace};
+use fragtrace_format::Stamp;
+use fragtrace_format::stack::Frame;
+use image::{Image, Place};
+use perf_map::PerfMap;
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+
+/// One call of a stack: a function, where in it, and in which object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Call {
+    /// The function, demangled.
+    pub function: Option<Rc<str>>,
+    /// The language that its name tells.
+    pub language: Language,
+    /// The source file, as the compiler saw it.
+    pub file: Option<Rc<str>>,
+    /// The line of the call.
+    pub line: Option<u32>,
+    /// The object, by its number among the modules.
+    pub module: Option<usize>,
+    /// The address of the call in the object's file; in memory where no object is known.
+    pub offset: u64,
+}
+
+/// Turns stacks into calls.
+#[derive(Debug)]
+pub struct Symbols<'t> {
+    stacks: Stacks<'t>,
+    modules: &'t Modules,
+    places: Places,
+    rules: Rules,
+    images: FxHashMap<usize, Image>,
+    jit: PerfMap,
+    calls: FxHashMap<(Option<usize>, u64), Rc<[Call]>>,
+}
+
+impl<'t> Symbols<'t> {
+    /// For one trace: its binaries are in `places`, and `rules` say what is no site.
+    pub fn new(trace: &'t Trace, places: Places, rules: Rules) -> Symbols<'t> {
+        let jit = places.perf_map.as_deref().map(PerfMap::read).unwrap_or_default();
+        Symbols {
+            stacks: trace.stacks(),
+            modules: trace.modules(),
+            places,
+            rules,
+            images: FxHashMap::default(),
+            jit,
+            calls: FxHashMap::default(),
+        }
+    }
+
+    /// Whether the trace holds call stacks at all.
+    pub fn any_stacks(&self) -> bool {
+        !self.stacks.is_empty()
+    }
+
+    /// The objects that calls name.
+    pub fn modules(&self) -> &'t Modules {
+        self.modules
+    }
+
+    /// The calls of a stack as of a moment, innermost first.
+    pub fn calls(&mut self, stack: u32, stamp: Stamp) -> Vec<Call> {
+        let frames: Vec<Frame> = self.stacks.frames(stack).collect();
+        let mut calls = Vec::with_capacity(frames.len());
+        for (index, frame) in frames.iter().enumerate() {
+            // A return address may be that of the next function, the call is not. What a
+            // signal interrupted was no call, nor was what the kernel called for it.
+            let interrupts = frames.get(index + 1).is_some_and(|caller| caller.interrupted);
+            let back = u64::from(!frame.interrupted && !interrupts);
+            let found = self.look_up(frame.address.saturating_sub(back), stamp);
+            calls.extend(found.iter().cloned());
+        }
+        calls
+    }
+
+    /// The site of a stack, with the calls from it on outwards. `None`: the stack is not known.
+    pub fn site(&mut self, stack: u32, stamp: Stamp) -> Option<Site> {
+        let calls = self.calls(stack, stamp);
+        site::choose(calls, &self.rules, self.modules)
+    }
+
+    fn look_up(&mut self, address: u64, stamp: Stamp) -> Rc<[Call]> {
+        let module = self.modules.at(address, stamp);
+        if let Some(known) = self.calls.get(&(module, address)) {
+            return known.clone();
+        }
+        let calls: Rc<[Call]> = match module.and_then(|number| self.modules.get(number)) {
+            Some(loaded) => {
+                let offset = address.wrapping_sub(loaded.bias);
+                let number = module.unwrap_or_default();
+                let image =
+                    self.images.entry(number).or_insert_with(|| Image::open(loaded, &self.places));
+                let places = image.places(offset).into_iter();
+                places.map(|place| call(place, module, offset)).collect()
+            }
+            None => [self.jit_call(address)].into(),
+        };
+        self.calls.insert((module, address), calls.clone());
+        calls
+    }
+
+    fn jit_call(&self, address: u64) -> Call {
+        let name = self.jit.find(address);
+        let python = name.and_then(perf_map::python_function);
+        Call {
+            function: python.map(|(function, _)| function).or(name).map(Rc::from),
+            language: if python.is_some() { Language::Python } else { Language::Plain },
+            file: python.map(|(_, file)| Rc::from(file)),
+            line: None,
+            module: None,
+            offset: address,
+        }
+    }
+}
+
+fn call(place: Place, module: Option<usize>, offset: u64) -> Call {
+    let (function, language) = place.function.unzip();
+    Call {
+        function: function.map(Rc::from),
+        language: language.unwrap_or(Language::Plain),
+        file: place.file.map(Rc::from),
+        line: place.line,
+        module,
+        offset,
+    }
+}

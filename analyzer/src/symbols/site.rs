@@ -1,0 +1,194 @@
+//! The site of a block: the first call of its stack, from the innermost on, that is the
+//! program's own.
+//!
+//! Where the rule passes over every call, the site is the first one that does not hand out
+//! memory for others (what a library keeps for itself), and failing that the outermost.
+
+use super::rules::{Rules, Tier, interprets};
+use super::{Call, Language};
+use crate::read::Modules;
+use std::rc::Rc;
+
+/// The call that a block is charged to, with its callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The site itself first, its callers behind it. Never empty.
+    pub calls: Vec<Call>,
+}
+
+impl Site {
+    /// The site's own call.
+    pub fn call(&self) -> &Call {
+        &self.calls[0]
+    }
+}
+
+/// Finds the site among the calls of a stack, innermost first. `None`: there are no calls.
+pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<Site> {
+    let path = |call: &Call| Some(&*modules.get(call.module?)?.path);
+    let python = calls.iter().position(|call| call.language == Language::Python);
+    let mut library = None;
+    let mut site = None;
+    let mut task = None;
+    for (index, call) in calls.iter().enumerate() {
+        if python.is_some_and(|python| index < python) && interprets(path(call)) {
+            library.get_or_insert(index);
+            continue;
+        }
+        match rules.tier(call, path(call)) {
+            None => {
+                site = Some(index);
+                break;
+            }
+            Some(tier) => {
+                if tier == Tier::Library {
+                    library.get_or_insert(index);
+                }
+                task = call.function.as_deref().and_then(|name| spawned_future(name, rules, call));
+                if task.is_some() {
+                    site = Some(index);
+                    break;
+                }
+            }
+        }
+    }
+    let index = site.or(library).or(calls.len().checked_sub(1))?;
+    calls.drain(..index);
+    if let Some(task) = task {
+        // Where tokio polls it says nothing about the task.
+        calls[0] = Call { function: Some(task), file: None, line: None, ..calls[0].clone() };
+    }
+    Some(Site { calls })
+}
+
+/// Where tokio runs tasks: functions that are generic over the task's future.
+const TASKS: [&str; 3] =
+    ["tokio::runtime::task::", "<tokio::runtime::task::", "tokio::task::spawn::"];
+
+/// The type of a task's future, if the name of one of tokio's own functions tells it and it
+/// is the program's.
+fn spawned_future(name: &str, rules: &Rules, call: &Call) -> Option<Rc<str>> {
+    if !TASKS.iter().any(|start| name.starts_with(start)) {
+        return None;
+    }
+    let mut rest = name;
+    while let Some(open) = rest.find('<') {
+        rest = &rest[open + 1..];
+        let future = up_to_its_end(rest);
+        let function = Some(Rc::from(future));
+        let named = Call { function: function.clone(), file: None, module: None, ..call.clone() };
+        if future.contains("::") && rules.tier(&named, None).is_none() {
+            return function;
+        }
+    }
+    None
+}
+
+/// The first of a list of types: up to the comma or bracket that ends it.
+fn up_to_its_end(types: &str) -> &str {
+    let mut depth = 0u32;
+    for (at, c) in types.char_indices() {
+        match c {
+            '<' | '(' | '[' | '{' => depth += 1,
+            ',' | '>' if depth == 0 => return &types[..at],
+            '>' | ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    types
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls(names: &[(&str, Language)]) -> Vec<Call> {
+        let call = |(index, (name, language)): (usize, &(&str, Language))| Call {
+            function: (!name.is_empty()).then(|| Rc::from(*name)),
+            language: *language,
+            file: None,
+            line: Some(index as u32 + 1),
+            module: None,
+            offset: 0,
+        };
+        names.iter().enumerate().map(call).collect()
+    }
+
+    fn site(names: &[(&str, Language)]) -> Option<String> {
+        let site = choose(calls(names), &Rules::default(), &Modules::default())?;
+        Some(site.call().function.as_deref().unwrap_or("?").to_owned())
+    }
+
+    #[test]
+    fn the_site_is_the_first_call_that_is_the_programs_own() {
+        use Language::{Cpp, Plain, Rust};
+        assert_eq!(
+            site(&[("xmalloc", Plain), ("xstrdup", Plain), ("keep", Plain), ("main", Plain)]),
+            Some("keep".into())
+        );
+        assert_eq!(
+            site(&[
+                ("operator new", Cpp),
+                ("std::vector<int>::push_back", Cpp),
+                ("shop::add", Cpp)
+            ]),
+            Some("shop::add".into())
+        );
+        assert_eq!(
+            site(&[
+                ("alloc::raw_vec::RawVec<T,A>::grow_one", Rust),
+                ("alloc::vec::Vec<T,A>::push", Rust),
+                ("shop::keep", Rust),
+                ("main", Plain),
+            ]),
+            Some("shop::keep".into())
+        );
+        assert_eq!(site(&[("malloc", Plain), ("", Plain)]), Some("?".into()), "without a name");
+        assert_eq!(site(&[]), None);
+    }
+
+    #[test]
+    fn where_all_is_passed_over_a_library_is_charged_before_an_allocator() {
+        use Language::{Cpp, Plain};
+        assert_eq!(
+            site(&[("malloc", Plain), ("_dl_init", Plain), ("_start", Plain)]),
+            Some("_dl_init".into())
+        );
+        assert_eq!(
+            site(&[("operator new", Cpp), ("xmalloc", Plain)]),
+            Some("xmalloc".into()),
+            "the outermost"
+        );
+    }
+
+    #[test]
+    fn a_task_of_tokio_goes_by_its_future() {
+        use Language::{Plain, Rust};
+        let poll = "tokio::runtime::task::raw::poll::<shop::serve::{closure#0}, \
+                    alloc::sync::Arc<tokio::runtime::scheduler::multi_thread::handle::Handle>>";
+        assert_eq!(
+            site(&[("hyper::proto::h1::Conn::poll", Rust), (poll, Rust), ("main", Plain)]),
+            Some("shop::serve::{closure#0}".into())
+        );
+        assert_eq!(
+            site(&[
+                ("tokio::runtime::task::core::Core<T,S>::poll", Rust),
+                ("tokio::runtime::task::raw::poll", Rust),
+                ("shop::main", Rust),
+            ]),
+            Some("shop::main".into()),
+            "where the name does not tell"
+        );
+        let boxed = "tokio::runtime::task::raw::poll::<core::pin::Pin<alloc::boxed::Box<dyn F>>>";
+        assert_eq!(site(&[(boxed, Rust), ("shop::main", Rust)]), Some("shop::main".into()));
+    }
+
+    #[test]
+    fn the_callers_of_a_site_stand_behind_it() {
+        use Language::Plain;
+        let names = [("malloc", Plain), ("keep", Plain), ("main", Plain)];
+        let site = choose(calls(&names), &Rules::default(), &Modules::default()).expect("a site");
+        let lines: Vec<_> = site.calls.iter().map(|call| call.line).collect();
+        assert_eq!(lines, [Some(2), Some(3)]);
+    }
+}
