@@ -9,7 +9,8 @@ use fragtrace_analyzer::measure::blame::{Blame, By, PinnedHeap, SiteFacts, Weigh
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
 use fragtrace_format::event::{Acquire, Flags};
-use fragtrace_format::record::Cold;
+use fragtrace_format::pages::{TILE_PAGES, TilePages, TileWriter};
+use fragtrace_format::record::{Cold, Look, Scan};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use support::naive::{Block, Naive};
@@ -63,6 +64,7 @@ struct Both {
     naive: Naive,
     stacks: BTreeMap<u64, u32>,
     now: u64,
+    scanned: bool,
 }
 
 impl Both {
@@ -73,7 +75,7 @@ impl Both {
             builder.stack(&addresses);
         }
         let naive = Naive::new(PAGE);
-        let mut both = Both { builder, naive, stacks: BTreeMap::new(), now: 1000 };
+        let mut both = Both { builder, naive, stacks: BTreeMap::new(), now: 1000, scanned: false };
         // The heap begins with a block: what lies below it is the allocator's.
         both.step(&Step::Acquire { stack: 1, offset: 0, size: 24 });
         both.naive.head(HEAP..HEAP + 8);
@@ -138,6 +140,46 @@ impl Both {
         }
     }
 
+    /// A last look that finds some of the touched pages in memory, and no others.
+    fn scan(&mut self, keep: u64) {
+        let kept = |page: &u64| keep.rotate_left(*page as u32) & 3 != 0;
+        let resident: BTreeSet<u64> = self.naive.touched.iter().copied().filter(kept).collect();
+        let tile_bytes = PAGE * TILE_PAGES;
+        let ranges = [HEAP..HEAP + 4 * tile_bytes, MAPPINGS..MAPPINGS + 4 * tile_bytes];
+        let mut buffers = [[0; 512]; 2];
+        let scans: Vec<Scan<'_>> = ranges
+            .iter()
+            .zip(&mut buffers)
+            .map(|(range, bytes)| {
+                let first = range.start / tile_bytes;
+                let mut tiles = TileWriter::new(bytes, first);
+                for tile in first..range.end / tile_bytes {
+                    let mut told = TilePages::default();
+                    for (bit, page) in (tile * TILE_PAGES..(tile + 1) * TILE_PAGES).enumerate() {
+                        let is = u64::from(resident.contains(&page));
+                        told.resident[bit / 64] |= is << (bit % 64);
+                    }
+                    assert!(tiles.put(tile, &told), "there is room");
+                }
+                let len = tiles.len();
+                Scan { start: range.start, bytes: range.end - range.start, tiles: &bytes[..len] }
+            })
+            .collect();
+        self.now += 100;
+        self.scanned = true;
+        let look = Look {
+            stamp: self.now,
+            swapped: Some(0),
+            scans: 2,
+            scans_end: true,
+            ..Look::default()
+        };
+        self.builder.look_at(&look, &[], &scans);
+        for range in ranges {
+            self.naive.scan(&range, &resident);
+        }
+    }
+
     /// Live bytes on a page by group, and of the allocator's own.
     fn on_page(&self, page: u64, group: impl Fn(u32) -> u32) -> (BTreeMap<u32, u64>, u64) {
         let (start, end) = (page * PAGE, (page + 1) * PAGE);
@@ -161,11 +203,20 @@ impl Both {
         for (address, block) in &self.naive.live {
             all.entry(group(self.stacks[address])).or_default().live += block.size;
         }
-        for page in &self.naive.touched {
+        for page in self.held() {
             let (groups, head) = self.on_page(*page, &group);
             let live: u64 = groups.values().sum();
+            if live == 0 && head > 0 {
+                // The allocator's own, by no number that a group has.
+                waste += PAGE - head;
+                let figures = all.entry(u32::MAX).or_default();
+                figures.shared += (PAGE - head) as f64;
+                figures.sole += PAGE - head;
+                figures.pages += 1;
+                continue;
+            }
             if live == 0 {
-                releasable += if head == 0 { PAGE } else { 0 };
+                releasable += PAGE;
                 continue;
             }
             let unused = PAGE - live - head;
@@ -190,7 +241,12 @@ impl Both {
             let (groups, head) = self.on_page(**page, &group);
             head == 0 && !groups.is_empty() && groups.keys().all(|group| gone.contains(group))
         };
-        self.naive.touched.iter().filter(frees).count() as u64 * PAGE
+        self.held().iter().filter(frees).count() as u64 * PAGE
+    }
+
+    /// The pages that count.
+    fn held(&self) -> &BTreeSet<u64> {
+        if self.scanned { &self.naive.resident } else { &self.naive.touched }
     }
 }
 
@@ -218,10 +274,11 @@ fn check(
 ) {
     let (expected, waste, releasable) = both.expected(group);
     assert_eq!((blame.pinned_waste_bytes, blame.releasable_bytes), (waste, releasable));
-    assert_eq!(blame.held_bytes, both.naive.touched.len() as u64 * PAGE);
+    assert_eq!((blame.held_bytes, blame.resident), (both.held().len() as u64 * PAGE, both.scanned));
     let shared: u64 = blame.sites.iter().map(|site| site.pinned_bytes).sum();
     assert_eq!(shared, waste, "all of the waste is charged, and nothing twice");
     assert_eq!(blame.sites.len(), expected.len());
+    let of = |site: &SiteFacts| if site.live_blocks == 0 { u32::MAX } else { of(site) };
     let mut gone = BTreeSet::new();
     for site in &blame.sites {
         let figures = &expected[&of(site)];
@@ -242,18 +299,28 @@ proptest! {
         cases: 300, failure_persistence: None, ..ProptestConfig::default()
     })]
     #[test]
-    fn waste_is_divided_as_by_hand(steps in prop::collection::vec(step(), 1..120)) {
+    fn waste_is_divided_as_by_hand(
+        steps in prop::collection::vec(step(), 1..120), scan in prop::option::of(any::<u64>())
+    ) {
         let mut both = Both::new();
         for step in &steps {
             both.step(step);
         }
+        if let Some(keep) = scan {
+            both.scan(keep);
+        }
         let trace = both.builder.open();
+        let (analysis, _) = measure::analyze_to_end(&trace);
+        let known = |bytes| scan.map(|_| bytes);
+        let blame = blame_at_end(&trace, By::Stack);
+        prop_assert_eq!(analysis.end.pinned_waste_bytes, known(blame.pinned_waste_bytes));
+        prop_assert_eq!(analysis.end.releasable_bytes, known(blame.releasable_bytes));
         // Each stack by itself: told by the address of its innermost frame and its caller's.
         let by_stack = |site: &SiteFacts| match site.stack.get(1).and_then(|call| call.offset) {
             Some(0x2) if group_of(site) == 0x40 => 8,
             _ => match group_of(site) { 0x10 => 2, 0x20 => 3, 0x30 => 5, 0x40 => 6, _ => 0 },
         };
-        check(&both, &blame_at_end(&trace, By::Stack), |stack| stack, by_stack);
+        check(&both, &blame, |stack| stack, by_stack);
         let site = |stack| match stack { 2 => 0x10, 3 => 0x20, 5 => 0x30, 6 | 8 => 0x40, _ => 0 };
         check(&both, &blame_at_end(&trace, By::Function), site, group_of);
         let thread = |found: &SiteFacts| found.thread.expect("a thread") - 1;

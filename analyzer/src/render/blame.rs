@@ -50,11 +50,12 @@ impl Stacks {
 /// The blame as text.
 pub fn report(blame: &Blame, extras: BlameExtras) -> String {
     let mut out = format!(
-        "{BOLD}At {}, {} of the {} that the heap holds are pinned waste{BOLD:#}: unused, but on \
+        "{BOLD}At {}, {} of the {} that the heap {} are pinned waste{BOLD:#}: unused, but on \
          pages with live blocks.\n",
         scale::duration(blame.at_ns),
         scale::bytes(blame.pinned_waste_bytes),
-        scale::bytes(blame.held_bytes)
+        scale::bytes(blame.held_bytes),
+        if blame.resident { "has in memory" } else { "has touched and not given back" }
     );
     let _ = writeln!(
         out,
@@ -120,6 +121,7 @@ pub fn table(sites: &[SiteFacts], most: usize, by: By) -> String {
 /// What a line of the table calls its site.
 fn label(site: &SiteFacts, by: By) -> String {
     match by {
+        _ if site.live_blocks == 0 => "(the allocator's own)".to_owned(),
         By::Thread => {
             let number = site.thread.unwrap_or(0);
             let name = site.thread_name.as_deref();

@@ -74,7 +74,7 @@ pub struct SiteFacts {
 pub struct Blame {
     /// Nanoseconds since the start.
     pub at_ns: u64,
-    /// Unused bytes of pages that hold a live block.
+    /// Unused bytes of pages that hold something live.
     pub pinned_waste_bytes: u64,
     /// Pages that hold none.
     pub releasable_bytes: u64,
@@ -83,6 +83,9 @@ pub struct Blame {
     /// Pages of the heap that are held, in bytes.
     #[serde(skip)]
     pub held_bytes: u64,
+    /// Whether these were found in memory; if not, they are the footprint.
+    #[serde(skip)]
+    pub resident: bool,
 }
 
 /// What the width of a flame graph stands for.

@@ -1,7 +1,5 @@
-//! The pages that count: those of the heap that the process holds.
-//!
-//! Which they are is taken from the footprint, as residency page by page is not on record:
-//! pages that were touched and not given back. This is the one place that says so.
+//! The pages that count: those of the heap that are in memory, as scans found them; where no
+//! scan is on record yet, those of the footprint, which were touched and not given back.
 
 use crate::replay::AddressSpace;
 use std::ops::Range;
@@ -11,14 +9,15 @@ use std::ops::Range;
 pub struct Held {
     ranges: Vec<Range<u64>>,
     pages: u64,
+    resident: bool,
 }
 
 impl Held {
-    /// The pages of the footprint.
-    pub fn footprint(space: &AddressSpace, page_bytes: u64) -> Held {
-        let mut held = Held::default();
+    /// The pages of the heap that hold memory.
+    pub fn of(space: &AddressSpace, page_bytes: u64) -> Held {
+        let mut held = Held { resident: space.residency().is_some(), ..Held::default() };
         space.for_each_stretch(0..u64::MAX, |stretch| {
-            if stretch.touched {
+            if if held.resident { stretch.resident } else { stretch.touched } {
                 let end = stretch.start + stretch.bytes;
                 held.add(stretch.start / page_bytes..end.div_ceil(page_bytes));
             }
@@ -38,6 +37,11 @@ impl Held {
                 self.ranges.push(range);
             }
         }
+    }
+
+    /// Whether they were found in memory; if not, they are the footprint.
+    pub fn is_resident(&self) -> bool {
+        self.resident
     }
 
     /// How many there are.

@@ -41,7 +41,7 @@ impl<'r, 't> PinnedHeap<'r, 't> {
     pub fn new(trace: &'t Trace, replay: &'r Replay<'t>, at_ns: u64, by: By) -> Self {
         let (keys, pieces) = keys::collect(replay, by == By::Thread);
         let page_bytes = trace.process().page_bytes;
-        let held = Held::footprint(replay.space(), page_bytes);
+        let held = Held::of(replay.space(), page_bytes);
         let pins = Pins::new(pieces, held, replay.space().heads(), page_bytes);
         PinnedHeap { trace, replay, at_ns, by, keys, pins }
     }
@@ -93,6 +93,7 @@ impl<'r, 't> PinnedHeap<'r, 't> {
             releasable_bytes: by_key.releasable_bytes,
             sites: Vec::new(),
             held_bytes: self.pins.held_bytes(),
+            resident: self.pins.are_resident(),
         };
         if self.by != By::Thread && !symbols.any_stacks() {
             return blame;
@@ -119,6 +120,7 @@ impl<'r, 't> PinnedHeap<'r, 't> {
             }
         });
         blame.sites = sites.collect();
+        add_allocator(&mut blame.sites, &by_key.heads);
         blame
     }
 
@@ -175,6 +177,23 @@ impl<'r, 't> PinnedHeap<'r, 't> {
         })
         .collect()
     }
+}
+
+/// Adds what the allocator pins itself, which is no site's doing and goes by no name.
+fn add_allocator(sites: &mut Vec<SiteFacts>, heads: &Charge) {
+    if heads.pinned_bytes == 0 {
+        return;
+    }
+    let place = sites.partition_point(|site| site.pinned_bytes >= heads.pinned_bytes);
+    let before = sites[..place].last();
+    let own = SiteFacts {
+        pinned_bytes: heads.pinned_bytes,
+        sole_pinned_bytes: heads.sole_pinned_bytes,
+        unlock_cumulative_bytes: before.map_or(0, |site| site.unlock_cumulative_bytes),
+        pages: heads.pages,
+        ..SiteFacts::default()
+    };
+    sites.insert(place, own);
 }
 
 /// The groups that have live blocks, most pinned first.

@@ -51,12 +51,14 @@ impl Charge {
 /// What a pass comes to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Charges {
-    /// Unused bytes of all pages that hold a live block.
+    /// Unused bytes of all pages that hold something live.
     pub waste_bytes: u64,
     /// Pages without a live byte.
     pub releasable_bytes: u64,
     /// By group.
     pub groups: Vec<Charge>,
+    /// What the allocator pins itself: pages on which only its own bytes lie.
+    pub heads: Charge,
 }
 
 /// The live blocks in order of address, and the pages that count.
@@ -114,6 +116,11 @@ impl Pins {
         self.held.pages() * self.page_bytes
     }
 
+    /// Whether these were found in memory; if not, they are the footprint.
+    pub fn are_resident(&self) -> bool {
+        self.held.is_resident()
+    }
+
     /// Charges the unused bytes of each page to the groups on it. `groups` has the group of
     /// each key, `count` is how many there are.
     pub fn charge(&self, groups: &[u32], count: usize) -> Charges {
@@ -142,8 +149,9 @@ impl Pins {
                 }
             }
         });
-        let others = self.heads_alone();
-        let free = self.held.pages().saturating_sub(with_blocks + others);
+        charges.heads = self.heads_alone();
+        charges.waste_bytes += charges.heads.pinned_bytes;
+        let free = self.held.pages().saturating_sub(with_blocks + charges.heads.pages);
         charges.releasable_bytes = free * self.page_bytes;
         charges
     }
@@ -170,16 +178,22 @@ impl Pins {
         by_place
     }
 
-    /// Held pages on which only the allocator's own bytes lie.
-    fn heads_alone(&self) -> u64 {
-        let alone = |page: &&u64| {
-            let (start, end) = (**page * self.page_bytes, (**page + 1) * self.page_bytes);
+    /// What the allocator pins: held pages on which only its own bytes lie.
+    fn heads_alone(&self) -> Charge {
+        let mut heads = Charge::default();
+        for (page, bytes) in &self.heads {
+            let (start, end) = (page * self.page_bytes, (page + 1) * self.page_bytes);
             let before = self.pieces.partition_point(|piece| piece.extent.start < end);
             // Blocks do not overlap, but for a moment: the last one before reaches farthest.
             let reaches = self.pieces[..before].last().is_some_and(|last| last.extent.end > start);
-            !reaches && self.held.pages_in(**page, **page + 1) > 0
-        };
-        self.heads.keys().filter(alone).count() as u64
+            if !reaches && self.held.pages_in(*page, page + 1) > 0 {
+                let waste = self.page_bytes.saturating_sub(*bytes);
+                heads.pages += 1;
+                heads.pinned_bytes += waste;
+                heads.sole_pinned_bytes += waste;
+            }
+        }
+        heads
     }
 
     /// Calls `each` with all held pages that blocks lie on, in order.
