@@ -15,8 +15,9 @@ pub enum Language {
     Python,
 }
 
-/// DW_LANG_Rust of DWARF 5, table 7.17.
+/// DWARF 5, table 7.17, and what came later: DW_LANG_Rust, and those of C++ by its versions.
 const DW_LANG_RUST: u16 = 0x1c;
+const DW_LANG_CPP: [u16; 6] = [0x04, 0x1a, 0x21, 0x2b, 0x2c, 0x3a];
 
 /// What compilers append to the names of clones and parts of functions (gcc, clang).
 const CLONES: [&str; 7] =
@@ -39,6 +40,7 @@ pub fn name(mangled: &str, dwarf_language: Option<u16>) -> (String, Language) {
     }
     let language = match dwarf_language {
         Some(DW_LANG_RUST) => Language::Rust,
+        Some(language) if DW_LANG_CPP.contains(&language) => Language::Cpp,
         _ => Language::Plain,
     };
     (mangled.to_owned(), language)

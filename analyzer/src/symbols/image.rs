@@ -4,6 +4,7 @@
 use super::binary::with_file;
 use super::demangle::{self, Language};
 use super::places::{Places, shared_part};
+use super::rules::is_qualified;
 use super::table::SymbolTable;
 use crate::read::Module;
 use addr2line::Loader;
@@ -58,11 +59,16 @@ impl Image {
         if places.is_empty() {
             places.push(Place { function: None, file: None, line: None });
         }
-        if let Some(last) = places.last_mut()
-            && last.function.is_none()
-        {
-            last.function =
-                self.functions.find(address).map(|mangled| demangle::name(mangled, None));
+        if let Some(last) = places.last_mut() {
+            // The linker's name says more than one of debug information that saves on names.
+            let vague = |(name, language): &(String, Language)| {
+                *language != Language::Plain && !is_qualified(name)
+            };
+            if last.function.as_ref().is_none_or(vague)
+                && let Some(mangled) = self.functions.find(address)
+            {
+                last.function = Some(demangle::name(mangled, None));
+            }
         }
         places
     }

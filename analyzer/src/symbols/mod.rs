@@ -9,15 +9,19 @@
 mod binary;
 mod demangle;
 mod image;
+mod paths;
+mod pattern;
 mod perf_map;
 mod places;
 mod rules;
 mod site;
+mod skipped;
 mod table;
 
 pub use demangle::Language;
+pub use pattern::Pattern;
 pub use places::{Places, hexadecimal};
-pub use rules::{Pattern, Rules};
+pub use rules::Rules;
 pub use site::Site;
 
 use crate::read::{Modules, Stacks, Trace};

@@ -4,7 +4,8 @@
 //! Where the rule passes over every call, the site is the first one that does not hand out
 //! memory for others (what a library keeps for itself), and failing that the outermost.
 
-use super::rules::{Rules, Tier, interprets};
+use super::rules::{Rules, interprets};
+use super::skipped::Tier;
 use super::{Call, Language};
 use crate::read::Modules;
 use std::rc::Rc;
@@ -57,8 +58,51 @@ pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<
     if let Some(task) = task {
         // Where tokio polls it says nothing about the task.
         calls[0] = Call { function: Some(task), file: None, line: None, ..calls[0].clone() };
+    } else if calls[0].language == Language::Cpp && calls[0].function.as_deref() == Some(LAMBDA) {
+        let own = |call: &&Call| rules.tier(call, path(call)).is_none();
+        calls[0].function = Some(lambda(&calls[1..], own));
     }
     Some(Site { calls })
+}
+
+/// What DWARF calls a lambda that was inlined: gcc gives it no name of its own.
+const LAMBDA: &str = "operator()";
+
+/// A lambda's name, from its callers: what calls it is often generic over it, and else it
+/// stands in the first of them that is the program's own.
+fn lambda(callers: &[Call], own: impl Fn(&&Call) -> bool) -> Rc<str> {
+    let names = callers.iter().take_while(|call| !own(call)).filter_map(|c| c.function.as_deref());
+    let generic = names.filter_map(lambda_in).next();
+    let outer = || callers.iter().find(own)?.function.as_deref();
+    match (generic, outer()) {
+        (Some(name), _) => format!("{name}::{LAMBDA}").into(),
+        (None, Some(function)) => format!("{function}::{{lambda}}").into(),
+        (None, None) => Rc::from(LAMBDA),
+    }
+}
+
+/// The type of a lambda among the arguments of a template: `main::{lambda(int)#1}` as it is
+/// demangled, `main()::<lambda(int)>` in gcc's debug information.
+fn lambda_in(name: &str) -> Option<&str> {
+    let (at, close) = match (name.find("::{lambda("), name.find("::<lambda(")) {
+        (Some(at), _) => (at, "}"),
+        (None, at) => (at?, ")>"),
+    };
+    let end = at + name[at..].find(close)? + close.len();
+    let mut depth = 0u32;
+    let before = name[..at].char_indices().rev().find(|(_, c)| match c {
+        ')' | '>' => {
+            depth += 1;
+            false
+        }
+        '(' | '<' if depth > 0 => {
+            depth -= 1;
+            false
+        }
+        '(' | '<' | ',' | ' ' => depth == 0,
+        _ => false,
+    });
+    Some(&name[before.map_or(0, |(at, _)| at + 1)..end])
 }
 
 /// Where tokio runs tasks: functions that are generic over the task's future.
@@ -181,6 +225,23 @@ mod tests {
         );
         let boxed = "tokio::runtime::task::raw::poll::<core::pin::Pin<alloc::boxed::Box<dyn F>>>";
         assert_eq!(site(&[(boxed, Rust), ("shop::main", Rust)]), Some("shop::main".into()));
+    }
+
+    #[test]
+    fn a_lambda_without_a_name_goes_by_its_callers() {
+        use Language::Cpp;
+        let handler =
+            "std::_Function_handler<void (long), shop::fill(int)::{lambda(long)#2}>::_M_invoke";
+        let of = |callers: &[(&str, Language)]| {
+            site(&[&[("operator new", Cpp), ("operator()", Cpp)], callers].concat())
+        };
+        let named = "shop::fill(int)::{lambda(long)#2}::operator()";
+        assert!(of(&[(handler, Cpp)]).is_some_and(|name| named.ends_with(&name)));
+        assert_eq!(
+            of(&[("std::for_each<int*>", Cpp), ("shop::fill", Cpp)]).as_deref(),
+            Some("shop::fill::{lambda}")
+        );
+        assert_eq!(of(&[]).as_deref(), Some("operator()"));
     }
 
     #[test]
