@@ -49,19 +49,22 @@ impl Stacks {
 
 /// The blame as text.
 pub fn report(blame: &Blame, extras: BlameExtras) -> String {
-    let mut out = format!(
-        "{BOLD}At {}, {} of the {} that the heap {} are pinned waste{BOLD:#}: unused, but on \
-         pages with live blocks.\n",
+    let mut words = format!(
+        "At {}, {} of the {} that the heap {} are pinned waste: unused, but on pages with live \
+         blocks.",
         scale::duration(blame.at_ns),
         scale::bytes(blame.pinned_waste_bytes),
         scale::bytes(blame.held_bytes),
         if blame.resident { "has in memory" } else { "has touched and not given back" }
     );
-    let _ = writeln!(
-        out,
-        "{} more are on pages without a live block: these could go back as they are.",
-        scale::bytes(blame.releasable_bytes)
-    );
+    if blame.releasable_bytes > 0 {
+        let _ = write!(
+            words,
+            " {} more are on pages without a live block: these could go back as they are.",
+            scale::bytes(blame.releasable_bytes)
+        );
+    }
+    let mut out = text::paragraph(&words, BOLD);
     if extras.by != By::Thread
         && let Some(line) = extras.stacks.missing()
     {
@@ -70,7 +73,8 @@ pub fn report(blame: &Blame, extras: BlameExtras) -> String {
     }
     out.push('\n');
     out.push_str(&table(&blame.sites, LISTED, extras.by));
-    if let Some(first) = blame.sites.first().filter(|site| site.stack.len() > 1) {
+    let is_call = matches!(extras.by, By::Stack | By::Function);
+    if let Some(first) = blame.sites.first().filter(|site| is_call && site.stack.len() > 1) {
         out.push('\n');
         out.push_str(&stack(first));
     }
@@ -196,8 +200,8 @@ pub fn missing_symbols(sites: &[SiteFacts]) -> Option<String> {
     for (module, (build_id, functions)) in objects {
         let what = if functions { "functions nor lines" } else { "lines" };
         let no = if functions { "Neither " } else { "No " };
-        let id = build_id.map_or_else(|| "none".to_owned(), str::to_owned);
-        let _ = writeln!(out, "{no}{what} are known of {module} (build-id {id}).");
+        let id = build_id.map_or_else(|| "no build-id".to_owned(), |id| format!("build-id {id}"));
+        let _ = writeln!(out, "{no}{what} are known of {module} ({id}).");
     }
     out.push_str(
         "To get them, build with -g (Rust: debug = \"line-tables-only\" in the profile), or \
@@ -219,16 +223,16 @@ pub fn sentence(blame: &Blame) -> Option<String> {
     }
     let first = blame.sites.first()?;
     let mut out = format!(
-        "{} pins most: {} with {} of its blocks hold {} of the heap's {} that no block uses, {} \
-         of what is pinned.",
+        "{} holds most back: {} of its blocks keep {} from the kernel, {} of which nobody uses, {} \
+         of what is pinned. Without them {} of the heap's {} would come free",
         in_words(&first.site),
-        text::plural(first.pages, "page"),
         scale::bytes(first.live_bytes),
+        text::plural(first.pages, "page"),
         scale::bytes(first.pinned_bytes),
-        scale::bytes(blame.held_bytes),
         scale::percent(first.pinned_bytes as f64 / waste as f64),
+        scale::bytes(first.unlock_bytes),
+        scale::bytes(blame.held_bytes),
     );
-    let _ = write!(out, " Without them {} would come free", scale::bytes(first.unlock_bytes));
     match blame.sites.get(1) {
         // Others stand in the way.
         Some(next) if first.unlock_bytes < first.pinned_bytes / 2 => {

@@ -281,7 +281,7 @@ pub(super) fn plural(count: u64, thing: &str) -> String {
 }
 
 /// A text broken into lines.
-fn paragraph(text: &str, style: Style) -> String {
+pub(super) fn paragraph(text: &str, style: Style) -> String {
     indented(text, 0, style)
 }
 
