@@ -415,7 +415,8 @@ impl Folder {
             }
             if effect.realloc_lane != NOBODY {
                 let place = &mut lanes[effect.realloc_lane as usize].now;
-                if place.realloc == effect.address {
+                // Where it has an entry, that is of a later block, acquired in this batch.
+                if place.realloc == effect.address && place.realloc_entry == [0; 6] {
                     place.realloc_entry = table.words(number);
                 }
             }
