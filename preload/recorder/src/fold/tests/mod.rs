@@ -167,7 +167,7 @@ fn run(chunks: usize, steps: &[Step]) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 60, failure_persistence: None, ..ProptestConfig::default()
+        cases: 200, failure_persistence: None, ..ProptestConfig::default()
     })]
 
     #[test]

@@ -191,9 +191,8 @@ impl Model {
             truth.apply(*lane, *stamp, *thread, said);
             match said {
                 Said::Release { address, flags } if flags.has(Flags::REALLOC) => {
-                    unknown.remove(address);
                     halves.remove(lane);
-                    if *folded {
+                    if unknown.remove(address) || *folded {
                         halves.insert(*lane, *address);
                     }
                 }

@@ -283,7 +283,7 @@ fn block() -> impl Strategy<Value = Acquire> {
 fn cold() -> impl Strategy<Value = Cold<'static>> {
     let (address, bytes) = (0x7d00_0000_0000, 1 << 16);
     prop_oneof![
-        Just(Cold::Map { address, bytes, protection: 3, flags: 34, file: false }),
+        Just(Cold::Map { address, bytes, protection: 3, flags: 34, file: false, heap: false }),
         Just(Cold::Unmap { address, bytes }),
         Just(Cold::Remap { address, bytes, new_bytes: bytes / 2 }),
         Just(Cold::Remapped { address, bytes }),

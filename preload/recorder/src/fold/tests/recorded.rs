@@ -53,8 +53,8 @@ impl From<Event<'_>> for Said {
 fn owned(cold: Cold<'_>) -> Cold<'static> {
     match cold {
         Cold::Thread { thread, tid, .. } => Cold::Thread { thread, tid, name: "" },
-        Cold::Map { address, bytes, protection, flags, file } => {
-            Cold::Map { address, bytes, protection, flags, file }
+        Cold::Map { address, bytes, protection, flags, file, heap } => {
+            Cold::Map { address, bytes, protection, flags, file, heap }
         }
         Cold::Unmap { address, bytes } => Cold::Unmap { address, bytes },
         Cold::Remap { address, bytes, new_bytes } => Cold::Remap { address, bytes, new_bytes },
