@@ -87,6 +87,8 @@ pub(super) enum Mixture {
 struct Net {
     /// Acquisitions less releases.
     net: i64,
+    /// The first event was a release: of a block from before.
+    released_first: bool,
     /// The last acquisition, and its lane.
     last: Option<(u32, Entry)>,
     /// Acquired while live: what waits for the release that is still to come.
@@ -259,7 +261,7 @@ fn net(
             What::Release { address, realloc } => {
                 let net = nets.entry(address).or_default();
                 if realloc {
-                    let live = net.last.filter(|_| net.net >= 1).map(|(_, entry)| entry);
+                    let live = net.last.filter(|_| net.lives_anew()).map(|(_, entry)| entry);
                     reallocs.insert(lane, (address, live));
                 }
                 net.release((lane, stamp));
@@ -284,7 +286,7 @@ impl Net {
     /// `None`: a block that was live before, as it was.
     fn acquire(&mut self, (lane, stamp): (u32, Stamp), entry: Option<Entry>) {
         if let Some(entry) = entry {
-            if self.net >= 1 {
+            if self.lives_anew() {
                 self.older.extend(self.last);
             }
             self.last = Some((lane, entry));
@@ -293,7 +295,13 @@ impl Net {
         self.weigh(lane, stamp);
     }
 
+    /// Whether the last block acquired is live.
+    fn lives_anew(&self) -> bool {
+        self.net + i64::from(self.released_first) >= 1
+    }
+
     fn release(&mut self, (lane, stamp): (u32, Stamp)) {
+        self.released_first |= self.latest.is_none();
         self.net -= 1;
         // As in the replay's suspense: a release behind the newer acquisition on its lane is
         // that one's, and the older block is there again.
