@@ -274,8 +274,10 @@ impl Folder {
             }
             extensions += 1;
         };
-        if !self.table.reserve(insertions) {
-            return Batch::Failed(Outcome::NoRoom);
+        match self.table.reserve(insertions) {
+            Some(true) => {}
+            Some(false) => return Batch::Failed(Outcome::NoRoom),
+            None => return Batch::Failed(Outcome::Busy),
         }
         self.commit();
         Batch::Done

@@ -99,19 +99,19 @@ impl Table {
         backed
     }
 
-    /// Sees to it that so many insertions will find room. False: not now; if never, the header
-    /// says so.
-    pub(super) fn reserve(&mut self, insertions: usize) -> bool {
+    /// Sees to it that so many insertions will find room. False: there is none, and the header
+    /// says so. `None`: another thread makes the file grow at this moment.
+    pub(super) fn reserve(&mut self, insertions: usize) -> Option<bool> {
         if !self.reserve_index(insertions) {
             file::header().limits.fetch_or(limit::MAPPING, Relaxed);
-            return false;
+            return Some(false);
         }
         let fresh = insertions.saturating_sub(self.free_count as usize);
         let reserved = self.reserve_file(fresh).map(|made| made && self.populate(fresh));
         if reserved == Some(false) {
             file::header().limits.fetch_or(limit::TABLE, Relaxed);
         }
-        reserved == Some(true)
+        reserved
     }
 
     /// Room in the file for so many entries that were never used. `None`: another thread
