@@ -208,3 +208,30 @@ fn mistakes_are_said_in_one_or_two_lines() {
     assert!(nothing.code() == 2, "no command is a mistake: {}", nothing.describe());
     assert_no_panic(&nothing);
 }
+
+/// The pages that go back are those of an allocator that calls past all hooks, and then the
+/// program sleeps: only a look from outside can see it before the end.
+#[test]
+fn what_goes_back_while_the_program_sleeps_is_seen_before_it_ends() {
+    let folder = folder();
+    let sleeper = program("sleeper");
+    let sleeper = sleeper.to_str().expect("a path in UTF-8");
+    let outcome = recorded(folder.path(), &["-o", "sleep.ftr", "--", sleeper]);
+    assert!(outcome.code() == 0, "{}", outcome.describe());
+    let report = Report::of(&folder.path().join("sleep.ftr"));
+    report.assert_complete();
+    let peak = report.number("/peak_footprint/footprint_bytes");
+    assert!(peak > 45 << 20, "footprint at most {peak}");
+    // Half a second before the end the process had slept for two.
+    let before_ns = report.number("/trace/duration_ns") - 500_000_000;
+    let asleep = report
+        .array("/series")
+        .into_iter()
+        .rfind(|state| state["time_ns"].as_u64().is_some_and(|time_ns| time_ns < before_ns))
+        .expect("a moment asleep");
+    for key in ["footprint_bytes", "heap_resident_bytes", "rss_bytes"] {
+        let bytes = asleep[key].as_u64().expect("known");
+        assert!(bytes < peak / 2, "{key} is {bytes}, of {peak} before");
+    }
+    assert!(asleep["residency_age_ns"].as_u64().is_some_and(|age_ns| age_ns < 2_400_000_000));
+}

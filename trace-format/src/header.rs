@@ -45,10 +45,12 @@ pub enum Area {
     Regions = 9,
     /// Size classes of the allocator.
     Classes = 10,
+    /// Looks that another process took while this one slept; written when it has ended.
+    OutsideLooks = 11,
 }
 
 impl Area {
-    const ALL: [Area; 10] = [
+    const ALL: [Area; 11] = [
         Area::Description,
         Area::Events,
         Area::Base,
@@ -59,6 +61,7 @@ impl Area {
         Area::Pools,
         Area::Regions,
         Area::Classes,
+        Area::OutsideLooks,
     ];
 
     fn from_number(number: u64) -> Option<Area> {
@@ -595,6 +598,24 @@ impl HeaderInfo {
             _ => Err(HeaderError::Damaged(at as u64)),
         }
     }
+}
+
+/// What to write where, to add a segment to the file of a process that has ended: the entry
+/// first, then the count. `None`: the table is full.
+pub fn appended_segment(
+    segment_count: usize,
+    segment: &Segment,
+) -> Option<[(u64, [u8; 16], usize); 2]> {
+    if segment_count >= MAX_SEGMENTS {
+        return None;
+    }
+    let mut entry = [0; 16];
+    entry[..8].copy_from_slice(&(segment.file_offset | segment.area as u64).to_le_bytes());
+    entry[8..].copy_from_slice(&segment.bytes.to_le_bytes());
+    let mut count = [0; 16];
+    count[..8].copy_from_slice(&(segment_count as u64 + 1).to_le_bytes());
+    let at = at!(segments) + segment_count * size_of::<SegmentEntry>();
+    Some([(at as u64, entry, 16), (at!(segment_count) as u64, count, 8)])
 }
 
 /// The bytes of the `end` field, for a parent that saw by which signal its child died:

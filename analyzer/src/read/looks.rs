@@ -115,6 +115,24 @@ pub(super) fn read(
     looks
 }
 
+/// Adds looks that another process took. They do not know the tracer's own pages.
+pub(super) fn add_outside(
+    looks: &mut Vec<Look>,
+    area: &AreaBytes,
+    source: &Source,
+    damage: &mut Vec<String>,
+) {
+    looks.extend(read_run(area, source, damage));
+    looks.sort_by_key(|look| look.stamp);
+    let mut tracer_resident = 0;
+    for look in looks {
+        match look.cause {
+            LookCause::Outside => look.tracer_resident = tracer_resident,
+            _ => tracer_resident = look.tracer_resident,
+        }
+    }
+}
+
 /// Equal mappings of neighbours are one.
 fn share_mappings(looks: &mut [Look]) {
     for at in 1..looks.len() {

@@ -141,6 +141,8 @@ impl Trace {
         self.looks = looks::read(&of(Area::Looks), &self.source, halves, &mut self.damage);
         self.modules = Modules::read(&of(Area::Modules), &self.source, &mut self.damage);
         self.stacks = of(Area::Stacks);
+        let outside = &of(Area::OutsideLooks);
+        looks::add_outside(&mut self.looks, outside, &self.source, &mut self.damage);
         self.clock = Clock::new(&self.header, &self.looks);
         if !self.clock.is_known() {
             self.damage.push(

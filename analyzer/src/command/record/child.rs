@@ -49,11 +49,12 @@ impl Ended {
     }
 }
 
-/// Starts the command and waits for its end; the inner error is why it could not start.
+/// Starts the command, says so, and waits for its end; the inner error is why it could not
+/// start.
 ///
 /// # Errors
 /// When signals cannot be watched.
-pub fn run(command: &mut Command) -> Result<io::Result<Ended>> {
+pub fn run(command: &mut Command, started: impl FnOnce(u32)) -> Result<io::Result<Ended>> {
     let watched: SigSet = PASSED_ON.into_iter().chain([Signal::SIGCHLD]).collect();
     let before = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK).context("cannot block signals")?;
     let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC)
@@ -64,6 +65,7 @@ pub fn run(command: &mut Command) -> Result<io::Result<Ended>> {
         Ok(child) => child,
         Err(error) => return Ok(Err(error)),
     };
+    started(child.id());
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for the program")? {
             return Ok(Ok(Ended {

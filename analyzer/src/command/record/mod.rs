@@ -7,6 +7,7 @@
 mod child;
 mod environment;
 pub mod places;
+mod watch;
 
 use super::{doctor, tracer};
 use anyhow::{Context, Result};
@@ -20,6 +21,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use watch::Watch;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,11 +93,16 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     command.args(&arguments.command[1..]);
     environment::set(&mut command, &arguments, &tracer, &pattern)?;
 
-    let places = Places::before(&pattern);
-    let ended = match child::run(&mut command)? {
+    let places = Arc::new(Places::before(&pattern));
+    let mut watch = None;
+    let ended = child::run(&mut command, |pid| watch = Watch::begin(pid, places.clone()))?;
+    let ended = match ended {
         Ok(ended) => ended,
         Err(error) => return Ok(not_started(name, &error)),
     };
+    if let Some(watch) = watch {
+        watch.end();
+    }
     let found = places.after(ended.pid);
     if let Some(signal) = ended.signal {
         let _ = writeln!(

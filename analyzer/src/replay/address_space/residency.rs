@@ -6,6 +6,7 @@
 use crate::read::Look;
 use fragtrace_format::Stamp;
 use fragtrace_format::pages::{TILE_PAGES, TilePages, Tiles};
+use fragtrace_format::record::LookCause;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,8 +15,8 @@ use std::ops::Range;
 #[derive(Debug)]
 pub struct Residency {
     page_bytes: u64,
-    /// Tiles as scans told them last.
-    told: FxHashMap<u64, TilePages>,
+    /// Tiles as scans told them last: those of the process itself, and those of another one.
+    told: [FxHashMap<u64, TilePages>; 2],
     /// Pages in memory, by tile. None is empty.
     tiles: BTreeMap<u64, [u64; 8]>,
     /// Ranges that were scanned, by start: their ends, and when.
@@ -28,7 +29,7 @@ impl Residency {
     pub fn new(page_bytes: u64) -> Residency {
         Residency {
             page_bytes,
-            told: FxHashMap::default(),
+            told: Default::default(),
             tiles: BTreeMap::new(),
             scanned: BTreeMap::new(),
             complete: false,
@@ -51,13 +52,14 @@ impl Residency {
 
     /// Takes in what a look found.
     pub fn take(&mut self, look: &Look) {
+        let by = usize::from(look.cause == LookCause::Outside);
         if look.afresh {
-            self.told.clear();
+            self.told[by].clear();
         }
         for scan in &look.scans {
             let first = scan.range.start / self.tile_bytes();
-            self.told.extend(Tiles::new(&scan.tiles, first));
-            self.copy_told(&scan.range);
+            self.told[by].extend(Tiles::new(&scan.tiles, first));
+            self.copy_told(by, &scan.range);
             self.carve_scanned(&scan.range);
             self.scanned.insert(scan.range.start, (scan.range.end, look.stamp));
         }
@@ -65,17 +67,18 @@ impl Residency {
     }
 
     /// From now on the pages of a range are as they were told last.
-    fn copy_told(&mut self, range: &Range<u64>) {
+    fn copy_told(&mut self, by: usize, range: &Range<u64>) {
         self.forget_pages(range);
+        let told = &self.told[by];
         // Ranges may be far larger than what is known of them.
         let tiles = self.tiles_of(range);
         let mut found: Vec<u64> = match tiles.end - tiles.start {
-            count if count < self.told.len() as u64 => tiles.collect(),
-            _ => self.told.keys().copied().filter(|tile| tiles.contains(tile)).collect(),
+            count if count < told.len() as u64 => tiles.collect(),
+            _ => told.keys().copied().filter(|tile| tiles.contains(tile)).collect(),
         };
-        found.retain(|tile| self.told.get(tile).is_some_and(|told| !told.is_empty()));
+        found.retain(|tile| told.get(tile).is_some_and(|told| !told.is_empty()));
         for tile in found {
-            let told = self.told[&tile].resident;
+            let told = self.told[by][&tile].resident;
             let pages = self.pages_of(tile, range);
             let now = self.tiles.entry(tile).or_default();
             for (word, (now, told)) in now.iter_mut().zip(told).enumerate() {
