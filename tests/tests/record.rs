@@ -226,7 +226,7 @@ fn what_goes_back_while_the_program_sleeps_is_seen_before_it_ends() {
     let before_ns = report.number("/trace/duration_ns") - 500_000_000;
     let asleep = report
         .array("/series")
-        .into_iter()
+        .iter()
         .rfind(|state| state["time_ns"].as_u64().is_some_and(|time_ns| time_ns < before_ns))
         .expect("a moment asleep");
     for key in ["footprint_bytes", "heap_resident_bytes", "rss_bytes"] {
