@@ -30,6 +30,12 @@ pub fn program(name: &str) -> PathBuf {
     build("cc", name, name, &["-pthread".into()])
 }
 
+/// The same, built with more flags under a name of its own.
+pub fn program_with(name: &str, file_name: &str, flags: &[&str]) -> PathBuf {
+    let flags: Vec<String> = ["-pthread"].iter().chain(flags).map(ToString::to_string).collect();
+    build("cc", name, file_name, &flags)
+}
+
 /// A program on the system's libc that is linked statically.
 pub fn static_program(name: &str) -> PathBuf {
     build("cc", name, name, &["-pthread".into(), "-static".into()])

@@ -26,6 +26,11 @@ impl Report {
         Self::answer(trace, "holes", arguments)
     }
 
+    /// `fragtrace blame TRACE --json`, with more arguments.
+    pub fn blame(trace: &Path, arguments: &[&str]) -> Self {
+        Self::answer(trace, "blame", arguments)
+    }
+
     fn answer(trace: &Path, subcommand: &str, arguments: &[&str]) -> Self {
         let outcome = analyze(subcommand, trace, &[arguments, &["--json"]].concat());
         let outcome = outcome.expect_code(0);
