@@ -149,6 +149,46 @@ fn acquire_if(address: usize, size: usize, plain: bool, caller: Caller) {
     }
     lane.busy.store(stack_pointer() | STORING, Relaxed);
     compiler_fence(SeqCst);
+    let last_stack = lane.last_stack.load(Relaxed);
+    if last_stack != 0 {
+        // SAFETY: the lane is this thread's, and marked as being written.
+        let same = unsafe { stack::is_still(last_stack, caller, lane.stack.load(Relaxed)) };
+        if !same {
+            // SAFETY: likewise, and the caller waits for its block.
+            return unsafe { acquire_on_another_stack(lane, address, size, plain, caller) };
+        }
+    }
+    acquire_within(lane, address, size, plain, caller, None);
+}
+
+/// Apart, so that an unchanged stack costs no registers; but not rare.
+///
+/// # Safety
+/// As [`stack::number`].
+#[inline(never)]
+unsafe fn acquire_on_another_stack(
+    lane: &Lane,
+    address: usize,
+    size: usize,
+    plain: bool,
+    caller: Caller,
+) {
+    // SAFETY: by the caller.
+    let stack = unsafe { stack::number(lane.last_stack.load(Relaxed), caller) };
+    acquire_within(lane, address, size, plain, caller, Some(stack));
+}
+
+/// The event path on a lane that is marked as being written, up to where the mark is taken away.
+/// `stack`: the call stack, unless it is that of the acquisition before.
+#[inline(always)]
+fn acquire_within(
+    lane: &Lane,
+    address: usize,
+    size: usize,
+    plain: bool,
+    caller: Caller,
+    stack: Option<u32>,
+) {
     let now = counter_stamp();
     let units = address as u64 >> 4;
     let side = half(address as u64);
@@ -159,24 +199,15 @@ fn acquire_if(address: usize, size: usize, plain: bool, caller: Caller) {
     if !word.fits | !plain | (cursor >= lane.limit.load(Relaxed)) {
         return slow::acquire_within(lane, address, size, caller);
     }
-    let last_stack = lane.last_stack.load(Relaxed);
-    if last_stack != 0 {
-        let known = lane.stack.load(Relaxed);
-        // SAFETY: the lane is this thread's, and marked as being written.
-        if !unsafe { stack::is_still(last_stack, caller, known) } {
-            // SAFETY: likewise, and the caller waits for its block.
-            let number = unsafe { another_stack(last_stack, caller) };
-            if number != known {
-                let prefix = pack_prefix(Prefix::Stack, number.into());
-                if cursor + prefix.len as usize >= lane.limit.load(Relaxed) {
-                    return slow::acquire_within(lane, address, size, caller);
-                }
-                // SAFETY: the cursor is below the limit, also after this word.
-                unsafe { put(lane, cursor, prefix) };
-                lane.stack.store(number, Relaxed);
-                cursor += prefix.len as usize;
-            }
+    if let Some(stack) = stack.filter(|stack| *stack != lane.stack.load(Relaxed)) {
+        let prefix = pack_prefix(Prefix::Stack, stack.into());
+        if cursor + prefix.len as usize >= lane.limit.load(Relaxed) {
+            return slow::acquire_within(lane, address, size, caller);
         }
+        // SAFETY: the cursor is below the limit, also behind this word.
+        unsafe { put(lane, cursor, prefix) };
+        lane.stack.store(stack, Relaxed);
+        cursor += prefix.len as usize;
     }
     // SAFETY: the cursor is below the limit.
     unsafe { put(lane, cursor, word) };
@@ -184,16 +215,6 @@ fn acquire_if(address: usize, size: usize, plain: bool, caller: Caller) {
     lane.base[side].store(units, Relaxed);
     compiler_fence(SeqCst);
     lane.busy.store(0, Relaxed);
-}
-
-/// Apart, so that an unchanged stack costs no registers; but not rare.
-///
-/// # Safety
-/// As [`stack::number`].
-#[inline(never)]
-unsafe fn another_stack(memory: usize, caller: Caller) -> u32 {
-    // SAFETY: by the caller.
-    unsafe { stack::number(memory, caller) }
 }
 
 /// A block is about to be released.

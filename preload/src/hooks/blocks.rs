@@ -17,8 +17,14 @@ fn acquired(block: *mut c_void, size: usize, caller: Caller) {
         // SAFETY: glibc's malloc has just returned it.
         unsafe { recorder::acquire_glibc(block as usize, size, caller) }
     } else {
-        recorder::acquire(block as usize, size, caller);
+        acquired_elsewhere(block, size, caller);
     }
+}
+
+/// Apart, so that the path of the usual allocator is short.
+#[inline(never)]
+fn acquired_elsewhere(block: *mut c_void, size: usize, caller: Caller) {
+    recorder::acquire(block as usize, size, caller);
 }
 
 /// A block came from something that says more than its size.
@@ -56,13 +62,20 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
         "pop rbx",
         ".cfi_adjust_cfa_offset -8",
         ".cfi_restore rbx",
+        "test rax, rax",
+        "jz 2f",
         "mov rdx, rsp",
         "mov rcx, rbp",
-        "jmp {then}",
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        "call {then}",
+        "pop rax",
+        ".cfi_adjust_cfa_offset -8",
+        "2: ret",
         ".cfi_endproc",
         next = sym NEXT,
         slot = const core::mem::offset_of!(crate::next::Next, malloc),
-        then = sym after_malloc,
+        then = sym acquired_from,
     )
 }
 
@@ -72,14 +85,14 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     // SAFETY: by the caller.
     let block = unsafe { NEXT.malloc(size) };
-    after_malloc(block, size, 0, 0)
-}
-
-extern "C" fn after_malloc(block: *mut c_void, size: usize, sp: usize, bp: usize) -> *mut c_void {
     if !block.is_null() {
-        acquired(block, size, Caller { sp, bp });
+        acquired_from(block, size, 0, 0);
     }
     block
+}
+
+extern "C" fn acquired_from(block: *mut c_void, size: usize, sp: usize, bp: usize) {
+    acquired(block, size, Caller { sp, bp });
 }
 
 entries! {

@@ -40,7 +40,7 @@ pub(super) struct Way(u32);
 impl Way {
     /// From one that was called, with nothing but the return address read.
     pub(super) const PLAIN: Way = Way(0);
-    /// A signal interrupted the function here.
+    /// A signal interrupted the function here: all was read from where the kernel put it.
     pub(super) const INTERRUPTED: Way = Way(1);
     /// Its own rule goes by rbp.
     pub(super) const USES_BP: Way = Way(2);
@@ -50,10 +50,12 @@ impl Way {
     const BP_READ: Way = Way(8);
     /// Its sp was read.
     const SP_READ: Way = Way(16);
-    /// All was read from where the kernel put it, around sp.
-    pub(super) const BY_KERNEL: Way = Way(32);
+    /// More words count than return addresses, here or further out.
+    const UNUSUAL: Way = Way(32);
     /// How it was come to cannot be told here.
     const OPAQUE: Way = Way(64);
+    /// More words count than its return address.
+    const MORE: Way = Way(128);
     /// All that says how the frame was come to, other than by its return address.
     const READ: Way = Way(!(1 | 2 | 4));
     const FIELD: u32 = (1 << 12) - 1;
@@ -97,10 +99,22 @@ impl Way {
         (self.0 >> 8 & Way::FIELD) as u64 * 8
     }
 
-    /// Whether the word of rbp counts.
+    /// Notes whether more words count than the return address: rbp's if it was read and needed.
+    /// `outer`: of the calling frame.
     #[inline(always)]
+    fn noted(self, outer: Way) -> Way {
+        let needed = self.0 & (Way::BP_READ.0 | Way::NEEDS_BP.0);
+        let bp = needed == Way::BP_READ.0 | Way::NEEDS_BP.0;
+        if bp || self.has(Way::SP_READ.with(Way::OPAQUE)) {
+            self.with(Way::MORE).with(Way::UNUSUAL)
+        } else {
+            Way(self.0 | outer.0 & Way::UNUSUAL.0)
+        }
+    }
+
+    /// Whether the word of rbp counts.
     fn checks_bp(self) -> bool {
-        self.0 & (Way::BP_READ.0 | Way::NEEDS_BP.0) == Way::BP_READ.0 | Way::NEEDS_BP.0
+        self.has(Way::BP_READ) && self.has(Way::NEEDS_BP)
     }
 
     /// Whether the frame called by this one needs rbp, and has it from this one.
@@ -148,31 +162,25 @@ impl Known {
     /// to the frame called by this one, they are what that walk would read.
     #[inline(always)]
     unsafe fn holds(&self) -> bool {
-        if self.way.has(Way::SP_READ.with(Way::OPAQUE)) {
-            // SAFETY: by the caller.
-            return unsafe { self.unusual_holds() };
-        }
-        // SAFETY: by the caller: the return address stands below the frame's sp, rbp where its
-        // callee saved it.
-        unsafe {
-            word(self.sp - 8) == self.ip
-                && (!self.way.checks_bp() || word(self.sp - self.way.bp_below()) == self.bp)
-        }
+        // SAFETY: by the caller: the return address stands below the frame's sp.
+        let usual = || unsafe { word(self.sp - 8) } == self.ip;
+        // SAFETY: by the caller.
+        if self.way.has(Way::MORE) { unsafe { self.all_holds() } } else { usual() }
     }
 
     /// # Safety
     /// As [`Known::holds`].
-    #[cold]
-    unsafe fn unusual_holds(&self) -> bool {
+    #[inline(never)]
+    unsafe fn all_holds(&self) -> bool {
         if self.way.has(Way::OPAQUE) {
             return false;
         }
         let sp_at = self.sp - self.way.sp_below();
-        let ip_at = if self.way.has(Way::BY_KERNEL) { sp_at + 8 } else { self.sp - 8 };
-        // SAFETY: by the caller.
+        let ip_at = if self.way.has(Way::INTERRUPTED) { sp_at + 8 } else { self.sp - 8 };
+        // SAFETY: by the caller; rbp is where the frame that was called had saved it.
         unsafe {
-            word(sp_at) == self.sp
-                && word(ip_at) == self.ip
+            word(ip_at) == self.ip
+                && (!self.way.has(Way::SP_READ) || word(sp_at) == self.sp)
                 && (!self.way.checks_bp() || word(self.sp - self.way.bp_below()) == self.bp)
         }
     }
@@ -219,25 +227,66 @@ pub(super) struct Last {
     /// Why the first frame has no caller.
     pub(super) root: Root,
     pub(super) own: Own,
-    reserved: [u64; 3],
+    /// Where the innermost frame is, if only return addresses count, else 0; and the outermost
+    /// one that is recorded.
+    top: usize,
+    end: usize,
+    reserved: u64,
+    pub(super) frames: [Known; FRAMES],
     /// Numbers of frames by caller and address, so that the table, which all threads share and
     /// which is large, is seldom asked.
     numbers: [Numbered; NUMBERS],
-    pub(super) frames: [Known; FRAMES],
 }
 
 const _: () = assert!(size_of::<Last>() <= LAST_BYTES);
-const _: () = assert!(core::mem::offset_of!(Last, numbers) == HEAD_BYTES);
+const _: () = assert!(core::mem::offset_of!(Last, frames) == HEAD_BYTES);
 
 impl Last {
     /// Forgets the stack.
     pub(super) fn clear(&mut self) {
-        (self.id, self.count, self.numbered) = (0, 0, 0);
+        (self.id, self.count, self.numbered, self.top) = (0, 0, 0, 0);
+    }
+
+    /// The stack is walked and has this number.
+    #[inline(always)]
+    pub(super) fn finish(&mut self, id: u32) {
+        let (innermost, cut) = (self.count as usize - 1, self.cut as usize);
+        let usual = !self.frames[innermost].way.has(Way::UNUSUAL.with(Way::NEEDS_BP));
+        let address = |index: usize| core::ptr::from_ref(&self.frames[index]) as usize;
+        (self.id, self.end) = (id, address(cut));
+        self.top = if usual { address(innermost) } else { 0 };
+    }
+
+    /// Whether a call made at `sp` (where its return address is) has the same stack as the last
+    /// one, which is number `id` and one of the usual: only return addresses count. For the path
+    /// of every event; `false` is no answer.
+    #[inline(always)]
+    pub(super) fn is_usual_and_still(&self, sp: usize, id: u32, generation: u32) -> bool {
+        if self.top == 0 || self.id != id || self.generation != generation {
+            return false;
+        }
+        let mut at = self.top;
+        // SAFETY: `finish` put the places of frames there, which hold since.
+        let known = |at: usize| unsafe { &*(at as *const Known) };
+        if known(at).sp != sp as u64 + 8 {
+            return false;
+        }
+        loop {
+            // Inwards first: each word is read only when all before it hold, so that the walk
+            // itself would read it.
+            // SAFETY: frames that are kept were walked on the thread's own stack.
+            if unsafe { word(known(at).sp - 8) } != known(at).ip {
+                return false;
+            }
+            if at == self.end {
+                return true;
+            }
+            at -= size_of::<Known>();
+        }
     }
 
     /// Whether a call made at `sp` (where its return address is) with this `bp` has the same
     /// stack as the last one, as far as that is recorded.
-    #[inline(always)]
     pub(super) fn is_still(&self, sp: u64, bp: u64, generation: u32) -> bool {
         let count = self.count as usize;
         if count == 0 || count > FRAMES || self.generation != generation {
@@ -248,14 +297,10 @@ impl Last {
         if innermost.sp != sp + 8 || bp_counts && innermost.bp != bp {
             return false;
         }
-        // Inwards first: each word is read only when all before it hold, so that the walk itself
-        // would read it.
+        // Inwards first, as above.
         // SAFETY: frames that are kept were walked on the thread's own stack.
-        self.frames[..count]
-            .iter()
-            .skip(self.cut as usize)
-            .rev()
-            .all(|known| unsafe { known.holds() })
+        let mut frames = self.frames[..count].iter().skip(self.cut as usize).rev();
+        frames.all(|known| unsafe { known.holds() })
     }
 
     /// How many of the frames below `count`, counted from the root, hold, when a walk has come
@@ -290,13 +335,14 @@ impl Last {
     /// first, on top of those that are `kept`. `way`: how the innermost kept one was come to.
     pub(super) fn replace(&mut self, kept: usize, new: usize, way: &Known) {
         let count = self.count as usize;
-        let mut need = Way::PLAIN;
+        let mut outer = Way::PLAIN;
         if kept > 0 {
             // What it is come to from has changed; its caller's rbp is the same, or does not count.
+            let further = kept.checked_sub(2).map_or(Way::PLAIN, |index| self.frames[index].way);
             let known = &mut self.frames[kept - 1];
-            known.way = Way(known.way.0 & !Way::READ.0 | way.way.0 & Way::READ.0);
+            known.way = Way(known.way.0 & !Way::READ.0 | way.way.0 & Way::READ.0).noted(further);
             known.bp = way.bp;
-            need = if known.way.passes_need_on() { Way::NEEDS_BP } else { Way::PLAIN };
+            outer = known.way;
         }
         let overlaps = kept + new > count;
         if overlaps {
@@ -305,9 +351,9 @@ impl Last {
         for index in 0..new {
             let from = if overlaps { count + index } else { count + new - 1 - index };
             let mut known = self.frames[from].copied();
-            let uses = known.way.has(Way::USES_BP);
-            known.way = known.way.with(if uses { Way::NEEDS_BP } else { need });
-            need = if known.way.passes_need_on() { Way::NEEDS_BP } else { Way::PLAIN };
+            let needs = known.way.has(Way::USES_BP) || outer.passes_need_on();
+            known.way = known.way.with(if needs { Way::NEEDS_BP } else { Way::PLAIN }).noted(outer);
+            outer = known.way;
             self.frames[kept + index] = known;
         }
         self.count = (kept + new) as u32;

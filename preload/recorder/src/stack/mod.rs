@@ -84,15 +84,15 @@ unsafe fn last<'a>(memory: usize) -> &'a mut Last {
     unsafe { &mut *(memory as *mut Last) }
 }
 
-/// Whether the stack of a call is the one with this number: the lane's last, unchanged.
+/// Whether the stack of a call is for certain the one with this number: the lane's last,
+/// unchanged. [`number`] gives the answer where this says no.
 ///
 /// # Safety
 /// `memory` is not 0, and its lane is the caller's and being written.
 #[inline(always)]
 pub(crate) unsafe fn is_still(memory: usize, caller: Caller, id: u32) -> bool {
     // SAFETY: by the caller.
-    let last = unsafe { last(memory) };
-    last.id == id && last.is_still(caller.sp as u64, caller.bp as u64, modules::generation())
+    unsafe { last(memory) }.is_usual_and_still(caller.sp, id, modules::generation())
 }
 
 /// The number of the stack of a call; 0: there is none.
@@ -107,6 +107,9 @@ pub(crate) unsafe fn number(memory: usize, caller: Caller) -> u32 {
     // SAFETY: by the caller.
     let last = unsafe { last(memory) };
     let (sp, bp) = (caller.sp as u64, caller.bp as u64);
+    if last.id != 0 && last.is_still(sp, bp, modules::generation()) {
+        return last.id;
+    }
     walk::number(last, sp, bp, DEPTH.load(Relaxed))
 }
 

@@ -79,7 +79,7 @@ fn step_unusual(sp: u64, bp: u64, words: &mut Words, rule: Rule) -> Result<Known
     }
     let ip_slot = if by_kernel { sp_slot + (SAVED_RIP - SAVED_RSP) } else { cfa.wrapping_sub(8) };
     let Some(ip) = words.at(ip_slot) else { return UNKNOWN };
-    let way = if by_kernel { Way::BY_KERNEL.with(Way::INTERRUPTED) } else { Way::PLAIN };
+    let way = if by_kernel { Way::INTERRUPTED } else { Way::PLAIN };
     let way = way.sp_read(cfa.wrapping_sub(sp_slot)).bp_read(cfa.wrapping_sub(bp_slot));
     Ok(Known { ip, sp: cfa, bp: saved, way, number: 0 })
 }
@@ -98,8 +98,8 @@ pub(super) fn number(last: &mut Last, sp: u64, bp: u64, depth: u32) -> u32 {
     let first = Known { ip, sp: sp + 8, bp, ..Known::default() };
     walk(last, &mut words, first, generation);
     trim(last);
-    last.id = number_frames(last, depth);
-    let id = last.id;
+    let id = number_frames(last, depth);
+    last.finish(id);
     if !words.all_own {
         // Another stack may be unmapped any time: nothing of it is looked at again.
         last.clear();
