@@ -73,7 +73,7 @@ pub fn run(rig: &Rig, pair: Facts, redis: Option<Facts>) -> Result<String> {
     fs::write(&source, CPP).with_context(|| format!("cannot write {}", source.display()))?;
     add("g++ -O1, its cc1plus", trace(rig, "g++", &["-O1", "-c", "compile.cpp"], &[])?);
     add("stress, 32 threads, random sizes and slots", Some(stress(rig)?));
-    notes.insert(0, "Without stacks.".to_owned());
+    notes.insert(0, "With stacks.".to_owned());
     Ok(format!("### Bytes an event\n\n{}\n\n{table}", notes.join(" ")))
 }
 

@@ -51,9 +51,8 @@ pub fn run(rig: &Rig) -> Result<(String, Facts)> {
     caveats.dedup();
     let section = format!(
         "### What a pair costs\n\n\
-         malloc(64) and its free, served by the thread's cache; threads share nothing. fragtrace \
-         without stacks, heaptrack as it comes: with stacks, and with its interpreter running \
-         beside it. {}\n\n{table}",
+         malloc(64) and its free, served by the thread's cache; threads share nothing. Both take \
+         stacks; heaptrack has its interpreter running beside it. {}\n\n{table}",
         caveats.join(" ")
     );
     Ok((section, last.context("no traced run")?))

@@ -16,7 +16,7 @@ use crate::shell;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     Bare,
-    /// Under libfragtrace.so without stacks.
+    /// Under libfragtrace.so as it comes: with stacks.
     Traced,
     /// Under heaptrack as its user starts it: with stacks, which it always takes.
     Heaptrack,
@@ -104,7 +104,7 @@ impl Rig {
         if variant == Variant::Traced {
             command.env("LD_PRELOAD", &self.artifacts.tracer);
             command.env("FRAGTRACE_OUT", self.traces().join("%e.%p.ftr"));
-            command.env("FRAGTRACE_STACKS", "off").env("FRAGTRACE_RING", RING);
+            command.env("FRAGTRACE_RING", RING);
             command.env("FRAGTRACE_QUIET", "1");
         }
         command.args(arguments).current_dir(&self.folder);

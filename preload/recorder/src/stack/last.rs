@@ -16,14 +16,10 @@
 use super::bounds::Own;
 use fragtrace_format::stack::Root;
 
-/// Bytes that a lane has for its last stack.
-pub(super) const LAST_BYTES: usize = 16 << 10;
-const HEAD_BYTES: usize = 64;
 /// Frames of a last stack and of a walk together.
-pub(super) const FRAMES: usize =
-    (LAST_BYTES - HEAD_BYTES - NUMBERS * size_of::<Numbered>()) / size_of::<Known>();
+pub(super) const FRAMES: usize = 280;
 /// Numbers that are remembered.
-const NUMBERS: usize = 256;
+const NUMBERS: usize = 128;
 
 /// How a frame was come to from the one that it called, and what its own rule goes by.
 ///
@@ -50,8 +46,6 @@ impl Way {
     const BP_READ: Way = Way(8);
     /// Its sp was read.
     const SP_READ: Way = Way(16);
-    /// More words count than return addresses, here or further out.
-    const UNUSUAL: Way = Way(32);
     /// How it was come to cannot be told here.
     const OPAQUE: Way = Way(64);
     /// More words count than its return address.
@@ -100,19 +94,14 @@ impl Way {
     }
 
     /// Notes whether more words count than the return address: rbp's if it was read and needed.
-    /// `outer`: of the calling frame.
     #[inline(always)]
-    fn noted(self, outer: Way) -> Way {
-        let needed = self.0 & (Way::BP_READ.0 | Way::NEEDS_BP.0);
-        let bp = needed == Way::BP_READ.0 | Way::NEEDS_BP.0;
-        if bp || self.has(Way::SP_READ.with(Way::OPAQUE)) {
-            self.with(Way::MORE).with(Way::UNUSUAL)
-        } else {
-            Way(self.0 | outer.0 & Way::UNUSUAL.0)
-        }
+    fn noted(self) -> Way {
+        let more = self.checks_bp() || self.has(Way::SP_READ.with(Way::OPAQUE));
+        if more { self.with(Way::MORE) } else { self }
     }
 
     /// Whether the word of rbp counts.
+    #[inline(always)]
     fn checks_bp(self) -> bool {
         self.has(Way::BP_READ) && self.has(Way::NEEDS_BP)
     }
@@ -172,17 +161,35 @@ impl Known {
     /// As [`Known::holds`].
     #[inline(never)]
     unsafe fn all_holds(&self) -> bool {
-        if self.way.has(Way::OPAQUE) {
-            return false;
+        self.for_each_word(|address, expected| {
+            // SAFETY: by the caller.
+            (unsafe { word(address) } == expected).then_some(())
+        })
+        .is_some()
+    }
+
+    /// Hands the address and value of each word through which the frame was come to, and which
+    /// counts, to `visit`, until that says `None`. `None` also if they cannot be told.
+    #[inline(always)]
+    pub(super) fn for_each_word(
+        &self,
+        mut visit: impl FnMut(u64, u64) -> Option<()>,
+    ) -> Option<()> {
+        let way = self.way;
+        if way.has(Way::OPAQUE) {
+            return None;
         }
-        let sp_at = self.sp - self.way.sp_below();
-        let ip_at = if self.way.has(Way::INTERRUPTED) { sp_at + 8 } else { self.sp - 8 };
-        // SAFETY: by the caller; rbp is where the frame that was called had saved it.
-        unsafe {
-            word(ip_at) == self.ip
-                && (!self.way.has(Way::SP_READ) || word(sp_at) == self.sp)
-                && (!self.way.checks_bp() || word(self.sp - self.way.bp_below()) == self.bp)
+        let sp_at = self.sp - way.sp_below();
+        visit(if way.has(Way::INTERRUPTED) { sp_at + 8 } else { self.sp - 8 }, self.ip)?;
+        if way.has(Way::MORE) {
+            if way.has(Way::SP_READ) {
+                visit(sp_at, self.sp)?;
+            }
+            if way.checks_bp() {
+                visit(self.sp - way.bp_below(), self.bp)?;
+            }
         }
+        Some(())
     }
 
     /// Whether a walk that is at `other` is at this frame.
@@ -227,62 +234,17 @@ pub(super) struct Last {
     /// Why the first frame has no caller.
     pub(super) root: Root,
     pub(super) own: Own,
-    /// Where the innermost frame is, if only return addresses count, else 0; and the outermost
-    /// one that is recorded.
-    top: usize,
-    end: usize,
-    reserved: u64,
+    reserved: [u64; 3],
     pub(super) frames: [Known; FRAMES],
     /// Numbers of frames by caller and address, so that the table, which all threads share and
     /// which is large, is seldom asked.
     numbers: [Numbered; NUMBERS],
 }
 
-const _: () = assert!(size_of::<Last>() <= LAST_BYTES);
-const _: () = assert!(core::mem::offset_of!(Last, frames) == HEAD_BYTES);
-
 impl Last {
     /// Forgets the stack.
     pub(super) fn clear(&mut self) {
-        (self.id, self.count, self.numbered, self.top) = (0, 0, 0, 0);
-    }
-
-    /// The stack is walked and has this number.
-    #[inline(always)]
-    pub(super) fn finish(&mut self, id: u32) {
-        let (innermost, cut) = (self.count as usize - 1, self.cut as usize);
-        let usual = !self.frames[innermost].way.has(Way::UNUSUAL.with(Way::NEEDS_BP));
-        let address = |index: usize| core::ptr::from_ref(&self.frames[index]) as usize;
-        (self.id, self.end) = (id, address(cut));
-        self.top = if usual { address(innermost) } else { 0 };
-    }
-
-    /// Whether a call made at `sp` (where its return address is) has the same stack as the last
-    /// one, which is number `id` and one of the usual: only return addresses count. For the path
-    /// of every event; `false` is no answer.
-    #[inline(always)]
-    pub(super) fn is_usual_and_still(&self, sp: usize, id: u32, generation: u32) -> bool {
-        if self.top == 0 || self.id != id || self.generation != generation {
-            return false;
-        }
-        let mut at = self.top;
-        // SAFETY: `finish` put the places of frames there, which hold since.
-        let known = |at: usize| unsafe { &*(at as *const Known) };
-        if known(at).sp != sp as u64 + 8 {
-            return false;
-        }
-        loop {
-            // Inwards first: each word is read only when all before it hold, so that the walk
-            // itself would read it.
-            // SAFETY: frames that are kept were walked on the thread's own stack.
-            if unsafe { word(known(at).sp - 8) } != known(at).ip {
-                return false;
-            }
-            if at == self.end {
-                return true;
-            }
-            at -= size_of::<Known>();
-        }
+        (self.id, self.count, self.numbered) = (0, 0, 0);
     }
 
     /// Whether a call made at `sp` (where its return address is) with this `bp` has the same
@@ -297,7 +259,8 @@ impl Last {
         if innermost.sp != sp + 8 || bp_counts && innermost.bp != bp {
             return false;
         }
-        // Inwards first, as above.
+        // Inwards first: each word is read only when all before it hold, so that the walk itself
+        // would read it.
         // SAFETY: frames that are kept were walked on the thread's own stack.
         let mut frames = self.frames[..count].iter().skip(self.cut as usize).rev();
         frames.all(|known| unsafe { known.holds() })
@@ -338,9 +301,8 @@ impl Last {
         let mut outer = Way::PLAIN;
         if kept > 0 {
             // What it is come to from has changed; its caller's rbp is the same, or does not count.
-            let further = kept.checked_sub(2).map_or(Way::PLAIN, |index| self.frames[index].way);
             let known = &mut self.frames[kept - 1];
-            known.way = Way(known.way.0 & !Way::READ.0 | way.way.0 & Way::READ.0).noted(further);
+            known.way = Way(known.way.0 & !Way::READ.0 | way.way.0 & Way::READ.0).noted();
             known.bp = way.bp;
             outer = known.way;
         }
@@ -352,7 +314,7 @@ impl Last {
             let from = if overlaps { count + index } else { count + new - 1 - index };
             let mut known = self.frames[from].copied();
             let needs = known.way.has(Way::USES_BP) || outer.passes_need_on();
-            known.way = known.way.with(if needs { Way::NEEDS_BP } else { Way::PLAIN }).noted(outer);
+            known.way = known.way.with(if needs { Way::NEEDS_BP } else { Way::PLAIN }).noted();
             outer = known.way;
             self.frames[kept + index] = known;
         }

@@ -1,10 +1,11 @@
 //! Call stacks: the number of the stack that a block was acquired with.
 //!
 //! ```text
-//! hook ── sp, rbp ──► last stack ── not the same? ──► walk ──► table (file)
-//!                     (last.rs)      rules (cache) ◄──┘  │
-//!                                      ▲                 └── words (bounds.rs)
-//!                 modules (maps) ── unwind data (cfi.rs)
+//! hook ── sp, rbp ──► recent stacks ── none of them? ──► walk ──► table (file)
+//!                                                        │  │
+//!                          rules (cache), last stack ◄───┘  └──► words (bounds.rs)
+//!                              ▲
+//!           modules (maps) ── unwind data (cfi.rs)
 //! ```
 //!
 //! A stack is walked by the unwind data that compilers write for exceptions (.eh_frame), so
@@ -24,6 +25,7 @@ mod image;
 mod journal;
 mod last;
 mod modules;
+mod recent;
 mod rules;
 mod table;
 mod walk;
@@ -32,7 +34,8 @@ use crate::{arch, file};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use file::Private;
-use last::{LAST_BYTES, Last};
+use last::Last;
+use recent::Recents;
 
 /// Greatest depth of stacks; 0 = none are taken.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
@@ -70,57 +73,80 @@ pub(crate) fn start(depth: u32, ring_bytes: u64) -> u32 {
 
 /// Where the last stack of a lane is kept. 0: no stacks are taken, or there is no memory.
 pub(crate) fn memory_of(lane: u32) -> usize {
-    let address = file::private_start(Private::Last) + lane as usize * LAST_BYTES;
-    if DEPTH.load(Relaxed) != 0 && file::map_private(address, LAST_BYTES) { address } else { 0 }
+    let address = file::private_start(Private::Last) + lane as usize * MEMORY_BYTES;
+    if DEPTH.load(Relaxed) != 0 && file::map_private(address, MEMORY_BYTES) { address } else { 0 }
 }
 
-/// A lane's last stack, by the address that [`memory_of`] gave.
+/// What a lane remembers. All zero: nothing.
+#[repr(C)]
+struct Memory {
+    recents: Recents,
+    last: Last,
+}
+
+/// Bytes that a lane has for what it remembers.
+const MEMORY_BYTES: usize = 16 << 10;
+
+const _: () = assert!(size_of::<Memory>() <= MEMORY_BYTES);
+
+/// A lane's memory, by the address that [`memory_of`] gave.
 ///
 /// # Safety
 /// The lane is the caller's, and is being written.
 #[inline(always)]
-unsafe fn last<'a>(memory: usize) -> &'a mut Last {
-    // SAFETY: mapped for good, zeroed, which is no stack; only the lane's writer comes here.
-    unsafe { &mut *(memory as *mut Last) }
+unsafe fn memory<'a>(address: usize) -> &'a mut Memory {
+    // SAFETY: mapped for good, zeroed, which is a value; only the lane's writer comes here.
+    unsafe { &mut *(address as *mut Memory) }
 }
 
 /// Whether the stack of a call is for certain the one with this number: the lane's last,
 /// unchanged. [`number`] gives the answer where this says no.
 ///
 /// # Safety
-/// `memory` is not 0, and its lane is the caller's and being written.
+/// `address` is not 0, and its lane is the caller's and being written.
 #[inline(always)]
-pub(crate) unsafe fn is_still(memory: usize, caller: Caller, id: u32) -> bool {
+pub(crate) unsafe fn is_still(address: usize, caller: Caller, id: u32) -> bool {
     // SAFETY: by the caller.
-    unsafe { last(memory) }.is_usual_and_still(caller.sp, id, modules::generation())
+    let memory = unsafe { memory(address) };
+    memory.recents.is_still(caller.sp as u64, caller.bp as u64, id, modules::generation())
 }
 
 /// The number of the stack of a call; 0: there is none.
 ///
 /// # Safety
-/// As [`is_still`], but `memory` may be 0; `caller` is a call that has not returned.
+/// As [`is_still`], but `address` may be 0; `caller` is a call that has not returned.
 #[inline]
-pub(crate) unsafe fn number(memory: usize, caller: Caller) -> u32 {
-    if memory == 0 || caller.sp == 0 {
+pub(crate) unsafe fn number(address: usize, caller: Caller) -> u32 {
+    if address == 0 || caller.sp == 0 {
         return 0;
     }
     // SAFETY: by the caller.
-    let last = unsafe { last(memory) };
+    let Memory { recents, last } = unsafe { memory(address) };
     let (sp, bp) = (caller.sp as u64, caller.bp as u64);
-    if last.id != 0 && last.is_still(sp, bp, modules::generation()) {
+    // SAFETY: a live stack pointer, where the call's return address is.
+    let ip = unsafe { (sp as *const u64).read_volatile() };
+    let generation = modules::generation();
+    if let Some(id) = recents.find(ip, sp, bp, generation) {
+        return id;
+    }
+    if last.is_still(sp, bp, generation) {
+        recents.leave();
         return last.id;
     }
-    walk::number(last, sp, bp, DEPTH.load(Relaxed))
+    let id = walk::number(last, ip, sp, bp, DEPTH.load(Relaxed));
+    recents.keep(sp, last);
+    id
 }
 
 /// Another thread writes to the lane from here on.
 ///
 /// # Safety
 /// As [`number`].
-pub(crate) unsafe fn forget(memory: usize) {
-    if memory != 0 {
+pub(crate) unsafe fn forget(address: usize) {
+    if address != 0 {
         // SAFETY: by the caller.
-        let last = unsafe { last(memory) };
+        let Memory { recents, last } = unsafe { memory(address) };
+        recents.clear();
         last.clear();
         last.own = Default::default();
     }
@@ -140,7 +166,7 @@ pub(crate) fn resident_bytes(lanes: u32) -> u64 {
         return 0;
     }
     // Of a lane's memory, what stacks of usual depth touch.
-    let lanes = u64::from(lanes) * 4096;
+    let lanes = u64::from(lanes) * (8 << 10);
     lanes
         + rules::CACHE_BYTES as u64
         + modules::resident_bytes()

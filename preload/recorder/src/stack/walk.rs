@@ -84,22 +84,20 @@ fn step_unusual(sp: u64, bp: u64, words: &mut Words, rule: Rule) -> Result<Known
     Ok(Known { ip, sp: cfa, bp: saved, way, number: 0 })
 }
 
-/// The number of the stack of a call made at `sp`, where its return address is.
+/// The number of the stack of a call made at `sp`, where its return address `ip` is.
 #[inline]
-pub(super) fn number(last: &mut Last, sp: u64, bp: u64, depth: u32) -> u32 {
+pub(super) fn number(last: &mut Last, ip: u64, sp: u64, bp: u64, depth: u32) -> u32 {
     let generation = modules::generation();
     if last.generation != generation {
         last.clear();
         last.generation = generation;
     }
     let mut words = Words::new(&mut last.own, sp);
-    // SAFETY: a live stack pointer, and the caller's return address is there.
-    let ip = unsafe { (sp as *const u64).read_volatile() };
     let first = Known { ip, sp: sp + 8, bp, ..Known::default() };
     walk(last, &mut words, first, generation);
     trim(last);
     let id = number_frames(last, depth);
-    last.finish(id);
+    last.id = id;
     if !words.all_own {
         // Another stack may be unmapped any time: nothing of it is looked at again.
         last.clear();
