@@ -261,8 +261,8 @@ impl Last {
         }
         // Inwards first: each word is read only when all before it hold, so that the walk itself
         // would read it.
-        // SAFETY: frames that are kept were walked on the thread's own stack.
         let mut frames = self.frames[..count].iter().skip(self.cut as usize).rev();
+        // SAFETY: frames that are kept were walked on the thread's own stack.
         frames.all(|known| unsafe { known.holds() })
     }
 

@@ -88,7 +88,7 @@ pub(super) struct Recents {
 #[inline(always)]
 fn place(ip: u64, sp: u64) -> usize {
     let mixed = (ip ^ sp << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 32) as usize % STACKS & !1
+    ((mixed >> 32) as usize % STACKS) & !1
 }
 
 impl Recents {
