@@ -96,10 +96,10 @@ impl AddressSpace {
         self.regions.put(range.start, Region { end: range.end, ..*before });
     }
 
-    /// Pages went back to the kernel; the mapping stays. `lazily`: when it needs them.
+    /// Pages went back to the kernel; the mapping stays. `lazily`: when it needs them. madvise
+    /// takes an address of a page, and rounds the length up (mm/madvise.c).
     pub fn give_back(&mut self, address: u64, bytes: u64, lazily: bool) {
-        let end = address.saturating_add(bytes).min(MAX_ADDRESS);
-        let range = address.min(end)..end;
+        let range = self.clipped(address, bytes);
         self.space.give_back(range.clone());
         if !lazily {
             self.residency.forget(&range);
