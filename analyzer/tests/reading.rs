@@ -4,16 +4,14 @@
 
 mod support;
 
-use fragtrace_analyzer::measure;
-use fragtrace_analyzer::measure::blame::{By, PinnedHeap, heap_at};
 use fragtrace_analyzer::order::{self, Action, Event};
 use fragtrace_analyzer::read::{ReadError, Trace};
-use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
 use fragtrace_format::chunk::HEADER_BYTES as CHUNK_HEADER_BYTES;
 use fragtrace_format::event::Acquire;
 use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
 use fragtrace_format::record::{Cold, Look, LookCause, Module, ModuleEvent};
 use proptest::prelude::*;
+use support::exercise::exercise;
 use support::{Builder, Said, anonymous, free, malloc, open, put_u32, put_u64};
 
 const HEAP: u64 = 0x7f00_0000_0000;
@@ -70,23 +68,6 @@ fn eventful() -> Builder {
 
 fn events(trace: &Trace) -> Vec<Event> {
     order::events(trace).flatten().collect()
-}
-
-/// Does everything that can be done with a trace.
-fn exercise(trace: &Trace) {
-    let analysis = measure::analyze(trace);
-    assert!(analysis.series.len() <= 2000);
-    let map = measure::heap_map(trace, 10, 50);
-    assert!(map.bands.len() < 10_000);
-    let end_ns = analysis.trace.duration_ns;
-    measure::holes_at(trace, end_ns / 2).fit_share(100);
-    for by in [By::Stack, By::Module, By::Thread] {
-        let replay = heap_at(trace, end_ns);
-        let mut symbols = Symbols::new(trace, Places::default(), Rules::default());
-        let blame = PinnedHeap::new(trace, &replay, end_ns, by).blame(&mut symbols);
-        let charged: u64 = blame.sites.iter().map(|site| site.pinned_bytes).sum();
-        assert!(blame.sites.is_empty() || charged == blame.pinned_waste_bytes);
-    }
 }
 
 #[test]

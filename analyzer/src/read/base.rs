@@ -166,7 +166,7 @@ fn events_of(lane: u32, bytes: &[u8], part: &Range<u32>, last: Stamp, out: &mut 
         if offset <= u64::from(part.start) {
             continue;
         }
-        let entry = |block| Box::new(Entry { birth: stamp, thread, block });
+        let entry = |block| Box::new(as_kept(Entry { birth: stamp, thread, block }));
         let what = match event {
             Event::Cold(payload) => {
                 out.mappings.push(FoldedEvent { stamp, lane, event: payload.into() });
@@ -180,6 +180,11 @@ fn events_of(lane: u32, bytes: &[u8], part: &Range<u32>, last: Stamp, out: &mut 
         };
         out.blocks.push(Folding { stamp, lane, what });
     }
+}
+
+/// A block as the table would keep it, which leaves out how it came.
+fn as_kept(entry: Entry) -> Entry {
+    Entry::from_words(entry.words()).unwrap_or(entry)
 }
 
 /// By stamp; among equal ones releases first, but none before what its own lane has before

@@ -45,17 +45,24 @@ impl Folded {
 /// Events of folds up to a number. The newer of two halves may overwrite the older at any
 /// time: what does not end well is no damage.
 fn events(area: &AreaBytes, source: &Source, half_bytes: u64, up_to: u64) -> Vec<FoldedEvent> {
+    let mut runs = [area.part(0, half_bytes), area.part(half_bytes, half_bytes.saturating_mul(2))]
+        .map(|run| half(&run, source, up_to));
+    // Events of one lane may have one stamp: the older half stands in front.
+    runs.sort_by_key(|run| run.first().map(|(fold, event)| (*fold, event.stamp)));
+    runs.into_iter().flatten().map(|(_, event)| event).collect()
+}
+
+/// The events of one half, each with the number of its fold.
+fn half(run: &AreaBytes, source: &Source, up_to: u64) -> Vec<(u64, FoldedEvent)> {
     let mut events = Vec::new();
-    for run in [area.part(0, half_bytes), area.part(half_bytes, half_bytes.saturating_mul(2))] {
-        run.for_each_record(source, "folded event", &mut Vec::new(), |payload| {
-            if let Some((event, _)) = record::decode::<record::FoldedEvent<'_>>(payload)
-                && event.fold <= up_to
-            {
-                let record::FoldedEvent { stamp, lane, event, .. } = event;
-                events.push(FoldedEvent { stamp, lane, event: event.into() });
-            }
-        });
-    }
+    run.for_each_record(source, "folded event", &mut Vec::new(), |payload| {
+        if let Some((event, _)) = record::decode::<record::FoldedEvent<'_>>(payload)
+            && event.fold <= up_to
+        {
+            let record::FoldedEvent { fold, stamp, lane, event } = event;
+            events.push((fold, FoldedEvent { stamp, lane, event: event.into() }));
+        }
+    });
     events
 }
 

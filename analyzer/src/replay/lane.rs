@@ -89,7 +89,8 @@ impl Replay<'_> {
                     } else {
                         &mut self.counts.munmaps
                     };
-                    *count -= 1;
+                    // The cut of a damaged trace may have counted nothing.
+                    *count = count.saturating_sub(1);
                     self.space.restore(removal.what);
                 }
             }

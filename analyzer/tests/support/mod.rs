@@ -3,7 +3,11 @@
 //! One stamp is one nanosecond, and the recording begins at stamp 0.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod exercise;
+pub mod folding;
 pub mod naive;
+pub mod program;
+pub mod wrapped;
 
 use core::mem::offset_of;
 use fragtrace_analyzer::read::Trace;
@@ -19,6 +23,7 @@ use fragtrace_format::record::{
 use fragtrace_format::stack::{Frame, Root};
 use std::collections::BTreeMap;
 use std::io::Write;
+use wrapped::{Filled, Wrapped};
 
 /// What a lane says at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +70,7 @@ pub struct Builder {
     pub chunk_bytes: u64,
     pub end: End,
     pub pid: u32,
-    /// By lane: when, and what. Threads have the lanes' numbers.
+    /// By lane: when, and what. Threads have the lanes' numbers, until a lane says otherwise.
     pub lanes: BTreeMap<u32, Vec<(u64, Said)>>,
     /// When, and the record.
     pub looks: Vec<(u64, Vec<u8>)>,
@@ -73,6 +78,8 @@ pub struct Builder {
     pub frames: Vec<Frame>,
     pub modules: Vec<ModuleEvent<'static>>,
     pub stack_depth: u32,
+    /// What of all this is folded; `None`: the ring did not go round.
+    pub wrapped: Option<Wrapped>,
 }
 
 impl Default for Builder {
@@ -89,6 +96,7 @@ impl Default for Builder {
             frames: Vec::new(),
             modules: Vec::new(),
             stack_depth: 64,
+            wrapped: None,
         }
     }
 }
@@ -173,7 +181,8 @@ impl Builder {
         ];
         let mut file = vec![0; HEADER_BYTES];
         let mut segments = Vec::new();
-        for (area, mut bytes) in areas {
+        let folded = self.wrapped.iter().flat_map(Wrapped::areas);
+        for (area, mut bytes) in areas.into_iter().chain(folded) {
             if bytes.is_empty() {
                 continue;
             }
@@ -199,6 +208,9 @@ impl Builder {
         put_u64(file, clock_last + offset_of!(ClockPair, stamp), last);
         put_u64(file, clock_last + offset_of!(ClockPair, monotonic_ns), last);
         put_u64(file, offset_of!(Header, segment_count), segments.len() as u64);
+        if let Some(wrapped) = &self.wrapped {
+            wrapped.write_header(file);
+        }
         for (index, (place, bytes)) in segments.iter().enumerate() {
             let at = offset_of!(Header, segments) + index * 16;
             put_u64(file, at, *place);
@@ -211,29 +223,39 @@ impl Builder {
         let mut area = Vec::new();
         let mut sequence = 0;
         for (lane, events) in &self.lanes {
-            let mut writer =
-                LaneWriter { lane: *lane, lane_seq: 0, state: State::default(), stack: 0 };
+            let mut writer = LaneWriter::new(*lane);
             let mut chunk = Vec::new();
-            for (stamp, said) in events {
+            let mut filled = Filled::default();
+            for (number, (stamp, said)) in events.iter().enumerate() {
                 // As the tracer does: an eight-byte store must fit, and a zero byte behind it.
                 let room = self.chunk_bytes as usize - MAX_WORD_BYTES;
                 if chunk.is_empty()
                     || chunk.len() + writer.clone().encode(*stamp, said).len() > room
                 {
-                    self.close(&mut chunk, &mut area);
+                    self.close(&mut chunk, &mut area, (*lane, &filled, false));
                     sequence += 1;
                     chunk = writer.open(*stamp, sequence);
+                    filled = Filled { first: number, ends: Vec::new() };
                 }
                 chunk.extend(writer.encode(*stamp, said));
+                filled.ends.push(chunk.len() - CHUNK_HEADER_BYTES);
             }
-            self.close(&mut chunk, &mut area);
+            self.close(&mut chunk, &mut area, (*lane, &filled, true));
         }
         area
     }
 
-    fn close(&self, chunk: &mut Vec<u8>, area: &mut Vec<u8>) {
+    fn close(
+        &self,
+        chunk: &mut Vec<u8>,
+        area: &mut Vec<u8>,
+        (lane, filled, last): (u32, &Filled, bool),
+    ) {
         if !chunk.is_empty() {
             chunk.resize(self.chunk_bytes as usize, 0);
+            if let Some(wrapped) = &self.wrapped {
+                wrapped.mark(chunk, lane, filled, last);
+            }
             area.append(chunk);
         }
     }
@@ -254,12 +276,17 @@ pub fn open(bytes: &[u8]) -> Result<Trace, fragtrace_analyzer::read::ReadError> 
 #[derive(Clone)]
 struct LaneWriter {
     lane: u32,
+    thread: u32,
     lane_seq: u64,
     state: State,
     stack: u32,
 }
 
 impl LaneWriter {
+    fn new(lane: u32) -> LaneWriter {
+        LaneWriter { lane, thread: lane, lane_seq: 0, state: State::default(), stack: 0 }
+    }
+
     /// The header of the lane's next chunk.
     fn open(&mut self, stamp: u64, sequence: u64) -> Vec<u8> {
         self.lane_seq += 1;
@@ -268,10 +295,10 @@ impl LaneWriter {
         let mut chunk = vec![0; CHUNK_HEADER_BYTES];
         put_u64(&mut chunk, 0, sequence);
         put_u32(&mut chunk, 8, self.lane);
-        put_u32(&mut chunk, 12, self.lane);
+        put_u32(&mut chunk, 12, self.thread);
         put_u64(&mut chunk, 16, self.lane_seq);
         put_u64(&mut chunk, 24, stamp);
-        put_u32(&mut chunk, 48, 1000 + self.lane);
+        put_u32(&mut chunk, 48, 1000 + self.thread);
         chunk
     }
 
@@ -286,6 +313,9 @@ impl LaneWriter {
                 words(Encoded::release(&mut self.state, stamp, *address, *flags).words())
             }
             Said::Cold(cold) => {
+                if let Cold::Thread { thread, .. } = cold {
+                    self.thread = *thread;
+                }
                 let mut payload = [0; 512];
                 let len = encode(cold, &mut payload).expect("a cold event is short");
                 let mut bytes = words(Encoded::cold(&mut self.state, stamp, len).words());

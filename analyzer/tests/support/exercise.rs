@@ -1,0 +1,23 @@
+//! All that the analyzer does with a trace, for traces that nobody would write.
+
+use fragtrace_analyzer::measure;
+use fragtrace_analyzer::measure::blame::{By, PinnedHeap, heap_at};
+use fragtrace_analyzer::read::Trace;
+use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
+
+/// Does everything that can be done with a trace.
+pub fn exercise(trace: &Trace) {
+    let analysis = measure::analyze(trace);
+    assert!(analysis.series.len() <= 2000);
+    let map = measure::heap_map(trace, 10, 50);
+    assert!(map.bands.len() < 10_000);
+    let end_ns = analysis.trace.duration_ns;
+    measure::holes_at(trace, end_ns / 2).fit_share(100);
+    for by in [By::Stack, By::Module, By::Thread] {
+        let replay = heap_at(trace, end_ns);
+        let mut symbols = Symbols::new(trace, Places::default(), Rules::default());
+        let blame = PinnedHeap::new(trace, &replay, end_ns, by).blame(&mut symbols);
+        let charged: u64 = blame.sites.iter().map(|site| site.pinned_bytes).sum();
+        assert!(blame.sites.is_empty() || charged == blame.pinned_waste_bytes);
+    }
+}
