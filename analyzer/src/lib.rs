@@ -1,13 +1,16 @@
-//! fragtrace's analyzer: read → order → replay → measure → render.
+//! fragtrace's analyzer: read → order → replay → measure → diagnose →
+//! render.
 //!
 //! Data goes one way: a stage knows the one before it and never the one after. [`read`] is
 //! the last that does I/O; from there on the same trace gives the same result, whenever and
 //! wherever it is analyzed.
 #![deny(unsafe_code)]
 
+pub mod diagnose;
 pub mod measure;
 pub mod order;
 pub mod read;
 pub mod render;
 pub mod replay;
 pub mod symbols;
+mod words;

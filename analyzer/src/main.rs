@@ -1,7 +1,7 @@
 //! `fragtrace`, the command line: parse, run one subcommand, report how it went.
 //!
-//! This is the one place where the process ends. Exit status: 0 done, 2 cannot; `record`
-//! returns the status of the program that it ran.
+//! This is the one place where the process ends. Exit status: 0 done, 1 findings
+//! (`report --check`), 2 cannot; `record` returns the status of the program that it ran.
 #![deny(unsafe_code)]
 
 mod command;

@@ -4,6 +4,7 @@
 mod anonymize;
 mod arguments;
 mod blame;
+mod check;
 mod doctor;
 mod dump;
 mod holes;
@@ -29,7 +30,7 @@ Examples:
 
 Without `record`: LD_PRELOAD=/path/to/libfragtrace.so ./server
 
-Exit status: 0 done, 2 cannot. `record` returns the status of the program that it ran.";
+Exit status: 0 done, 1 findings (only with `report --check`), 2 cannot. `record` returns the status of the program that it ran.";
 
 /// Where did the memory go, and what holds it there?
 ///

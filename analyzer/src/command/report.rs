@@ -1,14 +1,16 @@
 //! `fragtrace report`: what happened to the memory of a process, as text or JSON; of a
 //! folder, a line a trace.
 
+use super::check::Bounds;
 use super::output::{self, Output};
 use super::record::places;
 use super::symbols::SymbolOptions;
 use super::{anonymize, blame, input};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use fragtrace_analyzer::diagnose::{Case, diagnose};
 use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
-use fragtrace_analyzer::measure::{self, Analysis};
+use fragtrace_analyzer::measure::{self, Analysis, HeapShape};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::{json, text};
 use fragtrace_format::header::MAGIC;
@@ -21,10 +23,15 @@ Examples:
   fragtrace report fragtrace-server.4242.ftr
   fragtrace report .                       a line for each trace in this folder
   fragtrace report run.ftr --json | jq .end.footprint_bytes
+  fragtrace report run.ftr --check --max-rss 512M     for CI: exit status 1 if it is ill
 
 The words: live is what the program asked for and has not freed. The footprint is the part
 of the heap that was touched and not given back to the kernel. Holes are the free ranges in
 it. RSS is what the kernel counts for the whole process, less the tracer's own memory.
+
+With --check the exit status is 1 when a finding is a warning or serious, or a figure is above
+the bound that was given for it; what cannot be told is no finding. Bounds without --check do the
+same for that figure alone. A figure that has a bound and is not known is exit status 2.
 
 With --json, sizes are bytes, times are nanoseconds, and what is not known is null; of a
 folder, each line is an object of its own, without the series.";
@@ -41,6 +48,13 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 
+    /// Exit with status 1 if a finding is a warning or serious
+    #[arg(long)]
+    check: bool,
+
+    #[command(flatten)]
+    bounds: Bounds,
+
     /// Leave out the command, paths, host and environment, to share the report
     #[arg(long)]
     anonymize: bool,
@@ -55,6 +69,12 @@ pub struct Arguments {
 /// When the path leads to no trace, or the result cannot be printed.
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     if arguments.trace.is_dir() {
+        if arguments.check || arguments.bounds.any() {
+            bail!(
+                "--check and bounds are for one trace, and {} is a folder\nname a trace in it",
+                arguments.trace.display()
+            );
+        }
         return report_folder(arguments, output);
     }
     let trace = input::open(&arguments.trace)?;
@@ -62,15 +82,21 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let mut symbols = arguments.symbols.open(&trace);
     let stacks = blame::stacks_of(&trace, &symbols);
     let mut blame = PinnedHeap::at_end(&trace, &replay, By::Function).blame(&mut symbols);
+    let mut shape = HeapShape::of(&trace, &replay, analysis.end.time_ns, &mut symbols);
     if arguments.anonymize {
         anonymize::facts(&mut analysis.trace);
         anonymize::sites(&mut blame.sites, &trace.process().exe);
+        if let Some(top) = &mut shape.top {
+            anonymize::calls(std::slice::from_mut(&mut top.site), &trace.process().exe);
+        }
     }
+    let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });
+    let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
     if arguments.json {
         let mut out = output.plain();
-        json::report(&analysis, &blame.sites, &mut out)?;
+        json::report(&analysis, &diagnoses, &blame.sites, &mut out)?;
         out.flush()?;
-        return Ok(0);
+        return Ok(status);
     }
     let extras = text::ReportExtras {
         // The name of a trace holds that of its program.
@@ -80,9 +106,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         unicode: output::unicode(),
         blame,
         stacks,
+        diagnoses,
     };
     output.print(&text::report(&analysis, &extras))?;
-    Ok(0)
+    Ok(status)
 }
 
 fn analyze(trace: &Trace, arguments: &Arguments) -> Analysis {

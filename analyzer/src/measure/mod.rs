@@ -8,6 +8,7 @@ mod heap_map;
 mod holes;
 mod moment;
 mod playback;
+mod shape;
 mod snapshot;
 mod state;
 
@@ -16,5 +17,6 @@ pub use facts::{Analysis, TraceFacts};
 pub use heap_map::heap_map;
 pub use holes::{Bucket, Hole, Holes, holes_at};
 pub use moment::{MomentError, TimeSpec, resolve_time};
+pub use shape::{HeapPart, HeapShape, TopBlocks};
 pub use snapshot::{Band, Cell, HeapMap};
 pub use state::{PAGE_BUCKETS, State};

@@ -134,47 +134,15 @@ fn label(site: &SiteFacts, by: By) -> String {
                 |name| format!("thread {number} {name}"),
             )
         }
-        By::Module => module_name(&site.site).unwrap_or("(not known)").to_owned(),
-        By::Stack | By::Function => in_words(&site.site),
+        By::Module => site.site.module_name().unwrap_or("(not known)").to_owned(),
+        By::Stack | By::Function => site.site.in_words(),
     }
-}
-
-/// A call in words: its function and line, or object and offset.
-pub fn in_words(call: &CallFacts) -> String {
-    match location(call) {
-        Some(location) => format!("{} ({location})", name(call)),
-        None => name(call),
-    }
-}
-
-/// The function of a call, or where it is in its object.
-pub fn name(call: &CallFacts) -> String {
-    match (&call.function, module_name(call), call.offset) {
-        (Some(function), ..) => function.to_string(),
-        (None, Some(module), Some(offset)) => format!("{module}+{offset:#x}"),
-        (None, Some(module), None) => module.to_owned(),
-        (None, None, Some(offset)) => format!("{offset:#x}"),
-        (None, None, None) => "(stack not known)".to_owned(),
-    }
-}
-
-/// File and line, the file without the folders that all files are in.
-fn location(call: &CallFacts) -> Option<String> {
-    let file = call.file.as_deref()?;
-    let parts = file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
-    let file = &file[parts..];
-    Some(call.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")))
-}
-
-fn module_name(call: &CallFacts) -> Option<&str> {
-    let path = call.module.as_deref()?;
-    Some(path.rsplit('/').next().unwrap_or(path))
 }
 
 fn stack(site: &SiteFacts) -> String {
     let mut out = format!("{BOLD}The first is called by{BOLD:#}\n");
     for call in site.stack.iter().skip(1).take(SHOWN_CALLS) {
-        let _ = writeln!(out, "  {}", in_words(call));
+        let _ = writeln!(out, "  {}", call.in_words());
     }
     if site.stack.len() > SHOWN_CALLS + 1 {
         let _ = writeln!(out, "  {DIM}and {} more{DIM:#}", site.stack.len() - SHOWN_CALLS - 1);
@@ -225,7 +193,7 @@ pub fn sentence(blame: &Blame) -> Option<String> {
     let mut out = format!(
         "{} holds most back: {} of its blocks keep {} from the kernel, {} of which nobody uses, {} \
          of what is pinned. Without them {} of the heap's {} would come free",
-        in_words(&first.site),
+        first.site.in_words(),
         scale::bytes(first.live_bytes),
         text::plural(first.pages, "page"),
         scale::bytes(first.pinned_bytes),
@@ -239,7 +207,7 @@ pub fn sentence(blame: &Blame) -> Option<String> {
             let _ = write!(
                 out,
                 "; together with {}, {}.",
-                in_words(&next.site),
+                next.site.in_words(),
                 scale::bytes(next.unlock_cumulative_bytes)
             );
         }
@@ -286,8 +254,8 @@ pub fn folded(stacks: &[(Vec<CallFacts>, u64)], out: &mut impl Write) -> io::Res
     let mut lines: BTreeMap<String, u64> = BTreeMap::new();
     for (calls, weight) in stacks {
         let names: Vec<String> =
-            calls.iter().map(|call| name(call).replace(';', ":").replace('\n', " ")).collect();
-        let line = if names.is_empty() { name(&CallFacts::default()) } else { names.join(";") };
+            calls.iter().map(|call| call.name().replace(';', ":").replace('\n', " ")).collect();
+        let line = if names.is_empty() { CallFacts::default().name() } else { names.join(";") };
         let sum = lines.entry(line).or_default();
         *sum = sum.saturating_add(*weight);
     }

@@ -4,6 +4,7 @@
 //! something that `grep` and `diff` can work with.
 
 use super::blame;
+use crate::diagnose::Diagnoses;
 use crate::measure::blame::SiteFacts;
 use crate::measure::{Analysis, State, TraceFacts};
 use serde::Serialize;
@@ -18,7 +19,12 @@ const MOST_SITES: usize = 50;
 ///
 /// # Errors
 /// Whatever writing says.
-pub fn report(analysis: &Analysis, sites: &[SiteFacts], out: &mut impl Write) -> io::Result<()> {
+pub fn report(
+    analysis: &Analysis,
+    diagnoses: &Diagnoses,
+    sites: &[SiteFacts],
+    out: &mut impl Write,
+) -> io::Result<()> {
     let Analysis { trace, peak, peak_footprint, end, series, .. } = analysis;
     write!(out, "{{\n\"schema\": {SCHEMA},\n\"trace\": ")?;
     value(trace, out)?;
@@ -31,7 +37,14 @@ pub fn report(analysis: &Analysis, sites: &[SiteFacts], out: &mut impl Write) ->
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
         value(state, out)?;
     }
-    out.write_all(b"\n],\n\"diagnoses\": [],\n\"sites\": ")?;
+    out.write_all(b"\n],\n\"diagnoses\": [")?;
+    for (index, found) in diagnoses.list.iter().enumerate() {
+        out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
+        value(found, out)?;
+    }
+    out.write_all(b"],\n\"cannot_tell\": ")?;
+    value(&diagnoses.cannot_tell, out)?;
+    out.write_all(b",\n\"sites\": ")?;
     blame::list(&sites[..sites.len().min(MOST_SITES)], out)?;
     out.write_all(b"\n}\n")
 }
@@ -72,7 +85,7 @@ mod tests {
     fn every_key_of_the_contract_is_there() {
         let mut out = Vec::new();
         let analysis = Analysis { series: vec![State::default(); 3], ..Analysis::default() };
-        report(&analysis, &[], &mut out).expect("written");
+        report(&analysis, &Diagnoses::default(), &[], &mut out).expect("written");
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         let keys: Vec<&str> =
             json.as_object().expect("an object").keys().map(String::as_str).collect();
@@ -92,7 +105,8 @@ mod tests {
     fn a_ratio_that_is_no_number_is_null() {
         let end = State { fragmentation_ratio: Some(f64::INFINITY), ..State::default() };
         let mut out = Vec::new();
-        report(&Analysis { end, ..Analysis::default() }, &[], &mut out).expect("written");
+        report(&Analysis { end, ..Analysis::default() }, &Diagnoses::default(), &[], &mut out)
+            .expect("written");
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(json["end"]["fragmentation_ratio"], serde_json::Value::Null);
     }

@@ -14,6 +14,7 @@ mod block;
 mod counts;
 mod lane;
 mod live;
+mod reclaim;
 mod sources;
 mod suspense;
 
@@ -23,6 +24,7 @@ pub use address_space::{
 pub use block::Block;
 pub use counts::Counts;
 pub use live::Blocks;
+pub use reclaim::Reclaim;
 pub use sources::Sources;
 
 use crate::order::{Action, Event, Note};
@@ -47,6 +49,7 @@ pub struct Replay<'t> {
     blocks: Blocks,
     space: AddressSpace,
     counts: Counts,
+    reclaim: Reclaim,
     suspense: Suspense,
     overlaps: Vec<Overlap>,
     recent: Recent,
@@ -81,6 +84,7 @@ impl<'t> Replay<'t> {
             layout,
             blocks: Blocks::default(),
             counts: Counts::default(),
+            reclaim: Reclaim::default(),
             suspense: Suspense::new(window),
             overlaps: Vec::new(),
             recent: Recent::default(),
@@ -220,6 +224,7 @@ impl<'t> Replay<'t> {
         {
             return self.live_and_die(address, &block, released_by);
         }
+        self.reclaim.acquired(block.size);
         self.settle_in(&block, address);
         if let Some(old) = self.blocks.insert(address, &block) {
             self.evict(who, address, old);
@@ -271,6 +276,7 @@ impl<'t> Replay<'t> {
             return self.set_due();
         };
         self.recent.note(who.stamp, address, who.lane);
+        self.reclaim.released(&block);
         self.vacate(&block);
         if !self.suspense.is_empty()
             && let Some(older) = self.suspense.revive(address)
@@ -341,6 +347,11 @@ impl<'t> Replay<'t> {
     /// What was counted.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// What the allocator can have done with freed blocks.
+    pub fn reclaim(&self) -> &Reclaim {
+        &self.reclaim
     }
 
     /// Where blocks came from.

@@ -5,6 +5,9 @@ use crate::symbols::{Call, hexadecimal};
 use serde::Serialize;
 use std::rc::Rc;
 
+/// Stretches of the recorded time that live blocks are told apart by.
+pub const COHORTS: usize = 8;
+
 /// What blocks are charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
@@ -67,6 +70,12 @@ pub struct SiteFacts {
     pub unlock_cumulative_bytes: u64,
     /// Pages with its blocks and unused bytes.
     pub pages: u64,
+    /// Live bytes by when they came: from the first eighth of the recorded time to the last.
+    #[serde(skip)]
+    pub cohorts: [u64; COHORTS],
+    /// Usable bytes of its live blocks that were not asked for.
+    #[serde(skip)]
+    pub slop_bytes: u64,
 }
 
 /// Who pins memory at one moment.
@@ -102,7 +111,7 @@ pub enum Weight {
 }
 
 impl CallFacts {
-    pub(super) fn of(call: &Call, modules: &Modules) -> CallFacts {
+    pub(in crate::measure) fn of(call: &Call, modules: &Modules) -> CallFacts {
         let module = call.module.and_then(|number| modules.get(number));
         let build_id = module.map(|module| hexadecimal(&module.build_id));
         CallFacts {
@@ -113,5 +122,38 @@ impl CallFacts {
             offset: Some(call.offset),
             build_id: build_id.filter(|id| !id.is_empty()).map(Rc::from),
         }
+    }
+
+    /// The call in words: its function and line, or object and offset.
+    pub fn in_words(&self) -> String {
+        match self.location() {
+            Some(location) => format!("{} ({location})", self.name()),
+            None => self.name(),
+        }
+    }
+
+    /// The function, or where the call is in its object.
+    pub fn name(&self) -> String {
+        match (&self.function, self.module_name(), self.offset) {
+            (Some(function), ..) => function.to_string(),
+            (None, Some(module), Some(offset)) => format!("{module}+{offset:#x}"),
+            (None, Some(module), None) => module.to_owned(),
+            (None, None, Some(offset)) => format!("{offset:#x}"),
+            (None, None, None) => "(stack not known)".to_owned(),
+        }
+    }
+
+    /// The object's file name.
+    pub fn module_name(&self) -> Option<&str> {
+        let path = self.module.as_deref()?;
+        Some(path.rsplit('/').next().unwrap_or(path))
+    }
+
+    /// File and line, the file without the folders that all files are in.
+    fn location(&self) -> Option<String> {
+        let file = self.file.as_deref()?;
+        let parts = file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
+        let file = &file[parts..];
+        Some(self.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")))
     }
 }

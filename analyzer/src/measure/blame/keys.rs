@@ -1,9 +1,11 @@
 //! Gathering what is blamed: live blocks, and by call stack (or thread) their sums.
 
+use super::facts::COHORTS;
 use super::pins::{Charge, Piece};
 use crate::replay::Replay;
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// Sums over the blocks of one call stack, or one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +22,8 @@ pub struct Key {
     pub slop_bytes: u64,
     /// When the newest live block came.
     pub newest: Option<Stamp>,
+    /// Live bytes by when they came.
+    pub cohorts: [u64; COHORTS],
 }
 
 /// The keys, by number.
@@ -34,6 +38,8 @@ pub struct Sum {
     pub allocs: u64,
     pub live_bytes: u64,
     pub live_blocks: u64,
+    pub slop_bytes: u64,
+    pub cohorts: [u64; COHORTS],
     /// The key that pins most.
     pub leader: u32,
     /// How much: pinned bytes, then live ones.
@@ -41,7 +47,8 @@ pub struct Sum {
 }
 
 /// All live blocks, and all stacks or threads that have some or had some.
-pub fn collect(replay: &Replay<'_>, by_thread: bool) -> (Keys, Vec<Piece>) {
+/// `window`: the recorded time up to now.
+pub fn collect(replay: &Replay<'_>, by_thread: bool, window: &Range<Stamp>) -> (Keys, Vec<Piece>) {
     let mut by_id: FxHashMap<u32, Key> = FxHashMap::default();
     if !by_thread {
         for (id, allocs) in replay.sources().allocs() {
@@ -57,6 +64,8 @@ pub fn collect(replay: &Replay<'_>, by_thread: bool) -> (Keys, Vec<Piece>) {
         key.live_blocks += 1;
         let slop = block.usable.map_or(0, |usable| usable.saturating_sub(block.size));
         key.slop_bytes = key.slop_bytes.wrapping_add(slop);
+        let cohort = &mut key.cohorts[cohort(block.birth, window)];
+        *cohort = cohort.wrapping_add(block.size);
         key.newest = key.newest.max(Some(block.birth));
         if !block.extent.is_empty() {
             pieces.push(Piece { extent: block.extent, birth: block.birth, key: id });
@@ -72,6 +81,14 @@ pub fn collect(replay: &Replay<'_>, by_thread: bool) -> (Keys, Vec<Piece>) {
     (Keys { list }, pieces)
 }
 
+/// Which of the equal parts of the window a block came in; blocks from before count to the
+/// first.
+fn cohort(birth: Stamp, window: &Range<Stamp>) -> usize {
+    let length = u128::from(window.end.saturating_sub(window.start)) + 1;
+    let part = u128::from(birth.saturating_sub(window.start)) * COHORTS as u128 / length;
+    (part as usize).min(COHORTS - 1)
+}
+
 /// Sums up the keys by group; `charges` are those of the keys by themselves.
 pub fn sums(keys: &[Key], groups: &[u32], charges: &[Charge], count: usize) -> Vec<Sum> {
     let mut sums = vec![Sum::default(); count];
@@ -80,6 +97,10 @@ pub fn sums(keys: &[Key], groups: &[u32], charges: &[Charge], count: usize) -> V
         sum.allocs += key.allocs;
         sum.live_bytes = sum.live_bytes.wrapping_add(key.live_bytes);
         sum.live_blocks += key.live_blocks;
+        sum.slop_bytes = sum.slop_bytes.wrapping_add(key.slop_bytes);
+        for (sum, bytes) in sum.cohorts.iter_mut().zip(key.cohorts) {
+            *sum = sum.wrapping_add(bytes);
+        }
         // Of equal ones the first, which has the lowest number.
         let weight = Some((charge.pinned_bytes, key.live_bytes));
         if weight > sum.most {

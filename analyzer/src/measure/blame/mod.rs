@@ -9,7 +9,7 @@ mod held;
 mod keys;
 mod pins;
 
-pub use facts::{Blame, By, CallFacts, SiteFacts, Weight};
+pub use facts::{Blame, By, COHORTS, CallFacts, SiteFacts, Weight};
 pub use held::Held;
 pub use pins::{Charge, Charges, Piece, Pins};
 
@@ -39,7 +39,8 @@ pub struct PinnedHeap<'r, 't> {
 impl<'r, 't> PinnedHeap<'r, 't> {
     /// The heap as it is in the replay, which stands at `at_ns`, to be charged to `by`.
     pub fn new(trace: &'t Trace, replay: &'r Replay<'t>, at_ns: u64, by: By) -> Self {
-        let (keys, pieces) = keys::collect(replay, by == By::Thread);
+        let window = trace.window_start()..trace.clock().stamp_at(at_ns);
+        let (keys, pieces) = keys::collect(replay, by == By::Thread, &window);
         let page_bytes = trace.process().page_bytes;
         let held = Held::of(replay.space(), page_bytes);
         let pins = Pins::new(pieces, held, replay.space().heads(), page_bytes);
@@ -116,6 +117,8 @@ impl<'r, 't> PinnedHeap<'r, 't> {
                 age_ns: self.age_ns(charge),
                 unlock_cumulative_bytes,
                 pages: charge.pages,
+                cohorts: sum.cohorts,
+                slop_bytes: sum.slop_bytes,
                 ..facts
             }
         });

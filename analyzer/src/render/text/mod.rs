@@ -5,6 +5,7 @@
 //! what do the figures say, what next. Nothing is said that the figures do not say.
 //! The text carries styles; whoever prints it drops them where they are not wanted.
 
+mod findings;
 mod sentences;
 mod sparkline;
 mod table;
@@ -13,6 +14,7 @@ mod warnings;
 
 use super::blame::{self, Stacks};
 use super::picture::scale;
+use crate::diagnose::Diagnoses;
 use crate::measure::blame::{Blame, By};
 use crate::measure::{Analysis, TraceFacts};
 use anstyle::Style;
@@ -42,6 +44,8 @@ pub struct ReportExtras {
     pub blame: Blame,
     /// Whether there are call stacks to tell it by.
     pub stacks: Stacks,
+    /// What is wrong.
+    pub diagnoses: Diagnoses,
 }
 
 /// A size in bytes as every text shows it: "640 B", "12.5 MiB".
@@ -61,14 +65,17 @@ pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
         page.push_str(&paragraph(&warning, WARNING));
         page.push('\n');
     }
-    if let Some(sentence) = blame::sentence(&extras.blame) {
-        page.push_str(&paragraph(&sentence, BOLD));
-        page.push('\n');
-    }
     page.push_str(&heading(&analysis.trace));
     for warning in warnings::all(&analysis.trace, extras) {
         page.push('\n');
         page.push_str(&paragraph(&warning, WARNING));
+    }
+    page.push('\n');
+    page.push_str(&findings::draw(&extras.diagnoses));
+    if extras.diagnoses.list.iter().all(|found| found.id != "pinned-pages")
+        && let Some(sentence) = blame::sentence(&extras.blame)
+    {
+        page.push_str(&paragraph(&sentence, Style::new()));
     }
     page.push('\n');
     page.push_str(&table::draw(analysis));

@@ -276,6 +276,12 @@ impl AddressSpace {
         self.regions.at(address).map(|(_, region)| region.kind)
     }
 
+    /// The regions of heap, in order of address; one may be in pieces.
+    pub fn heap_regions(&self) -> impl Iterator<Item = (Range<u64>, Kind)> {
+        let heap = self.regions.iter().filter(|(_, region)| region.kind.is_heap());
+        heap.map(|(start, region)| (start..region.end, region.kind))
+    }
+
     /// Where blocks ever lay, by kind of region.
     pub fn territory(&self) -> &Territory {
         &self.territory

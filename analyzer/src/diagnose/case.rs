@@ -1,0 +1,122 @@
+//! What is judged, and what several pathologies ask of it.
+
+use crate::measure::blame::{Blame, CallFacts, SiteFacts};
+use crate::measure::{Analysis, HeapShape, State};
+use crate::words;
+use serde_json::{Value, json};
+
+/// A heap that never held more is mostly what any process has.
+const SMALL_HEAP_BYTES: u64 = 4 << 20;
+/// Allocators other than glibc's keep several MB of their own before the first block.
+const SMALL_FOREIGN_HEAP_BYTES: u64 = 16 << 20;
+/// Memory outside of the heap that makes the heap a side issue, with [`OUTSIDE_SHARE`].
+const OUTSIDE_BYTES: u64 = 64 << 20;
+const OUTSIDE_SHARE: u64 = 4;
+/// What is judged has to have lasted this part of the recorded time.
+const LASTING_PART: u64 = 10;
+
+/// A process to be judged, as it was at the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Its figures.
+    pub analysis: &'a Analysis,
+    /// Who pins memory at the end.
+    pub blame: &'a Blame,
+    /// What the heap is made of at the end.
+    pub shape: &'a HeapShape,
+}
+
+impl Case<'_> {
+    /// Why nothing can be concluded, if so.
+    pub(super) fn cannot_tell(&self) -> Option<String> {
+        let Analysis { trace, peak_footprint, end, damage, .. } = self.analysis;
+        let most = peak_footprint.footprint_bytes.unwrap_or(0);
+        let least = if self.shape.glibc { SMALL_HEAP_BYTES } else { SMALL_FOREIGN_HEAP_BYTES };
+        if trace.dropped_events > 0 || !damage.is_empty() {
+            return Some("events are missing from the trace, so its figures may be off".into());
+        }
+        if most < least {
+            return Some(format!(
+                "the heap never held more than {}; below {} what any process and its allocator \
+                 keep for themselves weighs most",
+                words::bytes(most),
+                words::bytes(least)
+            ));
+        }
+        if end.heap_resident_bytes.is_none() || end.pinned_waste_bytes.is_none() {
+            return Some(
+                "it is not known which pages of the heap were in memory: no scan of them is on \
+                 record, or pages are not of 4 KiB"
+                    .into(),
+            );
+        }
+        let outside = end.rss_bytes.unwrap_or(0).saturating_sub(most);
+        if outside > OUTSIDE_BYTES && outside / OUTSIDE_SHARE > most {
+            return Some(format!(
+                "{} of the process's memory lie outside of the heap that malloc's blocks are in",
+                words::bytes(outside)
+            ));
+        }
+        None
+    }
+
+    /// What the heap has in memory at the end.
+    pub(super) fn held_bytes(&self) -> u64 {
+        let end = &self.analysis.end;
+        end.heap_resident_bytes.or(end.footprint_bytes).unwrap_or(0)
+    }
+
+    /// What the heap held but did not use at any time of the last tenth of the run: holes that
+    /// come and go are none of it.
+    pub(super) fn lasting_idle_bytes(&self) -> u64 {
+        let trace = &self.analysis.trace;
+        let length_ns = trace.duration_ns.saturating_sub(trace.window_start_ns);
+        let from_ns = trace.duration_ns - length_ns / LASTING_PART;
+        let idle =
+            |state: &State| state.footprint_bytes.unwrap_or(0).saturating_sub(state.live_bytes);
+        let late = self.analysis.series.iter().filter(|state| state.time_ns >= from_ns);
+        late.map(idle).chain([idle(&self.analysis.end)]).min().unwrap_or(0)
+    }
+
+    /// Whether most of `bytes`, which are idle at the end, have been so for long enough.
+    pub(super) fn lasts(&self, bytes: u64) -> bool {
+        self.lasting_idle_bytes() >= bytes / 2
+    }
+
+    /// How often what was live fell below half of its peak and came back to three quarters: a
+    /// heap that is filled again and again keeps a reserve, no waste.
+    pub(super) fn refills(&self) -> u64 {
+        let peak = self.analysis.peak.live_bytes;
+        let (mut low, mut refills, mut filled) = (false, 0, false);
+        for state in &self.analysis.series {
+            if state.live_bytes >= peak - peak / 4 {
+                refills += u64::from(low && filled);
+                (low, filled) = (false, true);
+            } else if state.live_bytes < peak / 2 {
+                low = true;
+            }
+        }
+        refills
+    }
+}
+
+/// A call as evidence.
+pub(super) fn place(call: &CallFacts) -> Value {
+    json!({
+        "function": call.function.as_deref(),
+        "file": call.file.as_deref(),
+        "line": call.line,
+        "module": call.module.as_deref(),
+        "offset": call.offset,
+    })
+}
+
+/// Whether a site is code, not the allocator itself or a stack that is not known.
+pub(super) fn is_code(site: &SiteFacts) -> bool {
+    site.live_blocks > 0 && site.site != CallFacts::default()
+}
+
+/// A part of a whole as a percentage.
+pub(super) fn share(part: u64, whole: u64) -> String {
+    words::percent(part as f64 / whole.max(1) as f64)
+}

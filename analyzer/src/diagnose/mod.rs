@@ -1,0 +1,160 @@
+//! Diagnosis: which illness the figures show, how much is at stake, and what to do.
+//!
+//! Pure: the analysis, the blame and the shape of the heap go in, findings come out. Each
+//! pathology has a file of its own with its signature, its thresholds and their reasons.
+//!
+//! **Severity**, for all of them: by the bytes at stake and their share of what the heap has in
+//! memory at the end ([`Severity::of`]): serious from 32 MiB and a half on, a warning from
+//! 8 MiB and a quarter on, else info; below 4 MiB or a twentieth nothing is said. A ratio alone
+//! condemns small heaps, in which what any process has weighs most; bytes alone condemn large
+//! ones, in which the same is noise.
+//!
+//! The heap is judged as it is at the end, if it has been so for the last tenth of the recorded
+//! time: what a program frees while it exits would else count as memory that it held.
+
+mod cached_free_chunks;
+mod case;
+mod pinned_pages;
+mod remedy;
+mod retained_after_burst;
+mod top_pinned;
+
+pub use case::Case;
+
+use remedy::Remedy;
+use serde::Serialize;
+use serde_json::Value;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+const MIB: u64 = 1 << 20;
+/// Less at stake is not worth a word: it is what an allocator keeps in the best of times.
+const LEAST_BYTES: u64 = 4 * MIB;
+/// Nor is less than this part of the heap.
+const LEAST_PART: u64 = 20;
+
+/// Looks for one pathology.
+type Find = fn(&Case<'_>) -> Option<Finding>;
+
+/// The pathologies that are judged.
+const PATHOLOGIES: [(&str, Find); 4] = [
+    ("pinned-pages", pinned_pages::find),
+    ("retained-after-burst", retained_after_burst::find),
+    ("cached-free-chunks", cached_free_chunks::find),
+    ("top-pinned", top_pinned::find),
+];
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Worth doing something about.
+    Warning,
+    /// Most of the heap is at stake.
+    Serious,
+}
+
+impl Severity {
+    /// Of so many bytes at stake, of so many that the heap holds.
+    pub fn of(bytes: u64, held_bytes: u64) -> Severity {
+        if bytes >= 32 * MIB && bytes >= held_bytes / 2 {
+            Severity::Serious
+        } else if bytes >= 8 * MIB && bytes >= held_bytes / 4 {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
+    }
+
+    /// For people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Serious => "serious",
+        }
+    }
+}
+
+/// One illness that was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diagnosis {
+    /// Which; stable.
+    pub id: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// What it is, in a line.
+    pub title: String,
+    /// What is at stake: about what would come back.
+    pub bytes: u64,
+    /// The figures that it follows from.
+    pub evidence: BTreeMap<&'static str, Value>,
+    /// What to do, a line a language.
+    pub remedy: String,
+    /// How it is known, in sentences.
+    pub explanation: String,
+}
+
+/// What a pathology finds, before it is weighed.
+struct Finding {
+    title: String,
+    bytes: u64,
+    /// No more than this, whatever the bytes.
+    most: Severity,
+    evidence: BTreeMap<&'static str, Value>,
+    explanation: String,
+    remedy: Remedy,
+}
+
+/// All that was found, or why nothing can be said.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Diagnoses {
+    /// Most serious first; of these, most at stake first.
+    pub list: Vec<Diagnosis>,
+    /// Why the heap cannot be judged; then nothing is listed.
+    pub cannot_tell: Option<String>,
+}
+
+impl Diagnoses {
+    /// The gravest of what was found.
+    pub fn worst(&self) -> Option<Severity> {
+        self.list.first().map(|first| first.severity)
+    }
+}
+
+/// Judges the heap.
+pub fn diagnose(case: &Case<'_>) -> Diagnoses {
+    if let Some(why) = case.cannot_tell() {
+        return Diagnoses { list: Vec::new(), cannot_tell: Some(why) };
+    }
+    let held_bytes = case.held_bytes();
+    let found = PATHOLOGIES.iter().filter_map(|(id, find)| Some((*id, find(case)?)));
+    let worth = found.filter(|(_, finding)| is_worth_a_word(finding.bytes, held_bytes));
+    let mut list: Vec<Diagnosis> =
+        worth.map(|(id, finding)| finding.weighed(id, held_bytes)).collect();
+    list.sort_by_key(|found| Reverse((found.severity, found.bytes)));
+    Diagnoses { list, cannot_tell: None }
+}
+
+fn is_worth_a_word(bytes: u64, held_bytes: u64) -> bool {
+    bytes >= LEAST_BYTES && bytes >= held_bytes / LEAST_PART
+}
+
+impl Finding {
+    fn weighed(self, id: &'static str, held_bytes: u64) -> Diagnosis {
+        Diagnosis {
+            id,
+            severity: Severity::of(self.bytes, held_bytes).min(self.most),
+            title: self.title,
+            bytes: self.bytes,
+            evidence: self.evidence,
+            remedy: self.remedy.text(),
+            explanation: self.explanation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! `retained-after-burst`: the work is over, nothing is live on many pages, and they stay.
+//!
+//! *Signature*: what is live fell to at most half of its peak; pages in memory without a live
+//! byte are what is left of it, and they have been idle for the last tenth of the run.
+//! What `cached-free-chunks` and `top-pinned` account for is theirs and is left out.
+//!
+//! *Thresholds*: half of the peak, so that the ordinary ebb of a server is no burst. A heap that
+//! was refilled to three quarters of its peak twice or more keeps a reserve that it needs: that
+//! is said, and no more than "info".
+//!
+//! *At stake*: the empty pages. glibc gives back the top of a heap only, and that only above the
+//! trim threshold, which follows the largest freed mapping (malloc/malloc.c, 2.26 to 2.42).
+
+use super::case::{Case, share};
+use super::remedy::{Allocator, give_back};
+use super::{Finding, Severity, cached_free_chunks, top_pinned};
+use crate::words;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// A reserve is what was needed again so often.
+const RESERVE_REFILLS: u64 = 2;
+
+pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
+    let (peak, end) = (&case.analysis.peak, &case.analysis.end);
+    let empty = case.shape.empty_bytes?;
+    let others = cached_free_chunks::held_bytes(case).max(top_pinned::held_bytes(case));
+    let bytes = empty.saturating_sub(others);
+    if end.live_bytes > peak.live_bytes / 2 || !case.lasts(bytes) {
+        return None;
+    }
+    let refills = case.refills();
+    let evidence = BTreeMap::from([
+        ("peak_live_bytes", json!(peak.live_bytes)),
+        ("peak_time_ns", json!(peak.time_ns)),
+        ("end_live_bytes", json!(end.live_bytes)),
+        ("heap_resident_bytes", json!(case.held_bytes())),
+        ("empty_page_bytes", json!(empty)),
+        ("largest_hole_bytes", json!(end.largest_hole_bytes)),
+        ("refills", json!(refills)),
+        ("largest_mapped_freed_bytes", json!(case.shape.reclaim.largest_mapped_freed)),
+    ]);
+    let reserve = refills >= RESERVE_REFILLS;
+    Some(Finding {
+        title: format!(
+            "{} stay in memory after a burst, although nothing is live on these pages",
+            words::bytes(bytes)
+        ),
+        bytes,
+        most: if reserve { Severity::Info } else { Severity::Serious },
+        evidence,
+        explanation: explanation(case, bytes, refills),
+        remedy: give_back(Allocator::of(&case.analysis.trace, case.shape.glibc)),
+    })
+}
+
+fn explanation(case: &Case<'_>, bytes: u64, refills: u64) -> String {
+    let (peak, end) = (&case.analysis.peak, &case.analysis.end);
+    let mut text = format!(
+        "{} were live at {}, {} at the end; the heap still has {} in memory, and {} of it are \
+         whole pages without a live block: nothing pins them, the allocator keeps them.",
+        words::bytes(peak.live_bytes),
+        words::duration(peak.time_ns),
+        words::bytes(end.live_bytes),
+        words::bytes(case.held_bytes()),
+        share(bytes, case.held_bytes())
+    );
+    let raised = case.shape.reclaim.largest_mapped_freed;
+    if case.shape.glibc && raised > 0 {
+        text += &format!(
+            " The free of a block of {} raised glibc's trim threshold to {}: less at the top of \
+             the heap is not given back.",
+            words::bytes(raised),
+            words::bytes(2 * raised)
+        );
+    } else if case.shape.glibc {
+        text += " glibc by itself gives back only what lies at the top of a heap.";
+    }
+    if refills >= RESERVE_REFILLS {
+        text += &format!(
+            " But it was filled again {} times: as long as that goes on it is a reserve, no loss.",
+            words::count(refills)
+        );
+    }
+    text
+}

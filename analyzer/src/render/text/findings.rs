@@ -1,0 +1,52 @@
+//! What is wrong, how it is known and what to do: right under the report's first lines.
+
+use super::{BOLD, Style, WARNING, indented, paragraph, scale};
+use crate::diagnose::{Diagnoses, Diagnosis, Severity};
+use std::fmt::Write;
+
+/// So many are told; JSON has all.
+const MOST: usize = 5;
+
+/// The findings, or in one line that there are none, or why it cannot be told.
+pub(super) fn draw(diagnoses: &Diagnoses) -> String {
+    if let Some(why) = &diagnoses.cannot_tell {
+        return paragraph(&format!("Whether this heap is healthy cannot be told: {why}."), BOLD);
+    }
+    if diagnoses.worst().is_none_or(|worst| worst < Severity::Warning) {
+        let words = "The heap is healthy: of what can be judged, nothing is wrong with it.";
+        let mut out = paragraph(words, BOLD);
+        for found in diagnoses.list.iter().take(MOST) {
+            out.push_str(&finding(found));
+        }
+        return out;
+    }
+    let mut out = String::new();
+    for (index, found) in diagnoses.list.iter().take(MOST).enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        out.push_str(&finding(found));
+    }
+    if diagnoses.list.len() > MOST {
+        let _ = writeln!(out, "{} more: --json lists all.", diagnoses.list.len() - MOST);
+    }
+    out
+}
+
+fn finding(found: &Diagnosis) -> String {
+    let style = if found.severity >= Severity::Warning { WARNING } else { BOLD };
+    let head = format!("{} ({}): {}.", capital(found.severity.label()), found.id, found.title);
+    let mut out = paragraph(&head, style);
+    out.push_str(&indented(&found.explanation, 2, Style::new()));
+    let gain = format!("At stake: about {}.", scale::bytes(found.bytes));
+    out.push_str(&indented(&gain, 2, Style::new()));
+    for line in found.remedy.lines() {
+        out.push_str(&indented(line, 2, Style::new()));
+    }
+    out
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

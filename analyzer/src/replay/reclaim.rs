@@ -1,0 +1,89 @@
+//! What glibc can have done with freed blocks, as far as sizes tell.
+//!
+//! Freed chunks of up to 128 bytes go to fast bins (malloc/malloc.c, DEFAULT_MXFAST), where
+//! they still count as in use: their neighbours cannot be merged over them, and the top cannot
+//! be trimmed below them. They are merged when a chunk of at least 1,024 bytes is asked for, or
+//! when a free makes one of 64 KiB (FASTBIN_CONSOLIDATION_THRESHOLD). Counting over all arenas
+//! together can only find too few: a large request in one arena leaves the others as they are.
+
+use super::Block;
+
+/// Usable bytes of the largest chunk that goes to a fast bin by default.
+const MOST_FAST_USABLE: u64 = 120;
+/// The least request that is sure to get past the thread cache and to merge fast chunks.
+const LEAST_MERGING: u64 = 1033;
+/// A free chunk of this size merges them too.
+const LEAST_MERGED: u64 = 64 << 10;
+/// Freed mappings of up to this size raise the thresholds (DEFAULT_MMAP_THRESHOLD_MAX).
+const MOST_RAISING: u64 = 32 << 20;
+
+/// Of frees and requests so far, what the state of the bins follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reclaim {
+    /// Blocks of fast sizes that were freed since these were last merged, less those asked for.
+    pub fast_chunks: u64,
+    /// The largest block with its own mapping that was freed and could raise the thresholds.
+    pub largest_mapped_freed: u64,
+}
+
+impl Reclaim {
+    #[inline]
+    pub(super) fn acquired(&mut self, size: u64) {
+        if size >= LEAST_MERGING {
+            self.fast_chunks = 0;
+        } else if size <= MOST_FAST_USABLE {
+            self.fast_chunks = self.fast_chunks.saturating_sub(1);
+        }
+    }
+
+    #[inline]
+    pub(super) fn released(&mut self, block: &Block) {
+        let Some(usable) = block.usable else { return };
+        if usable <= MOST_FAST_USABLE {
+            self.fast_chunks += 1;
+        } else if block.own_mapping {
+            if usable <= MOST_RAISING {
+                self.largest_mapped_freed = self.largest_mapped_freed.max(usable);
+            }
+        } else if usable >= LEAST_MERGED {
+            self.fast_chunks = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(usable: u64, own_mapping: bool) -> Block {
+        let (size, usable) = (usable, Some(usable));
+        Block { size, usable, extent: 0..0, birth: 0, thread: 0, stack: 0, own_mapping }
+    }
+
+    #[test]
+    fn fast_chunks_stay_until_a_large_request_merges_them() {
+        let mut reclaim = Reclaim::default();
+        (0..10).for_each(|_| reclaim.released(&block(120, false)));
+        reclaim.released(&block(136, false));
+        reclaim.acquired(64);
+        assert_eq!(reclaim.fast_chunks, 9);
+        reclaim.acquired(1032);
+        assert_eq!(reclaim.fast_chunks, 9, "the thread cache may serve that");
+        reclaim.acquired(1033);
+        assert_eq!(reclaim.fast_chunks, 0);
+        reclaim.released(&block(24, false));
+        reclaim.released(&block(64 << 10, false));
+        assert_eq!(reclaim.fast_chunks, 0, "a large free chunk merges them");
+    }
+
+    #[test]
+    fn only_mappings_within_bounds_raise_the_thresholds() {
+        let mut reclaim = Reclaim::default();
+        reclaim.released(&block(1 << 20, false));
+        reclaim.released(&block(33 << 20, true));
+        assert_eq!(reclaim.largest_mapped_freed, 0);
+        reclaim.released(&block(3 << 20, true));
+        reclaim.released(&block(2 << 20, true));
+        assert_eq!(reclaim.largest_mapped_freed, 3 << 20);
+    }
+}

@@ -1,0 +1,112 @@
+//! Programs with one illness each, and the same programs cured: what the report says of them.
+#![forbid(unsafe_code)]
+
+use fragtrace_tests::programs::program;
+use fragtrace_tests::report::{Report, analyze};
+use fragtrace_tests::run::command;
+use fragtrace_tests::traced::Traced;
+use serde_json::Value;
+
+fn ill(name: &str) -> Traced {
+    let mut line = command(program("illness"));
+    line.arg(name);
+    Traced::run_well(line)
+}
+
+fn cured(name: &str) -> Traced {
+    let mut line = command(program("illness"));
+    line.args([name, "cured"]);
+    Traced::run_well(line)
+}
+
+/// Ids of findings that are more than worth knowing.
+fn grave(report: &Report) -> Vec<&str> {
+    let list = report.array("/diagnoses").iter();
+    let grave = list.filter(|found| found["severity"] != "info");
+    grave.filter_map(|found| found["id"].as_str()).collect()
+}
+
+/// The only grave finding, which must be this one.
+#[track_caller]
+fn only<'a>(report: &'a Report, id: &str) -> &'a Value {
+    assert_eq!(grave(report), [id], "{:#}", report.value("/diagnoses"));
+    &report.array("/diagnoses")[0]
+}
+
+/// What the sick program holds above what the cured one does, within a fifth.
+#[track_caller]
+fn assert_at_stake(found: &Value, sick: &Report, well: &Report) {
+    let resident = |report: &Report| report.number("/end/heap_resident_bytes");
+    let measured = resident(sick) - resident(well);
+    let said = found["bytes"].as_u64().expect("bytes");
+    assert!(
+        said.abs_diff(measured) <= measured / 5,
+        "said {said} would come back; the cured program holds {measured} less"
+    );
+}
+
+fn site(found: &Value) -> Option<&str> {
+    let evidence = &found["evidence"];
+    let first = evidence.pointer("/sites/0").or(evidence.get("site"))?;
+    first["function"].as_str()
+}
+
+#[track_caller]
+fn told_apart(name: &str, function: Option<&str>) {
+    let (sick, well) = (ill(name).report(), cured(name).report());
+    let found = only(&sick, name);
+    assert_eq!(site(found), function, "{found:#}");
+    assert_eq!(grave(&well), [""; 0], "{:#}", well.value("/diagnoses"));
+    assert_at_stake(found, &sick, &well);
+}
+
+#[test]
+fn sessions_among_requests_pin_their_pages() {
+    told_apart("pinned-pages", Some("open_session"));
+}
+
+#[test]
+fn a_burst_that_is_over_is_retained() {
+    told_apart("retained-after-burst", None);
+}
+
+#[test]
+fn small_freed_chunks_hold_what_lies_between_them() {
+    told_apart("cached-free-chunks", None);
+}
+
+#[test]
+fn a_buffer_at_the_end_holds_the_heap() {
+    told_apart("top-pinned", Some("take_log_buffer"));
+}
+
+#[test]
+fn a_full_heap_is_healthy() {
+    let traced = ill("healthy");
+    assert!(traced.report().array("/diagnoses").is_empty());
+    let text = analyze("report", &traced.trace(), &[]).expect_code(0).out();
+    assert!(text.contains("The heap is healthy"), "{text}");
+}
+
+#[test]
+fn nothing_is_concluded_of_a_small_heap() {
+    let traced = ill("none");
+    let report = traced.report();
+    assert!(report.array("/diagnoses").is_empty());
+    assert!(report.text("/cannot_tell").contains("never held more than"));
+}
+
+#[test]
+fn a_pipeline_fails_on_findings_and_on_bounds() {
+    let (sick, well) = (ill("pinned-pages"), ill("healthy"));
+    let status =
+        |traced: &Traced, options: &[&str]| analyze("report", &traced.trace(), options).code();
+    assert_eq!(status(&sick, &[]), 0, "a report alone is no check");
+    assert_eq!(status(&sick, &["--check"]), 1);
+    assert_eq!(status(&sick, &["--check", "--json"]), 1);
+    assert_eq!(status(&well, &["--check"]), 0);
+    assert_eq!(status(&sick, &["--max-pinned", "16M"]), 1);
+    assert_eq!(status(&well, &["--max-pinned", "16M", "--max-fragmentation", "0.5"]), 0);
+    assert_eq!(status(&well, &["--max-rss", "16M"]), 1);
+    assert_eq!(status(&well, &["--max-rss", "many"]), 2);
+}
