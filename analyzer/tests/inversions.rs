@@ -300,6 +300,28 @@ fn a_refused_realloc_leaves_the_block_as_it_was() {
 }
 
 #[test]
+fn a_realloc_stamped_before_its_block_came_is_a_realloc_of_that_block() {
+    let mut builder = Builder::default();
+    builder.say(1, 2000, malloc(FIRST, 10)).say(2, 1900, realloc_from(FIRST));
+    let again = Said::Acquire(fragtrace_format::event::Acquire {
+        address: FIRST,
+        size: 999,
+        flags: Flags::REALLOC.with(Flags::AGAIN),
+        ..Default::default()
+    });
+    let mut moved = builder.clone();
+    let trace = builder.say(2, 3000, again).open();
+    let replay = replayed(&trace);
+    let block = replay.blocks().get(FIRST).expect("it was refused, so it lives on");
+    assert_eq!((block.size, block.birth, block.thread), (10, 2000, 1));
+
+    let trace = moved.say(2, 3000, realloc_to(FIRST + 64, 20)).open();
+    let counts = *replayed(&trace).counts();
+    let expected = Counts { events: 3, allocs: 1, reallocs: 1, ..Counts::default() };
+    assert_eq!(counts, expected, "a realloc on another thread is no free on another thread");
+}
+
+#[test]
 fn a_realloc_to_nothing_is_a_free() {
     let mut builder = Builder::default();
     builder.say(1, 1000, malloc(FIRST, 10)).say(2, 2000, realloc_from(FIRST));

@@ -253,7 +253,7 @@ fn net(
 ) -> (FxHashMap<u64, Net>, FxHashSet<(u64, Stamp)>) {
     let mut late: FxHashSet<(u64, Stamp)> = FxHashSet::default();
     let mut nets: FxHashMap<u64, Net> = FxHashMap::default();
-    let mut reallocs: FxHashMap<u32, (u64, Option<Entry>)> = FxHashMap::default();
+    let mut reallocs: FxHashMap<u32, (u64, Stamp, Option<Entry>)> = FxHashMap::default();
     for Folding { stamp, lane, what } in events {
         match what {
             What::Acquire(entry) => {
@@ -267,7 +267,7 @@ fn net(
                 let net = nets.entry(address).or_default();
                 if realloc {
                     let live = net.last.filter(|_| net.lives_anew()).map(|(_, entry)| entry);
-                    reallocs.insert(lane, (address, live));
+                    reallocs.insert(lane, (address, stamp, live));
                 }
                 net.release((lane, stamp));
             }
@@ -275,7 +275,9 @@ fn net(
                 let address = entry.block.address;
                 let net = nets.entry(address).or_default();
                 let entry = match reallocs.remove(&lane) {
-                    Some((of, released)) if of == address => released,
+                    // Its first half was stamped before its block was acquired.
+                    Some((of, since, _)) if of == address && net.came_since(since) => None,
+                    Some((of, _, released)) if of == address => released,
                     // Its release was folded before: unless the table has the block again,
                     // all that is known is where it is.
                     _ => Some(*entry).filter(|_| !table.contains_key(&address)),
@@ -288,7 +290,7 @@ fn net(
 }
 
 impl Net {
-    /// `None`: a block that was live before, as it was.
+    /// `None`: the block that is there, or was before, as it was.
     fn acquire(&mut self, (lane, stamp): (u32, Stamp), entry: Option<Entry>) {
         if let Some(entry) = entry {
             if self.lives_anew() {
@@ -305,15 +307,21 @@ impl Net {
         self.net + i64::from(self.released_first) >= 1
     }
 
+    /// Whether the last block acquired is live, and came then or later.
+    fn came_since(&self, since: Stamp) -> bool {
+        self.lives_anew() && self.last.is_some_and(|(_, entry)| entry.birth >= since)
+    }
+
     fn release(&mut self, (lane, stamp): (u32, Stamp)) {
         self.released_first |= self.latest.is_none();
         self.net -= 1;
         // As in the replay's suspense: a release behind the newer acquisition on its lane is
         // that one's, and the older block is there again.
-        if let Some(older) = self.older.pop()
-            && self.last.is_some_and(|(of, _)| of == lane)
-        {
-            self.last = Some(older);
+        let older = self.older.pop();
+        if self.last.is_some_and(|(of, _)| of == lane) {
+            // If there was one before all these, the writer leaves it alone.
+            let came_and_went = self.net == 0 && !self.released_first;
+            self.last = if came_and_went { None } else { older.or(self.last) };
         }
         self.weigh(lane, stamp);
     }
@@ -362,6 +370,32 @@ mod tests {
         assert_eq!(lives(vec![acquire(1, 10), release(1, 10)]), Some(false));
         assert_eq!(lives(vec![release(1, 10), acquire(1, 10)]), Some(true));
         assert_eq!(lives(vec![acquire(1, 10), release(1, 10), acquire(1, 10)]), Some(true));
+    }
+
+    #[test]
+    fn a_block_that_comes_and_goes_before_the_older_one_is_said_to_go_is_not_there() {
+        let older = acquire(1, 5);
+        let What::Acquire(entry) = older.what else { panic!("an acquisition") };
+        let mut table = Table::from_iter([(ADDRESS, *entry)]);
+        let events = vec![acquire(2, 10), release(2, 11)];
+        roll_forward(&mut table, events, Mixture::OneFold);
+        assert_eq!(table.get(&ADDRESS), Some(&*entry));
+    }
+
+    #[test]
+    fn a_refused_realloc_stamped_before_its_block_came_leaves_that_block() {
+        let half = What::Release { address: ADDRESS, realloc: true };
+        let What::Acquire(again) = acquire(3, 30).what else { panic!("an acquisition") };
+        let events = vec![
+            release(3, 9),
+            acquire(1, 10),
+            Folding { stamp: 19, lane: 3, what: half },
+            acquire(2, 20),
+            Folding { stamp: 30, lane: 3, what: What::Refused(again) },
+        ];
+        let mut table = Table::default();
+        roll_forward(&mut table, events, Mixture::OneFold);
+        assert_eq!(table.get(&ADDRESS).map(|entry| entry.birth), Some(20));
     }
 
     #[test]

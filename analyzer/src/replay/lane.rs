@@ -1,8 +1,8 @@
 //! Rare events, and what they say about the lane's last call.
 
-use super::Replay;
 use super::address_space::{Purpose, Removed};
 use super::block::Block;
+use super::{Replay, Who};
 use fragtrace_format::record::Cold;
 use rustc_hash::FxHashMap;
 
@@ -28,7 +28,7 @@ struct Lane {
 #[derive(Debug)]
 struct Reallocated {
     address: u64,
-    thread: u32,
+    who: Who,
     block: Block,
 }
 
@@ -44,9 +44,13 @@ impl Lanes {
         self.by_number.entry(lane).or_default()
     }
 
-    /// The release half of a realloc by `thread`.
-    pub fn remember_realloc(&mut self, lane: u32, thread: u32, address: u64, block: Block) {
-        self.of(lane).realloc = Some(Reallocated { address, thread, block });
+    /// The release half of a realloc. Whose block it was may turn out late, when the lane's
+    /// next realloc is known already.
+    pub fn remember_realloc(&mut self, who: Who, address: u64, block: Block) {
+        let realloc = &mut self.of(who.lane).realloc;
+        if realloc.as_ref().is_none_or(|known| known.who.stamp <= who.stamp) {
+            *realloc = Some(Reallocated { address, who, block });
+        }
     }
 
     /// The block that the lane's last realloc released, if it had this address.
@@ -118,7 +122,7 @@ impl Replay<'_> {
         self.counts.reallocs = self.counts.reallocs.saturating_sub(1);
         self.counts.frees += 1;
         if let Some(known) = self.lanes.of(lane).realloc.take() {
-            self.counts.cross_thread_frees += u64::from(known.block.thread != known.thread);
+            self.counts.cross_thread_frees += u64::from(known.block.thread != known.who.thread);
         }
     }
 }

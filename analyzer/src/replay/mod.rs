@@ -33,7 +33,7 @@ use block::Layout;
 use fragtrace_format::Stamp;
 use fragtrace_format::event::Flags;
 use lane::Lanes;
-use suspense::{Recent, Suspense};
+use suspense::{Early, Recent, Suspense};
 
 /// A block that was acquired over the extent of another one that still lived.
 #[derive(Debug, Clone, Copy)]
@@ -220,9 +220,9 @@ impl<'t> Replay<'t> {
     #[inline]
     fn acquire(&mut self, who: Who, address: u64, block: Block) {
         if !self.suspense.is_empty()
-            && let Some(released_by) = self.suspense.release_of(address, who.lane)
+            && let Some(early) = self.suspense.release_of(address, who.lane)
         {
-            return self.live_and_die(address, &block, released_by);
+            return self.live_and_die(address, block, early);
         }
         self.reclaim.acquired(block.size);
         self.settle_in(&block, address);
@@ -254,12 +254,12 @@ impl<'t> Replay<'t> {
 
     /// A block whose release is on record already.
     #[cold]
-    fn live_and_die(&mut self, address: u64, block: &Block, released_by: u32) {
-        self.counts.cross_thread_frees += u64::from(block.thread != released_by);
+    fn live_and_die(&mut self, address: u64, block: Block, early: Early) {
         if self.blocks.get(address).is_none() {
             self.space.place(&block.extent, block.own_mapping);
-            self.vacate(block);
+            self.vacate(&block);
         }
+        self.gone(early.who, address, early.realloc, block);
     }
 
     #[inline]
@@ -272,7 +272,7 @@ impl<'t> Replay<'t> {
         let Some(block) = self.blocks.remove(address) else {
             let since = who.stamp.saturating_sub(self.window);
             let before = self.recent.lane_of(address, since);
-            self.suspense.hold(who.stamp, address, who.lane, (who.thread, before));
+            self.suspense.hold(address, Early { who, realloc }, before);
             return self.set_due();
         };
         self.recent.note(who.stamp, address, who.lane);
@@ -291,7 +291,7 @@ impl<'t> Replay<'t> {
     #[inline]
     fn gone(&mut self, who: Who, address: u64, realloc: bool, block: Block) {
         if realloc {
-            self.lanes.remember_realloc(who.lane, who.thread, address, block);
+            self.lanes.remember_realloc(who, address, block);
         } else {
             self.counts.cross_thread_frees += u64::from(block.thread != who.thread);
         }

@@ -18,6 +18,7 @@
 //! What does not come within the window was never there: an early release is one of a block
 //! that was never seen, an owed one is an anomaly.
 
+use super::Who;
 use super::block::Block;
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
@@ -36,9 +37,18 @@ struct Waiting {
 enum What {
     /// The release of this block.
     Owed(Box<Block>),
-    /// The acquisition of a block that this thread released. `before`: the lane of the
-    /// release of that address before it, if it was a moment ago.
-    Early { thread: u32, before: Option<u32> },
+    /// The acquisition of a block that was released. `before`: the lane of the release of
+    /// that address before it, if it was a moment ago.
+    Early { release: Early, before: Option<u32> },
+}
+
+/// A release that came before the acquisition that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Early {
+    /// When, on which lane, by which thread.
+    pub who: Who,
+    /// As one half of a realloc.
+    pub realloc: bool,
 }
 
 /// What waited in vain.
@@ -92,16 +102,11 @@ impl Suspense {
         self.wait(now, address, lane, What::Owed(Box::new(block)));
     }
 
-    /// A release on `lane`, by `thread`, found nothing to release: `before` is the lane of
-    /// the release before it, if it was a moment ago.
-    pub fn hold(
-        &mut self,
-        now: Stamp,
-        address: u64,
-        lane: u32,
-        (thread, before): (u32, Option<u32>),
-    ) {
-        self.wait(now, address, lane, What::Early { thread, before });
+    /// A release found nothing to release: `before` is the lane of the release before it, if
+    /// it was a moment ago.
+    pub fn hold(&mut self, address: u64, release: Early, before: Option<u32>) {
+        let Who { stamp, lane, .. } = release.who;
+        self.wait(stamp, address, lane, What::Early { release, before });
     }
 
     fn wait(&mut self, now: Stamp, address: u64, lane: u32, what: What) {
@@ -136,8 +141,8 @@ impl Suspense {
         }
     }
 
-    /// An acquisition on `lane`: the thread that released the block early, if one did.
-    pub fn release_of(&mut self, address: u64, lane: u32) -> Option<u32> {
+    /// An acquisition on `lane`: the release of the block, if it came early.
+    pub fn release_of(&mut self, address: u64, lane: u32) -> Option<Early> {
         let early = |waiting: &Waiting| match waiting.what {
             What::Early { before, .. } => {
                 waiting.lane != lane || before.is_some_and(|before| before != lane)
@@ -145,7 +150,7 @@ impl Suspense {
             What::Owed(_) => false,
         };
         match self.take(address, |list| list.iter().position(early))?.what {
-            What::Early { thread, .. } => Some(thread),
+            What::Early { release, .. } => Some(release),
             What::Owed(_) => None,
         }
     }
