@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <malloc.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "answer.h"
@@ -11,12 +12,18 @@
 enum { COUNT = 12000, PAGES = 4000, LARGE_COUNT = 2900, LARGE = 16000, REST_US = 300000 };
 
 static void *kept[COUNT], *gone[COUNT];
+static int rest = REST_US;
 
 /* A macro, so that the site is the function that uses it. */
 #define filled(size) memset(malloc(size), 1, size)
 
 __attribute__((noinline)) static void *open_session(void) {
     void *session = filled(64);
+    return session;
+}
+
+__attribute__((noinline)) static void *open_long_session(size_t size) {
+    void *session = filled(size);
     return session;
 }
 
@@ -80,6 +87,92 @@ static void top_pinned(int cured) {
     end_requests(LARGE_COUNT);
 }
 
+/* A history that is never cut, beside work that comes and goes. Cured: the last ones only. */
+__attribute__((noinline)) static void *remember(void) {
+    void *entry = filled(4000);
+    return entry;
+}
+
+static void leak(int cured) {
+    for (int i = 0; i < COUNT; i++) {
+        kept[i] = remember();
+        if (cured && i >= 3000)
+            free(kept[i - 3000]);
+        free(begin_request(500));
+        free(begin_request(600));
+        if (i % 20 == 0)
+            usleep(2000);
+    }
+    rest = 0;
+}
+
+/* Many tiny blocks. Cured: in one piece. */
+__attribute__((noinline)) static void *make_node(void) {
+    void *node = filled(9);
+    return node;
+}
+
+static void size_class_slop(int cured) {
+    enum { NODES = 1000000 };
+    if (cured)
+        kept[0] = filled(9 * NODES);
+    else
+        for (int i = 0; i < NODES; i++)
+            kept[i % COUNT] = make_node();
+}
+
+/* A burst in each of eight threads that run at once; a few blocks of each stay. Cured: all in the
+ * main arena. */
+enum { THREADS = 8, EACH = 1500 };
+static pthread_barrier_t together;
+
+static void *worker(void *unused) {
+    void *mine[EACH];
+    pthread_barrier_wait(&together);
+    for (int i = 0; i < EACH; i++)
+        mine[i] = begin_request(PAGES);
+    filled(2000);
+    pthread_barrier_wait(&together);
+    for (int i = 0; i < EACH; i++)
+        free(mine[i]);
+    return unused;
+}
+
+static void arena_proliferation(int cured) {
+    pthread_t threads[THREADS];
+    if (cured)
+        mallopt(M_ARENA_MAX, 1);
+    pthread_barrier_init(&together, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, worker, NULL);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    if (cured)
+        malloc_trim(0);
+}
+
+/* Bursts, each of blocks too large for the holes that the ones before left, and every third block
+ * stays. Cured: what stays is taken first. */
+static void rss_stairs(int cured) {
+    static const size_t sizes[] = {1000, 2300, 5200, 12000, 27000};
+    enum { BURSTS = sizeof sizes / sizeof *sizes, BYTES = 10 << 20 };
+    for (int burst = 0; cured && burst < BURSTS; burst++)
+        for (size_t i = 0; i < BYTES / sizes[burst]; i += 3)
+            open_long_session(sizes[burst]);
+    for (int burst = 0; burst < BURSTS; burst++) {
+        size_t count = BYTES / sizes[burst];
+        for (size_t i = 0; i < count; i++)
+            if (i % 3 != 2)
+                gone[i] = begin_request(sizes[burst]);
+            else if (!cured)
+                open_long_session(sizes[burst]);
+        for (size_t i = 0; i < count; i++)
+            if (i % 3 != 2)
+                free(gone[i]);
+        usleep(200000);
+    }
+}
+
 /* All that was allocated is in use. */
 static void healthy(int unused) {
     (void)unused;
@@ -99,6 +192,10 @@ static const struct {
     {"retained-after-burst", retained_after_burst},
     {"cached-free-chunks", cached_free_chunks},
     {"top-pinned", top_pinned},
+    {"leak", leak},
+    {"size-class-slop", size_class_slop},
+    {"arena-proliferation", arena_proliferation},
+    {"rss-stairs", rss_stairs},
     {"healthy", healthy},
 };
 
@@ -107,6 +204,6 @@ int main(int count, char **words) {
         if (count > 1 && strcmp(illnesses[i].name, words[1]) == 0)
             illnesses[i].act(count > 2);
     /* What a program does in the end is judged only after a while. */
-    usleep(REST_US);
+    usleep(rest);
     return 0;
 }

@@ -81,9 +81,41 @@ fn a_buffer_at_the_end_holds_the_heap() {
 }
 
 #[test]
+fn entries_that_are_never_removed_leak() {
+    let (sick, well) = (ill("leak").report(), cured("leak").report());
+    let found = only(&sick, "leak");
+    assert_eq!(site(found), Some("remember"), "{found:#}");
+    assert_eq!(found["severity"], "serious");
+    assert_eq!(grave(&well), [""; 0], "{:#}", well.value("/diagnoses"));
+    let info: Vec<&str> =
+        well.array("/diagnoses").iter().filter_map(|found| found["id"].as_str()).collect();
+    assert_eq!(info, ["cache-growth"], "with a bound it is a cache");
+}
+
+#[test]
+fn tiny_blocks_waste_what_rounding_adds() {
+    told_apart("size-class-slop", Some("make_node"));
+}
+
+#[test]
+fn arenas_of_many_threads_hold_what_one_would_not() {
+    told_apart("arena-proliferation", None);
+}
+
+#[test]
+fn bursts_that_leave_survivors_are_stairs() {
+    let (sick, well) = (ill("rss-stairs").report(), cured("rss-stairs").report());
+    assert!(grave(&sick).contains(&"rss-stairs"), "{:#}", sick.value("/diagnoses"));
+    assert!(!grave(&well).contains(&"rss-stairs"), "{:#}", well.value("/diagnoses"));
+    let list = sick.array("/diagnoses").iter().find(|found| found["id"] == "rss-stairs");
+    let jumps = list.and_then(|found| found["evidence"]["jumps"].as_array()).map(Vec::len);
+    assert!(jumps >= Some(4), "five bursts, {jumps:?} jumps");
+}
+
+#[test]
 fn a_full_heap_is_healthy() {
     let traced = ill("healthy");
-    assert!(traced.report().array("/diagnoses").is_empty());
+    assert_eq!(grave(&traced.report()), [""; 0]);
     let text = analyze("report", &traced.trace(), &[]).expect_code(0).out();
     assert!(text.contains("The heap is healthy"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! What is judged, and what several pathologies ask of it.
 
-use crate::measure::blame::{Blame, CallFacts, SiteFacts};
+use crate::measure::blame::{Blame, COHORTS, CallFacts, SiteFacts};
 use crate::measure::{Analysis, HeapShape, State};
 use crate::words;
 use serde_json::{Value, json};
@@ -81,6 +81,18 @@ impl Case<'_> {
     /// Whether most of `bytes`, which are idle at the end, have been so for long enough.
     pub(super) fn lasts(&self, bytes: u64) -> bool {
         self.lasting_idle_bytes() >= bytes / 2
+    }
+
+    /// What was live at the end of each eighth of the recorded time.
+    pub(super) fn live_by_eighths(&self) -> [u64; COHORTS] {
+        let trace = &self.analysis.trace;
+        let length_ns = trace.duration_ns.saturating_sub(trace.window_start_ns);
+        std::array::from_fn(|eighth| {
+            let part = u128::from(length_ns) * (eighth as u128 + 1) / COHORTS as u128;
+            let until_ns = trace.window_start_ns + part as u64;
+            let before = self.analysis.series.iter().take_while(|state| state.time_ns <= until_ns);
+            before.last().map_or(0, |state| state.live_bytes)
+        })
     }
 
     /// How often what was live fell below half of its peak and came back to three quarters: a

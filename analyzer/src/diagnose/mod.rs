@@ -12,11 +12,19 @@
 //! The heap is judged as it is at the end, if it has been so for the last tenth of the recorded
 //! time: what a program frees while it exits would else count as memory that it held.
 
+mod address_growth;
+mod arena_proliferation;
+mod cache_growth;
 mod cached_free_chunks;
 mod case;
+mod huge_page_bloat;
+mod lazy_free;
+mod leak;
 mod pinned_pages;
 mod remedy;
 mod retained_after_burst;
+mod rss_stairs;
+mod size_class_slop;
 mod top_pinned;
 
 pub use case::Case;
@@ -37,11 +45,19 @@ const LEAST_PART: u64 = 20;
 type Find = fn(&Case<'_>) -> Option<Finding>;
 
 /// The pathologies that are judged.
-const PATHOLOGIES: [(&str, Find); 4] = [
+const PATHOLOGIES: [(&str, Find); 12] = [
     ("pinned-pages", pinned_pages::find),
     ("retained-after-burst", retained_after_burst::find),
     ("cached-free-chunks", cached_free_chunks::find),
     ("top-pinned", top_pinned::find),
+    ("leak", leak::find),
+    ("cache-growth", cache_growth::find),
+    ("rss-stairs", rss_stairs::find),
+    ("arena-proliferation", arena_proliferation::find),
+    ("address-growth", address_growth::find),
+    ("size-class-slop", size_class_slop::find),
+    ("lazy-free", lazy_free::find),
+    ("huge-page-bloat", huge_page_bloat::find),
 ];
 
 /// How bad it is.

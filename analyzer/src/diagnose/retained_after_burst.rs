@@ -2,7 +2,7 @@
 //!
 //! *Signature*: what is live fell to at most half of its peak; pages in memory without a live
 //! byte are what is left of it, and they have been idle for the last tenth of the run.
-//! What `cached-free-chunks` and `top-pinned` account for is theirs and is left out.
+//! What `cached-free-chunks`, `top-pinned` and `arena-proliferation` account for is left out.
 //!
 //! *Thresholds*: half of the peak, so that the ordinary ebb of a server is no burst. A heap that
 //! was refilled to three quarters of its peak twice or more keeps a reserve that it needs: that
@@ -13,7 +13,7 @@
 
 use super::case::{Case, share};
 use super::remedy::{Allocator, give_back};
-use super::{Finding, Severity, cached_free_chunks, top_pinned};
+use super::{Finding, Severity, arena_proliferation, cached_free_chunks, top_pinned};
 use crate::words;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -24,7 +24,9 @@ const RESERVE_REFILLS: u64 = 2;
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let (peak, end) = (&case.analysis.peak, &case.analysis.end);
     let empty = case.shape.empty_bytes?;
-    let others = cached_free_chunks::held_bytes(case).max(top_pinned::held_bytes(case));
+    let others = cached_free_chunks::held_bytes(case)
+        .max(top_pinned::held_bytes(case))
+        .max(arena_proliferation::held_bytes(case));
     let bytes = empty.saturating_sub(others);
     if end.live_bytes > peak.live_bytes / 2 || !case.lasts(bytes) {
         return None;

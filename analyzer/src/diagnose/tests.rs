@@ -173,3 +173,64 @@ fn blocks_at_the_end_hold_what_lies_right_below() {
     case.2.top = Some(TopBlocks { below_bytes: 19 * MIB, ..top });
     assert_eq!(ids(&case), ["retained-after-burst"], "less than half is there");
 }
+
+#[test]
+fn free_memory_in_four_arenas_is_proliferation() {
+    let mut case = drained(60 * MIB);
+    case.0.end.pinned_waste_bytes = Some(0);
+    let heap = |live_bytes| HeapPart {
+        live_bytes,
+        resident_bytes: 12 * MIB,
+        empty_bytes: 11 * MIB,
+        ..HeapPart::default()
+    };
+    case.2.brk = None;
+    case.2.arenas = vec![heap(3 * MIB); 4];
+    let found = judge(&case).list.remove(0);
+    assert_eq!((found.id, found.bytes), ("arena-proliferation", 36 * MIB));
+    case.2.arenas = vec![heap(3 * MIB); 3];
+    assert_eq!(ids(&case), ["retained-after-burst"], "three are not many");
+    case.2.arenas = vec![heap(3 * MIB + 1); 4];
+    assert_eq!(ids(&case), ["retained-after-burst"], "more than a quarter is live");
+}
+
+#[test]
+fn growth_despite_fit_must_be_half_of_the_heap_and_idle() {
+    let mut case = drained(0);
+    case.0.end.pinned_waste_bytes = Some(MIB);
+    (case.0.end.high_water_bytes, case.0.end.growth_despite_fit_count) = (Some(64 * MIB), Some(8));
+    case.0.end.growth_despite_fit_bytes = Some(32 * MIB);
+    assert_eq!(ids(&case), ["address-growth"]);
+    case.0.end.growth_despite_fit_bytes = Some(32 * MIB - 1);
+    assert_eq!(ids(&case), [""; 0]);
+    (case.0.end.growth_despite_fit_bytes, case.0.end.growth_despite_fit_count) =
+        (Some(32 * MIB), Some(7));
+    assert_eq!(ids(&case), [""; 0]);
+}
+
+#[test]
+fn slop_counts_from_a_quarter_on() {
+    let mut case = full();
+    case.0.end.usable_bytes = Some(80 * MIB);
+    assert_eq!(ids(&case), ["size-class-slop"]);
+    case.0.end.usable_bytes = Some(79 * MIB);
+    assert_eq!(ids(&case), [""; 0]);
+}
+
+#[test]
+fn memory_given_back_lazily_is_no_illness() {
+    let mut case = full();
+    case.0.end.lazyfree_bytes = Some(60 * MIB);
+    let found = judge(&case).list.remove(0);
+    assert_eq!((found.id, found.severity), ("lazy-free", Severity::Info));
+}
+
+#[test]
+fn huge_pages_hold_what_no_block_ever_used() {
+    let mut case = full();
+    case.2.never_used_bytes = Some(40 * MIB);
+    assert_eq!(ids(&case), [""; 0], "whether there are huge pages is not known");
+    case.0.end.huge_bytes = Some(34 * MIB);
+    let found = judge(&case).list.remove(0);
+    assert_eq!((found.id, found.bytes), ("huge-page-bloat", 34 * MIB));
+}

@@ -22,6 +22,8 @@ pub struct HeapShape {
     pub glibc: bool,
     /// Heap pages in memory without a live byte, in bytes. `None`: residency is not known.
     pub empty_bytes: Option<u64>,
+    /// Heap pages in memory that never held a block. `None`: residency is not known.
+    pub never_used_bytes: Option<u64>,
     /// The brk heap.
     pub brk: Option<HeapPart>,
     /// Heaps of secondary arenas of glibc.
@@ -43,8 +45,8 @@ pub struct HeapPart {
     pub resident_bytes: u64,
     /// Of these, pages without a live byte.
     pub empty_bytes: u64,
-    /// Of these, the ones behind the last live block.
-    pub tail_bytes: u64,
+    /// Of the resident pages, those that never held a block.
+    pub never_used_bytes: u64,
 }
 
 /// Live blocks close to the end of the brk heap, above a hole.
@@ -85,7 +87,7 @@ impl HeapShape {
         let mut brk: Option<HeapPart> = None;
         let mut brk_range = 0..0;
         let mut arenas: BTreeMap<u64, HeapPart> = BTreeMap::new();
-        let mut empty_bytes = 0;
+        let (mut empty_bytes, mut never_used_bytes) = (0, 0);
         for (range, kind) in space.heap_regions() {
             let mut other = HeapPart::default();
             let part = match kind {
@@ -100,9 +102,13 @@ impl HeapShape {
                 }
                 _ => &mut other,
             };
-            empty_bytes += part.add(replay, range);
+            let before = *part;
+            part.add(replay, range);
+            empty_bytes += part.empty_bytes - before.empty_bytes;
+            never_used_bytes += part.never_used_bytes - before.never_used_bytes;
         }
         shape.empty_bytes = Some(empty_bytes);
+        shape.never_used_bytes = Some(never_used_bytes);
         shape.arenas = arenas.into_values().collect();
         if let Some(brk) = brk.filter(|_| shape.glibc) {
             shape.top = top_blocks(trace, replay, &brk_range, at_ns, symbols);
@@ -110,29 +116,18 @@ impl HeapShape {
         }
         shape
     }
-
-    /// Empty pages of glibc's own heaps behind their last live blocks.
-    pub fn tail_bytes(&self) -> u64 {
-        self.brk.iter().chain(&self.arenas).map(|part| part.tail_bytes).sum()
-    }
 }
 
 impl HeapPart {
-    /// Adds a region, or a piece of one; its empty bytes.
-    fn add(&mut self, replay: &Replay<'_>, range: Range<u64>) -> u64 {
-        let before = self.empty_bytes;
+    /// Adds a region, or a piece of one.
+    fn add(&mut self, replay: &Replay<'_>, range: Range<u64>) {
         replay.space().for_each_stretch(range, |stretch| {
             self.live_bytes += stretch.live_bytes;
             let resident = if stretch.resident { stretch.bytes } else { 0 };
             self.resident_bytes += resident;
-            if stretch.live_bytes > 0 {
-                self.tail_bytes = 0;
-            } else {
-                self.empty_bytes += resident;
-                self.tail_bytes += resident;
-            }
+            self.never_used_bytes += if stretch.ever { 0 } else { resident };
+            self.empty_bytes += if stretch.live_bytes > 0 { 0 } else { resident };
         });
-        self.empty_bytes - before
     }
 }
 

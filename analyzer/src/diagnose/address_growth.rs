@@ -1,0 +1,64 @@
+//! `address-growth`: the heap moves on to new pages although a hole would have held the block.
+//!
+//! A buffer is allocated, something small behind it, then the next buffer before the first is
+//! freed: an allocator that does not merge, or may not reuse the hole, never goes back.
+//!
+//! *Signature* (glibc only, whose holes are known): blocks were put on pages never used before
+//! while a free hole of their size was there, at least eight times; these pages are at least half
+//! of all that the heap ever used, and as much lies idle for the last tenth of the run.
+//!
+//! *Thresholds*: half, as each thread's first blocks grow its arena while others have holes.
+//!
+//! *At stake*: the growth, as far as it lies idle.
+
+use super::case::{Case, share};
+use super::remedy::Remedy;
+use super::{Finding, Severity};
+use crate::words;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+const LEAST_COUNT: u64 = 8;
+
+pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
+    let end = &case.analysis.end;
+    let (growth, count) = (end.growth_despite_fit_bytes?, end.growth_despite_fit_count?);
+    let high_water = end.high_water_bytes?;
+    let bytes = growth.min(case.lasting_idle_bytes());
+    if count < LEAST_COUNT || growth < high_water / 2 {
+        return None;
+    }
+    let arenas = end.arena_count.unwrap_or(1);
+    let where_holes = if arenas > 1 {
+        format!(" The heap has {arenas} arenas; holes of one do not serve threads of another.")
+    } else {
+        String::new()
+    };
+    Some(Finding {
+        title: format!(
+            "The heap grew by {} while holes of the right size were free",
+            words::bytes(growth)
+        ),
+        bytes,
+        most: Severity::Serious,
+        evidence: BTreeMap::from([
+            ("growth_despite_fit_bytes", json!(growth)),
+            ("growth_despite_fit_count", json!(count)),
+            ("high_water_bytes", json!(high_water)),
+            ("arena_count", json!(end.arena_count)),
+        ]),
+        explanation: format!(
+            "{} times a block was put on pages never used before although a hole would have held \
+             it: {} of all that the heap ever used.{where_holes}",
+            words::count(count),
+            share(growth, high_water)
+        ),
+        remedy: Remedy {
+            c: "keep the large buffer and use it again instead of allocating the next one before \
+                the last is freed."
+                .into(),
+            rust: "keep one `Vec` and `clear()` it between rounds: its capacity stays.".into(),
+            setting: (arenas > 1).then(|| "MALLOC_ARENA_MAX=1 lets all threads share holes".into()),
+        },
+    })
+}

@@ -1,0 +1,89 @@
+//! `arena-proliferation`: many arenas of glibc, each with little live and much free.
+//!
+//! Each thread that finds the others' arenas busy gets one of its own, up to 8 a core, and what
+//! is free in one serves no thread of another.
+//!
+//! *Signature* (glibc only): at least four heaps of secondary arenas that hold 1 MiB or more and
+//! are at most a quarter live, for the last tenth of the run.
+//!
+//! *Thresholds*: four, as a program of two or three threads gains nothing by sharing; a quarter,
+//! as half-full arenas are what threads that work leave behind.
+//!
+//! *At stake*: what these heaps have in memory beyond what is live.
+
+use super::case::Case;
+use super::remedy::Remedy;
+use super::{Finding, MIB, Severity};
+use crate::words;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+const LEAST_HEAPS: usize = 4;
+const LEAST_RESIDENT_BYTES: u64 = MIB;
+const MOST_LIVE_PART: u64 = 4;
+
+/// Heaps that hold much and use little.
+struct Sparse {
+    heaps: usize,
+    live_bytes: u64,
+    resident_bytes: u64,
+}
+
+fn sparse(case: &Case<'_>) -> Option<Sparse> {
+    let mut sparse = Sparse { heaps: 0, live_bytes: 0, resident_bytes: 0 };
+    for heap in &case.shape.arenas {
+        if heap.resident_bytes >= LEAST_RESIDENT_BYTES
+            && heap.live_bytes <= heap.resident_bytes / MOST_LIVE_PART
+        {
+            sparse.heaps += 1;
+            sparse.live_bytes += heap.live_bytes;
+            sparse.resident_bytes += heap.resident_bytes;
+        }
+    }
+    (sparse.heaps >= LEAST_HEAPS).then_some(sparse)
+}
+
+/// Bytes that lie free in many arenas; 0 where there are few.
+pub(super) fn held_bytes(case: &Case<'_>) -> u64 {
+    sparse(case).map_or(0, |sparse| sparse.resident_bytes.saturating_sub(sparse.live_bytes))
+}
+
+pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
+    let Sparse { heaps: count, live_bytes: live, resident_bytes: resident } = sparse(case)?;
+    let bytes = held_bytes(case);
+    if !case.lasts(bytes) {
+        return None;
+    }
+    let threads = case.analysis.trace.threads;
+    Some(Finding {
+        title: format!(
+            "{} lie free in {count} arenas, each of which serves its own threads only",
+            words::bytes(bytes)
+        ),
+        bytes,
+        most: Severity::Serious,
+        evidence: BTreeMap::from([
+            ("sparse_arena_heaps", json!(count)),
+            ("arena_heaps", json!(case.shape.arenas.len())),
+            ("resident_bytes", json!(resident)),
+            ("live_bytes", json!(live)),
+            ("threads", json!(threads)),
+        ]),
+        explanation: format!(
+            "{} threads ran; {count} heaps of secondary arenas have {} in memory and only {} live \
+             in them.",
+            words::count(threads),
+            words::bytes(resident),
+            words::bytes(live)
+        ),
+        remedy: Remedy {
+            c: "call `mallopt(M_ARENA_MAX, 2);` (#include <malloc.h>) before the first thread \
+                starts, or use fewer threads; `malloc_trim(0);` empties arenas whose work is over."
+                .into(),
+            rust: "call `unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };` first in main, or give \
+                   the runtime fewer threads (tokio: `worker_threads`)."
+                .into(),
+            setting: Some("MALLOC_ARENA_MAX=2, or GLIBC_TUNABLES=glibc.malloc.arena_max=2".into()),
+        },
+    })
+}

@@ -1,0 +1,115 @@
+//! `leak`: what is live rises to the end, and the blocks of one site are never freed.
+//!
+//! *Signature*: live bytes at the end are at least nine tenths of their peak; they grew in each
+//! of the last four eighths of the recorded time, by a quarter or more of the mean; and one site
+//! holds blocks from every eighth, which make up a quarter or more of what is live.
+//!
+//! *Thresholds*: eighths, so that a cache that fills up has levelled in the later ones, and a
+//! program that loads its data once has none in most.
+//!
+//! A program that does nothing but load data grows in the same way. Only where at least half of
+//! all blocks were freed again, work went on beside the growth, and it is more than "info".
+//!
+//! *At stake*: what the site has live.
+
+use super::case::{Case, is_code, place, share};
+use super::remedy::Remedy;
+use super::{Finding, Severity};
+use crate::measure::blame::{COHORTS, SiteFacts};
+use crate::words;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Of what is live, the site has at least one part in so many.
+const SITE_PART: u64 = 4;
+/// From each eighth of the time there is at least one part in so many of the site's bytes.
+const COHORT_PART: u64 = 32;
+
+pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
+    let (trace, end) = (&case.analysis.trace, &case.analysis.end);
+    if !rises_to_the_end(&case.live_by_eighths()) {
+        return None;
+    }
+    let mut code = case.blame.sites.iter().filter(|site| is_code(site));
+    let site = code.find(|site| never_freed(site, end.live_bytes))?;
+    let name = site.site.in_words();
+    let works = trace.frees >= trace.allocs / 2;
+    let length_ns = trace.duration_ns.saturating_sub(trace.window_start_ns);
+    let later: u64 = site.cohorts[COHORTS / 2..].iter().sum();
+    let a_second = later as f64 / (length_ns as f64 / 2e9).max(1e-9);
+    let doubt = if works {
+        String::new()
+    } else {
+        " Few blocks of this program are freed at all: it may just be loading data.".to_owned()
+    };
+    let mut evidence = BTreeMap::from([
+        ("live_bytes", json!(end.live_bytes)),
+        ("site_live_bytes", json!(site.live_bytes)),
+        ("site_live_blocks", json!(site.live_blocks)),
+        ("site_live_bytes_by_eighth_of_time", json!(site.cohorts)),
+        ("growth_bytes_per_second", json!(a_second as u64)),
+    ]);
+    evidence.insert("site", place(&site.site));
+    Some(Finding {
+        title: format!("{name} allocates more and more and does not free it"),
+        bytes: site.live_bytes,
+        most: if works { Severity::Serious } else { Severity::Info },
+        evidence,
+        explanation: format!(
+            "What is live rises to the end; {} of it ({}, {} blocks) are from {name}, from every \
+             part of the recorded time: the oldest are never freed. It grows by {} a second.{doubt}",
+            share(site.live_bytes, end.live_bytes),
+            words::bytes(site.live_bytes),
+            words::count(site.live_blocks),
+            words::bytes(a_second as u64)
+        ),
+        remedy: Remedy {
+            c: format!(
+                "free the blocks of {name} when their owner goes; `fragtrace blame --by stack` shows who calls it."
+            ),
+            rust: format!(
+                "look for what keeps the values of {name}: a map without removal, an `Rc` cycle, `mem::forget`, `Box::leak`, a channel that nobody drains."
+            ),
+            setting: None,
+        },
+    })
+}
+
+/// Whether live bytes grow throughout the later half. `live` is at the end of each eighth.
+fn rises_to_the_end(live: &[u64; COHORTS]) -> bool {
+    let last = live[COHORTS - 1];
+    let peak = live.iter().copied().max().unwrap_or(0);
+    let mean = last / COHORTS as u64;
+    let steps = live[COHORTS / 2 - 1..].windows(2);
+    last >= peak - peak / 10 && steps.into_iter().all(|pair| pair[1] > pair[0] + mean / 4)
+}
+
+fn never_freed(site: &SiteFacts, live_bytes: u64) -> bool {
+    site.live_bytes >= live_bytes / SITE_PART
+        && site.cohorts.iter().all(|bytes| *bytes > site.live_bytes / COHORT_PART)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_steady_growth_is_a_leak() {
+        assert!(rises_to_the_end(&[10, 20, 30, 40, 50, 60, 70, 80]));
+        assert!(!rises_to_the_end(&[40, 60, 70, 75, 78, 79, 80, 80]), "it levels");
+        assert!(!rises_to_the_end(&[10, 20, 30, 40, 50, 60, 70, 20]), "it was freed");
+        assert!(!rises_to_the_end(&[0, 0, 0, 0, 0, 0, 0, 80]), "it came at once");
+    }
+
+    #[test]
+    fn survivors_are_from_all_of_the_time() {
+        let site = |cohorts: [u64; COHORTS]| SiteFacts {
+            live_bytes: cohorts.iter().sum(),
+            cohorts,
+            ..SiteFacts::default()
+        };
+        assert!(never_freed(&site([10; COHORTS]), 320));
+        assert!(!never_freed(&site([10; COHORTS]), 330), "others have more");
+        assert!(!never_freed(&site([0, 0, 0, 0, 10, 20, 40, 40]), 100), "old ones die");
+    }
+}
