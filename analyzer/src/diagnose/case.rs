@@ -78,6 +78,13 @@ impl Case<'_> {
         late.map(idle).chain([idle(&self.analysis.end)]).min().unwrap_or(0)
     }
 
+    /// What came free in the last tenth of the run, if it is most of what the heap holds.
+    pub(super) fn freed_late_bytes(&self) -> Option<u64> {
+        let idle = self.held_bytes().saturating_sub(self.analysis.end.live_bytes);
+        let late = idle.saturating_sub(self.lasting_idle_bytes());
+        (late > self.held_bytes() / 2).then_some(late)
+    }
+
     /// Whether most of `bytes`, which are idle at the end, have been so for long enough.
     pub(super) fn lasts(&self, bytes: u64) -> bool {
         self.lasting_idle_bytes() >= bytes / 2

@@ -131,6 +131,8 @@ pub struct Diagnoses {
     pub list: Vec<Diagnosis>,
     /// Why the heap cannot be judged; then nothing is listed.
     pub cannot_tell: Option<String>,
+    /// Most of what the heap holds came free too late in the run to be judged: so much.
+    pub freed_late_bytes: Option<u64>,
 }
 
 impl Diagnoses {
@@ -143,7 +145,7 @@ impl Diagnoses {
 /// Judges the heap.
 pub fn diagnose(case: &Case<'_>) -> Diagnoses {
     if let Some(why) = case.cannot_tell() {
-        return Diagnoses { list: Vec::new(), cannot_tell: Some(why) };
+        return Diagnoses { cannot_tell: Some(why), ..Diagnoses::default() };
     }
     let held_bytes = case.held_bytes();
     let found = PATHOLOGIES.iter().filter_map(|(id, find)| Some((*id, find(case)?)));
@@ -151,7 +153,7 @@ pub fn diagnose(case: &Case<'_>) -> Diagnoses {
     let mut list: Vec<Diagnosis> =
         worth.map(|(id, finding)| finding.weighed(id, held_bytes)).collect();
     list.sort_by_key(|found| Reverse((found.severity, found.bytes)));
-    Diagnoses { list, cannot_tell: None }
+    Diagnoses { list, cannot_tell: None, freed_late_bytes: case.freed_late_bytes() }
 }
 
 fn is_worth_a_word(bytes: u64, held_bytes: u64) -> bool {
