@@ -116,7 +116,12 @@ fn grow(bytes: u64) -> bool {
             BOUND.store(room, Relaxed);
         }
     };
-    file::grow(Area::Stacks, wanted, publish).unwrap_or(true)
+    let grown = file::grow(Area::Stacks, wanted, publish);
+    if grown == Some(false) {
+        // A full disk, or a sandbox: without this every new frame would ask the kernel again.
+        BOUND.store(room, Relaxed);
+    }
+    grown.unwrap_or(true)
 }
 
 /// Whether only the innermost frames of new stacks are still taken.
