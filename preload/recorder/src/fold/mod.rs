@@ -393,7 +393,7 @@ impl Folder {
     fn sum_up(&mut self) {
         let Folder { table, next, memory, .. } = self;
         // SAFETY: as in `memory`; what is changed of lanes is no part of `net`.
-        let Memory { net, lanes, .. } = unsafe { &mut **memory };
+        let Memory { net, lanes, touched, .. } = unsafe { &mut **memory };
         for effect in net.effects() {
             let after = effect.after();
             if after < 0 {
@@ -415,13 +415,9 @@ impl Folder {
             if effect.released_by != NOBODY && effect.released_by != thread {
                 next.counts[Count::CrossThreadFrees as usize] += 1;
             }
-            if effect.realloc_lane != NOBODY {
-                let place = &mut lanes[effect.realloc_lane as usize].now;
-                // Where it has an entry, that is of a later block, acquired in this batch.
-                if place.realloc == effect.address && place.realloc_entry == [0; 6] {
-                    place.realloc_entry = table.words(number);
-                }
-            }
+        }
+        for lane in &touched[self.side][..self.touched] {
+            lanes[*lane as usize].now.remember_released(net, table);
         }
         if next.live_bytes > next.peak_live_bytes {
             next.peak_live_bytes = next.live_bytes;
@@ -556,7 +552,7 @@ impl Batcher<'_> {
     fn release(&mut self, place: &mut Place, stamp: Stamp, (address, flags): (u64, Flags)) {
         let realloc = flags.has(Flags::REALLOC);
         if realloc {
-            place.realloc = address;
+            (place.realloc, place.realloc_stamp) = (address, stamp);
             place.realloc_entry = self.net.live(address).unwrap_or_default();
         }
         let released = self.net.release((self.lane, place.thread), stamp, address, realloc);
@@ -584,7 +580,9 @@ impl Batcher<'_> {
             return;
         }
         let entry: Words = place.realloc_entry;
-        if entry == [0; 6] {
+        let since = |block: Words| base::birth(&block) >= place.realloc_stamp;
+        // Where its first half was stamped before its block was acquired, it is that block.
+        if entry == [0; 6] || self.net.live(address).is_some_and(since) {
             self.net.unrelease(address);
         } else {
             self.net.acquire(self.lane, stamp, (address, &entry));

@@ -307,7 +307,13 @@ impl Net {
         effect.lives_anew().then_some(effect.entry)
     }
 
-    /// A realloc was refused whose block was live before the batch: its release is undone.
+    /// What a block comes to that does not live behind the batch.
+    pub(super) fn gone(&self, address: u64) -> Option<&Effect> {
+        let effect = &self.effects[self.find(address)? as usize];
+        (!effect.live).then_some(effect)
+    }
+
+    /// A realloc was refused, and its block is where it was: its release is undone.
     #[cold]
     pub(super) fn unrelease(&mut self, address: u64) {
         let Some(at) = self.find(address) else { return };

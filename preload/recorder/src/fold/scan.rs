@@ -1,10 +1,12 @@
 //! How far each lane is folded, and what comes next on it.
 
+use super::net::Net;
+use super::table::Table;
 use crate::lane;
 use crate::ownership::Extent;
 use crate::ring::{self, Chunk};
 use fragtrace_format::Stamp;
-use fragtrace_format::base::Words;
+use fragtrace_format::base::{Words, birth};
 use fragtrace_format::event::{Decoder, Event, Plain, State, Upcoming};
 
 /// A place on a lane, and all that going on from there needs. All zero: no event yet.
@@ -17,6 +19,7 @@ pub(super) struct Place {
     /// The last release that was one half of a realloc: its address, and what was known of
     /// the block. For when the allocator refused, and the block lives on.
     pub(super) realloc: u64,
+    pub(super) realloc_stamp: Stamp,
     pub(super) realloc_entry: Words,
     /// The last call that took mappings away was mremap, not munmap.
     pub(super) remapped: bool,
@@ -32,6 +35,21 @@ impl Place {
         let header = Chunk::numbered(chunk).header();
         let (state, thread) = (header.state(), header.thread());
         Place { chunk, offset: 0, state, stack: 0, thread, ..self }
+    }
+
+    /// Remembers what the lane's last realloc released, where the end of the batch cuts it in
+    /// half: the block acquired last, also by a stamp behind that of the release, or the one
+    /// from before the batch.
+    pub(super) fn remember_released(&mut self, net: &Net, table: &Table) {
+        let Some(effect) = net.gone(self.realloc) else { return };
+        let unknown = self.realloc_entry == [0; 6];
+        if effect.lane != 0 {
+            if unknown || birth(&effect.entry) >= self.realloc_stamp {
+                self.realloc_entry = effect.entry;
+            }
+        } else if unknown && let Some(number) = effect.found() {
+            self.realloc_entry = table.words(number);
+        }
     }
 
     /// No event that comes has an earlier stamp.

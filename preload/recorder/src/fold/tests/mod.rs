@@ -178,7 +178,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "some histories of exchanged stamps are still counted or resolved otherwise"]
     fn stamps_that_are_too_early_do_not_change_the_heap(
         steps in prop::collection::vec(step(4, 200), 1..400)
     ) {

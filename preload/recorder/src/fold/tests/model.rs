@@ -18,6 +18,8 @@ use std::{format, vec};
 struct Heap {
     live: BTreeMap<u64, Entry>,
     reallocs: BTreeMap<usize, (u64, Option<Entry>)>,
+    /// Lanes whose last call that took mappings away was mremap, not munmap.
+    remaps: BTreeSet<usize>,
     counts: Counts,
 }
 
@@ -82,6 +84,9 @@ impl Heap {
                 counts.cross_thread_frees +=
                     u64::from(gone.is_some_and(|gone| gone.thread != thread));
             }
+            Said::Cold(Cold::Undo { .. }) => {
+                counts.mappings[1 + usize::from(self.remaps.contains(&lane))] -= 1;
+            }
             Said::Cold(cold) => {
                 let which = match cold {
                     Cold::Map { .. } => 0,
@@ -92,8 +97,18 @@ impl Heap {
                     _ => return,
                 };
                 counts.mappings[which] += 1;
+                self.note(lane, cold);
             }
             Said::HandOver { .. } => {}
+        }
+    }
+
+    /// Notes what an undoing on a lane would undo.
+    fn note(&mut self, lane: usize, cold: &Cold<'_>) {
+        match cold {
+            Cold::Unmap { .. } => drop(self.remaps.remove(&lane)),
+            Cold::Remap { .. } => drop(self.remaps.insert(lane)),
+            _ => {}
         }
     }
 }
@@ -181,11 +196,13 @@ impl Model {
     /// The table and the events that are kept come to what was written.
     fn check_blocks(&self, recorded: &Recorded, folded: &[bool]) {
         let mut truth = Heap::default();
-        let mut replay = Heap { live: recorded.table.clone(), ..Heap::default() };
+        let (live, counts) = (recorded.table.clone(), Counts::of(&recorded.cut));
+        let mut replay = Heap { live, counts, ..Heap::default() };
         // Blocks whose refused realloc is folded by half: just then a reader knows no more
         // than that they live.
         let mut halves: BTreeMap<usize, u64> = BTreeMap::new();
         let mut unknown = BTreeSet::new();
+        let mut all_known = true;
         for ((happened, thread), folded) in self.written.iter().zip(folded) {
             let Happened { lane, stamp, said } = happened;
             truth.apply(*lane, *stamp, *thread, said);
@@ -199,6 +216,7 @@ impl Model {
                 Said::Acquire(block) if block.flags.has(Flags::AGAIN) => {
                     if let Some(address) = halves.remove(lane).filter(|_| !*folded) {
                         unknown.insert(address);
+                        all_known = false;
                         continue;
                     }
                 }
@@ -206,10 +224,20 @@ impl Model {
                 Said::Release { address, .. } => drop(unknown.remove(address)),
                 _ => {}
             }
+            // What is folded of mappings is kept elsewhere.
+            if let Said::Cold(cold) = said {
+                replay.note(*lane, cold);
+            }
             if !folded {
                 replay.apply(*lane, *stamp, *thread, said);
             }
         }
+        // Whose block it was that half a realloc freed is not told.
+        replay.counts.cross_thread_frees = truth.counts.cross_thread_frees;
+        if !all_known {
+            replay.counts.unknown_frees = truth.counts.unknown_frees;
+        }
+        assert_eq!(replay.counts, truth.counts);
         truth.live.retain(|address, _| !unknown.contains(address));
         for address in truth.live.keys().chain(replay.live.keys()) {
             let (found, expected) = (replay.live.get(address), truth.live.get(address));

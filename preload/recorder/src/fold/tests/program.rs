@@ -23,6 +23,8 @@ pub(super) const LANES: [u32; 4] = [1, 2, 3, 1];
 const HEAPS: [u64; 2] = [0x5555_0000_0000, 0x7f00_0000_0000];
 /// Where blocks were before tracing began.
 const BEFORE: u64 = 0x7e00_0000_0000;
+/// Where it maps memory.
+const MAPPED: u64 = 0x7d00_0000_0000;
 /// When the program begins.
 const START: Stamp = 1 << 20;
 
@@ -76,6 +78,10 @@ pub(super) enum What {
         slot: u64,
     },
     Cold(Cold<'static>),
+    /// The kernel refuses to take a mapping away, or to move it.
+    Undone {
+        first: Cold<'static>,
+    },
     /// Another thread gets the lane.
     HandOver {
         thread: u32,
@@ -237,6 +243,9 @@ impl Program {
                 vec![Said::Release { address: BEFORE + slot * 16, flags: Flags::NONE }]
             }
             What::Cold(event) => vec![Said::Cold(*event)],
+            What::Undone { first } => {
+                vec![Said::Cold(*first), Said::Cold(Cold::Undo { address: MAPPED })]
+            }
             What::HandOver { thread } => vec![Said::HandOver { thread: *thread }],
             What::Fold { .. } => return None,
         })
@@ -281,7 +290,7 @@ fn block() -> impl Strategy<Value = Acquire> {
 }
 
 fn cold() -> impl Strategy<Value = Cold<'static>> {
-    let (address, bytes) = (0x7d00_0000_0000, 1 << 16);
+    let (address, bytes) = (MAPPED, 1 << 16);
     prop_oneof![
         Just(Cold::Map { address, bytes, protection: 3, flags: 34, file: false, heap: false }),
         Just(Cold::Unmap { address, bytes }),
@@ -290,6 +299,14 @@ fn cold() -> impl Strategy<Value = Cold<'static>> {
         Just(Cold::Advise { address, bytes, advice: 4 }),
         Just(Cold::Protect { address, bytes, protection: 1 }),
         Just(Cold::Brk { end: 0x5556_0000_0000 }),
+    ]
+}
+
+fn undone() -> impl Strategy<Value = Cold<'static>> {
+    let (address, bytes) = (MAPPED, 1 << 16);
+    prop_oneof![
+        Just(Cold::Unmap { address, bytes }),
+        Just(Cold::Remap { address, bytes, new_bytes: bytes * 2 }),
     ]
 }
 
@@ -308,6 +325,7 @@ fn what(slots: u64) -> impl Strategy<Value = What> {
             .prop_map(|(which, slot, block, outcome)| What::Realloc { which, slot, block, outcome }),
         1 => (0..4u64).prop_map(|slot| What::FreeUnknown { slot }),
         4 => cold().prop_map(What::Cold),
+        2 => undone().prop_map(|first| What::Undone { first }),
         1 => (1..5u32).prop_map(|thread| What::HandOver { thread }),
         4 => prop_oneof![1..200usize, 1..4000usize].prop_map(|bytes| What::Fold { bytes }),
     ]
