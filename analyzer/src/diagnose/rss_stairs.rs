@@ -21,6 +21,8 @@ const LEAST_JUMPS: usize = 3;
 const LEAST_JUMP_BYTES: u64 = 2 * MIB;
 const JUMP_PART: u64 = 10;
 const JUMP_TIME_PART: u64 = 16;
+/// A rise is over when nothing happens for this part of the time that a jump may take.
+const PAUSE_PART: u64 = 4;
 /// So many jumps are told one by one.
 const TOLD: usize = 4;
 
@@ -88,6 +90,20 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+/// Where a rise ends that is under way at `at`: nothing higher comes within `pause_ns`.
+fn top_of_rise(series: &[State], mut at: usize, pause_ns: u64) -> usize {
+    let held = |index: usize| series[index].footprint_bytes.unwrap_or(0);
+    loop {
+        let until_ns = series[at].time_ns.saturating_add(pause_ns);
+        let soon = (at + 1..series.len())
+            .take_while(|next| *next == at + 1 || series[*next].time_ns <= until_ns);
+        match soon.filter(|next| held(*next) > held(at)).last() {
+            Some(higher) => at = higher,
+            None => return at,
+        }
+    }
+}
+
 /// Jumps that stayed, in order of time.
 fn jumps(series: &[State], least_bytes: u64, most_ns: u64) -> Vec<Jump> {
     let held = |state: &State| state.footprint_bytes.unwrap_or(0);
@@ -102,16 +118,15 @@ fn jumps(series: &[State], least_bytes: u64, most_ns: u64) -> Vec<Jump> {
             at += 1;
             continue;
         }
-        // To the top of this rise.
-        while at + 1 < series.len() && held(&series[at + 1]) > held(&series[at]) {
-            at += 1;
-        }
+        at = top_of_rise(series, at, most_ns / PAUSE_PART);
         let bytes = held(&series[at]) - held(&series[from]);
         let later = &series[at..];
         let next = later.iter().position(|state| held(state) > held(&series[at]) + least_bytes / 2);
         let plateau = &later[..next.unwrap_or(later.len())];
         let live_after = plateau.iter().map(|state| state.live_bytes).min().unwrap_or(0);
-        let live_bytes = series[at].live_bytes;
+        // The burst may be over by the moment of its last new page.
+        let burst = series[from..=at].iter().map(|state| state.live_bytes);
+        let live_bytes = burst.max().unwrap_or(0);
         let stays = later.iter().all(|state| held(state) + bytes / 2 >= held(&series[at]));
         if stays && live_after + bytes / 2 <= live_bytes {
             let time_ns = series[at].time_ns;
