@@ -1,7 +1,8 @@
 //! The report of a hand-made analysis, as one reads it.
 
 use super::*;
-use crate::measure::State;
+use crate::diagnose::{Case, diagnose};
+use crate::measure::{HeapShape, PAGE_BUCKETS, State};
 use insta::assert_snapshot;
 
 const MIB: u64 = 1 << 20;
@@ -19,6 +20,11 @@ fn state(time_ns: u64, live_bytes: u64, footprint_bytes: u64) -> State {
         free_bytes: Some(footprint_bytes - live_bytes - live_bytes / 10),
         hole_count: Some(31_204),
         largest_hole_bytes: Some(240 << 10),
+        heap_resident_bytes: Some(footprint_bytes),
+        residency_age_ns: Some(12_000_000),
+        fragmentation_ratio: Some((footprint_bytes - live_bytes) as f64 / live_bytes as f64),
+        pinned_waste_bytes: Some(footprint_bytes - live_bytes),
+        page_live_histogram: Some([footprint_bytes / 4096 / PAGE_BUCKETS as u64; PAGE_BUCKETS]),
         ..State::default()
     }
 }
@@ -68,7 +74,9 @@ fn fragmented() -> Analysis {
 }
 
 fn plain(analysis: &Analysis, extras: ReportExtras) -> String {
-    let extras = ReportExtras { path: "shop.ftr".into(), ..extras };
+    let shape = HeapShape { glibc: true, ..HeapShape::default() };
+    let diagnoses = diagnose(&Case { analysis, blame: &extras.blame, shape: &shape });
+    let extras = ReportExtras { path: "shop.ftr".into(), diagnoses, ..extras };
     anstream::adapter::strip_str(&report(analysis, &extras)).to_string()
 }
 
