@@ -13,15 +13,14 @@ pub(super) fn draw(diagnoses: &Diagnoses) -> String {
         return paragraph(&format!("Whether this heap is healthy cannot be told: {why}."), BOLD);
     }
     if diagnoses.worst().is_none_or(|worst| worst < Severity::Warning) {
-        let mut words =
-            "The heap is healthy: of what can be judged, nothing is wrong with it.".to_owned();
-        if let Some(late) = diagnoses.freed_late_bytes {
-            words += &format!(
-                " {} came free in the last tenth of the run: whether they would be used again \
-                 cannot be told.",
+        let words = match diagnoses.freed_late_bytes {
+            None => "The heap is healthy: of what can be judged, nothing is wrong with it.".into(),
+            Some(late) => format!(
+                "Nothing wrong is found, but {} came free only in the last tenth of the run: \
+                 whether they would be used again cannot be told.",
                 scale::bytes(late)
-            );
-        }
+            ),
+        };
         let mut out = paragraph(&words, BOLD);
         for found in diagnoses.list.iter().take(MOST) {
             out.push_str(&finding(found));
