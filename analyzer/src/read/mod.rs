@@ -293,7 +293,9 @@ impl Trace {
     /// The stamp from which on events are kept.
     pub fn window_start(&self) -> Stamp {
         let start = self.clock.start_stamp();
-        self.base.as_ref().map_or(start, |base| base.cut.stamp.clamp(start, self.last_stamp))
+        // In a damaged header the last stamp may lie before the start.
+        let inside = |stamp: Stamp| stamp.max(start).min(self.last_stamp);
+        self.base.as_ref().map_or(start, |base| inside(base.cut.stamp))
     }
 
     /// The stamp of the last thing on record. Nothing later belongs to the trace, even if
