@@ -169,7 +169,7 @@ static void rss_stairs(int cured) {
         for (size_t i = 0; i < count; i++)
             if (i % 3 != 2)
                 free(gone[i]);
-        usleep(200000);
+        usleep(500000);
     }
 }
 
