@@ -109,7 +109,8 @@ fn bursts_that_leave_survivors_are_stairs() {
     assert!(!grave(&well).contains(&"rss-stairs"), "{:#}", well.value("/diagnoses"));
     let list = sick.array("/diagnoses").iter().find(|found| found["id"] == "rss-stairs");
     let jumps = list.and_then(|found| found["evidence"]["jumps"].as_array()).map(Vec::len);
-    assert!(jumps >= Some(4), "five bursts, {jumps:?} jumps");
+    // Of two bursts of which a look sees only the second, one jump is told.
+    assert!(jumps >= Some(3), "five bursts, {jumps:?} jumps");
 }
 
 #[test]
