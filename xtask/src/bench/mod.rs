@@ -9,6 +9,7 @@ mod bytes;
 mod facts;
 mod machine;
 mod pair;
+mod programs;
 mod redis;
 mod reports;
 mod rig;
@@ -43,7 +44,12 @@ pub fn run(quick: bool, write: bool) -> Result<()> {
     add(wrapping::run(&rig)?);
     let (section, redis_facts) = redis::run(&rig)?;
     add(section);
-    add(bytes::run(&rig, pair_facts, redis_facts)?);
+    let (section, programs) = programs::run(&rig)?;
+    add(section);
+    let mut traced = vec![("pair, 2 threads".to_owned(), Some(pair_facts))];
+    traced.push(("redis-server, SET, HSET, LPUSH".to_owned(), redis_facts));
+    traced.extend(programs);
+    add(bytes::run(&rig, traced)?);
     add(reports::run(&rig)?);
     rig.clear()?;
     if write {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::facts::Facts;
 use super::rig::{Rig, Samples, Variant};
-use super::table::{Table, figure, median};
+use super::table::{Table, figure};
 use crate::shell;
 
 /// Measures; returns the section and the facts of the last trace.
@@ -13,11 +13,11 @@ pub fn run(rig: &Rig) -> Result<(String, Facts)> {
     let mut table = Table::new(&[
         "a pair",
         "bare",
-        "traced",
+        "without stacks",
+        "with stacks",
         "heaptrack",
-        "fragtrace adds",
-        "heaptrack adds",
-        "ratio",
+        "without, of heaptrack's",
+        "with, of heaptrack's",
     ]);
     let mut last = None;
     let mut caveats = Vec::new();
@@ -34,25 +34,24 @@ pub fn run(rig: &Rig) -> Result<(String, Facts)> {
             }
         }
         caveats.extend(last.as_ref().map(Facts::caveat));
-        let (bare, traced) = (median(&samples.bare), median(&samples.traced));
-        let heaptrack = median(&samples.heaptrack);
-        let above = |value: Option<f64>| Some(value? - bare?);
-        let ratio = above(traced).zip(above(heaptrack)).map(|(ours, theirs)| 100.0 * ours / theirs);
+        let ns = |variant| figure(samples.median(variant), 1, " ns");
+        let share = |variant| figure(samples.of_heaptracks(variant), 1, " %");
         table.row([
             format!("{threads} thread{}", if threads == 1 { "" } else { "s" }),
-            figure(bare, 1, " ns"),
-            figure(traced, 1, " ns"),
-            figure(heaptrack, 1, " ns"),
-            figure(above(traced), 1, " ns"),
-            figure(above(heaptrack), 1, " ns"),
-            figure(ratio, 1, " %"),
+            ns(Variant::Bare),
+            ns(Variant::WithoutStacks),
+            ns(Variant::Traced),
+            ns(Variant::Heaptrack),
+            share(Variant::WithoutStacks),
+            share(Variant::Traced),
         ]);
     }
     caveats.dedup();
     let section = format!(
         "### What a pair costs\n\n\
-         malloc(64) and its free, served by the thread's cache; threads share nothing. Both take \
-         stacks; heaptrack has its interpreter running beside it. {}\n\n{table}",
+         malloc(64) and its free, served by the thread's cache; threads share nothing. heaptrack \
+         takes stacks, and has its interpreter running beside it. The last columns: what a pair \
+         costs above bare, of what it costs above bare under heaptrack. {}\n\n{table}",
         caveats.join(" ")
     );
     Ok((section, last.context("no traced run")?))

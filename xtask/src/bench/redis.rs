@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use super::facts::Facts;
 use super::rig::{Rig, Samples, Variant};
-use super::table::{Table, figure, grouped, median};
+use super::table::{Table, figure, grouped};
 use crate::shell;
 
 /// Requests on their way at once on each connection: 1 measures the network stack above all, 16
@@ -43,23 +43,25 @@ pub fn run(rig: &Rig) -> Result<(String, Option<Facts>)> {
     let mut table = Table::new(&[
         "requests a second",
         "bare",
-        "traced",
+        "without stacks",
+        "with stacks",
         "heaptrack",
-        "fragtrace keeps",
+        "without keeps",
+        "with keeps",
         "heaptrack keeps",
     ]);
     for ((pipeline, command), samples) in &samples {
-        let bare = median(&samples.bare);
-        let kept = |value: Option<f64>| Some(100.0 * value? / bare?);
-        let rate = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), grouped);
-        let (traced, heaptrack) = (median(&samples.traced), median(&samples.heaptrack));
+        let rate = |variant| samples.median(variant).map_or_else(|| "–".to_owned(), grouped);
+        let kept = |variant| figure(samples.kept(variant), 1, " %");
         table.row([
             format!("{command}, pipeline {pipeline}"),
-            rate(bare),
-            rate(traced),
-            rate(heaptrack),
-            figure(kept(traced), 1, " %"),
-            figure(kept(heaptrack), 1, " %"),
+            rate(Variant::Bare),
+            rate(Variant::WithoutStacks),
+            rate(Variant::Traced),
+            rate(Variant::Heaptrack),
+            kept(Variant::WithoutStacks),
+            kept(Variant::Traced),
+            kept(Variant::Heaptrack),
         ]);
     }
     let section = format!(

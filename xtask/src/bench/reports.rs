@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::rig::{Rig, Samples, Variant};
-use super::table::{Table, figure, grouped, median};
+use super::table::{Table, figure, grouped};
 use crate::{project, shell};
 
 /// Records the demo server with both, then lets both read what they wrote.
@@ -38,10 +38,10 @@ pub fn run(rig: &Rig) -> Result<String> {
         }
     }
     let mut table = Table::new(&["the demo server", "events", "seconds", "events a second"]);
-    for (name, samples) in
-        [("fragtrace report", &seconds.traced), ("heaptrack_print", &seconds.heaptrack)]
+    for (name, variant) in
+        [("fragtrace report", Variant::Traced), ("heaptrack_print", Variant::Heaptrack)]
     {
-        let taken = median(samples);
+        let taken = seconds.median(variant);
         table.row([
             name.to_owned(),
             grouped(facts.events),

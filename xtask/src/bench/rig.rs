@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::facts::Facts;
+use super::table::median;
 use crate::project::{self, Artifacts};
 use crate::shell;
 
@@ -18,26 +19,40 @@ pub enum Variant {
     Bare,
     /// Under libfragtrace.so as it comes: with stacks.
     Traced,
+    /// Under libfragtrace.so with FRAGTRACE_STACKS=off.
+    WithoutStacks,
     /// Under heaptrack as its user starts it: with stacks, which it always takes.
     Heaptrack,
 }
 
 /// Samples of one figure, by variant.
 #[derive(Default)]
-pub struct Samples {
-    pub bare: Vec<f64>,
-    pub traced: Vec<f64>,
-    pub heaptrack: Vec<f64>,
-}
+pub struct Samples(Vec<(Variant, f64)>);
 
 impl Samples {
     pub fn add(&mut self, variant: Variant, value: f64) {
-        match variant {
-            Variant::Bare => &mut self.bare,
-            Variant::Traced => &mut self.traced,
-            Variant::Heaptrack => &mut self.heaptrack,
-        }
-        .push(value);
+        self.0.push((variant, value));
+    }
+
+    /// The median of a variant's samples; `None` where there are none.
+    pub fn median(&self, variant: Variant) -> Option<f64> {
+        let of_variant = self.0.iter().filter(|(of, _)| *of == variant);
+        median(&of_variant.map(|(_, value)| *value).collect::<Vec<_>>())
+    }
+
+    /// The median of a variant, less that of the bare runs.
+    pub fn above_bare(&self, variant: Variant) -> Option<f64> {
+        Some(self.median(variant)? - self.median(Variant::Bare)?)
+    }
+
+    /// What a variant adds, as a percentage of what heaptrack adds.
+    pub fn of_heaptracks(&self, variant: Variant) -> Option<f64> {
+        Some(100.0 * self.above_bare(variant)? / self.above_bare(Variant::Heaptrack)?)
+    }
+
+    /// A variant's median as a percentage of the bare one.
+    pub fn kept(&self, variant: Variant) -> Option<f64> {
+        Some(100.0 * self.median(variant)? / self.median(Variant::Bare)?)
     }
 }
 
@@ -65,7 +80,7 @@ impl Rig {
 
     /// The variants to compare, in the order in which they take turns.
     pub fn variants(&self) -> Vec<Variant> {
-        let mut variants = vec![Variant::Bare, Variant::Traced];
+        let mut variants = vec![Variant::Bare, Variant::Traced, Variant::WithoutStacks];
         variants.extend(self.heaptrack.as_ref().map(|_| Variant::Heaptrack));
         variants
     }
@@ -99,13 +114,16 @@ impl Rig {
                 command
             }
             (Variant::Heaptrack, None) => bail!("heaptrack is not installed"),
-            (Variant::Bare | Variant::Traced, _) => Command::new(program),
+            (Variant::Bare | Variant::Traced | Variant::WithoutStacks, _) => Command::new(program),
         };
-        if variant == Variant::Traced {
+        if matches!(variant, Variant::Traced | Variant::WithoutStacks) {
             command.env("LD_PRELOAD", &self.artifacts.tracer);
             command.env("FRAGTRACE_OUT", self.traces().join("%e.%p.ftr"));
             command.env("FRAGTRACE_RING", RING);
             command.env("FRAGTRACE_QUIET", "1");
+        }
+        if variant == Variant::WithoutStacks {
+            command.env("FRAGTRACE_STACKS", "off");
         }
         command.args(arguments).current_dir(&self.folder);
         Ok(command)
