@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::facts::Facts;
+use super::programs::Traced;
 use super::rig::{Rig, Variant};
 use super::table::{Table, figure, grouped};
 use crate::shell;
@@ -26,7 +27,7 @@ int main() {
 ";
 
 /// Measures; some programs were traced already.
-pub fn run(rig: &Rig, traced: Vec<(String, Option<Facts>)>) -> Result<String> {
+pub fn run(rig: &Rig, traced: Vec<Traced>) -> Result<String> {
     let mut table = Table::new(&["program", "events", "bytes an event"]);
     let mut notes = Vec::new();
     let mut add = |name: &str, facts: Option<Facts>| {

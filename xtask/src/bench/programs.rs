@@ -62,8 +62,11 @@ const PROGRAMS: [Program; 2] = [
     },
 ];
 
+/// A program and its trace's facts, if it is installed.
+pub type Traced = (String, Option<Facts>);
+
 /// Measures; returns the section, and the facts of each program's trace with stacks.
-pub fn run(rig: &Rig) -> Result<(String, Vec<(String, Option<Facts>)>)> {
+pub fn run(rig: &Rig) -> Result<(String, Vec<Traced>)> {
     let mut table = Table::new(&[
         "seconds",
         "bare",
