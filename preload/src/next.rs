@@ -120,6 +120,7 @@ next! {
     sbrk(step: isize) -> *mut c_void = usize::MAX as *mut c_void;
     // The process.
     prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int = -1;
+    fork() -> c_int = -1;
     syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long = -1;
     _exit(status: c_int) = ();
     _Exit(status: c_int) = ();

@@ -37,13 +37,25 @@ fn assert_parent_exact(traced: &Traced, report: &Report) {
 }
 
 #[test]
-fn a_forked_child_leaves_its_parents_trace_alone() {
+fn a_forked_child_has_a_trace_of_its_own_and_leaves_its_parents_alone() {
     let traced = Traced::run_well(children(&["fork"]));
     let answers = Answers::of(&traced.outcome);
     assert_numbers("the child's status", &[("status", 33, answers.get("child_status"))]);
     let reports = reports(&traced);
-    assert!(reports.len() == 1, "only the parent's: {:?}", traced.traces());
+    assert!(reports.len() == 2, "one each: {:?}", traced.traces());
     assert_parent_exact(&traced, &reports[0]);
+    let (allocs, kept) = (answers.get("child_allocs"), answers.get("child_kept"));
+    let number = |key: &str| reports[1].number(key);
+    assert_numbers(
+        "the child, which begins with its parent's blocks",
+        &[
+            ("allocs", allocs, number("/trace/allocs")),
+            ("frees", allocs - kept, number("/trace/frees")),
+            ("live blocks", answers.get("allocs") + kept, number("/end/live_blocks")),
+            ("its parent", traced.outcome.pid.into(), number("/trace/forked_from")),
+        ],
+    );
+    reports[1].assert_complete();
     assert!(traced.outcome.stderr.is_empty(), "{}", traced.outcome.describe());
 }
 

@@ -95,6 +95,18 @@ impl ChunkHeader {
         self.folded[cut & 1].store(bytes, Ordering::Relaxed);
     }
 
+    /// How many payload bytes are in the base table by one of the two cuts.
+    pub fn folded(&self, cut: usize) -> u32 {
+        self.folded[cut & 1].load(Ordering::Relaxed)
+    }
+
+    /// The chunk's place among all that were ever taken, 0 = it holds nothing; its lane; its
+    /// place on that.
+    pub fn place(&self) -> (u64, u32, u64) {
+        let sequence = self.sequence.load(Ordering::Acquire);
+        (sequence, self.lane.load(Ordering::Relaxed), self.lane_seq.load(Ordering::Relaxed))
+    }
+
     /// Index of the thread that opened the chunk.
     pub fn thread(&self) -> u32 {
         self.thread.load(Ordering::Relaxed)

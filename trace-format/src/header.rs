@@ -226,7 +226,9 @@ pub struct Header {
     reserved: [AtomicU64; 3],
     /// The state of the base table, twice: while one is in force the other is written.
     pub cuts: [CutCell; 2],
-    reserved_behind: [AtomicU64; 416],
+    /// What a child of fork has from its parent.
+    pub fork: Fork,
+    reserved_behind: [AtomicU64; 410],
     /// Segments in use; raised after the entry is written.
     pub segment_count: AtomicU64,
     /// The segment table.
@@ -234,6 +236,28 @@ pub struct Header {
 }
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
+
+/// What a child of fork, whose trace begins as a copy of its parent's, has from it. All zero:
+/// the process is no such child.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Fork {
+    /// The stamp at which recording began in the child: what is on record from before is the
+    /// parent's history.
+    pub stamp: AtomicU64,
+    /// Lanes up to this number are the parent's, and written no more.
+    pub lanes: AtomicU64,
+    /// The parent.
+    pub parent: AtomicU64,
+    /// Threads up to this index are the parent's.
+    pub threads: AtomicU64,
+    /// Set by a process that forks: so that its child finds the heap as it was, folds that are
+    /// not urgent are put off until this stamp.
+    pub calm_until: AtomicU64,
+    /// Set by a child in its parent's file, while it copies that: all folds wait, at most until
+    /// this stamp.
+    pub copied_until: AtomicU64,
+}
 
 /// Counts of folded events that a cut keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,6 +339,18 @@ impl CutCell {
         self.stamp.load(Ordering::Relaxed)
     }
 
+    /// The cut. Its writer must not be at it.
+    pub fn get(&self) -> Cut {
+        Cut {
+            stamp: self.stamp(),
+            live_bytes: self.live_bytes.load(Ordering::Relaxed),
+            live_blocks: self.live_blocks.load(Ordering::Relaxed),
+            peak_live_bytes: self.peak_live_bytes.load(Ordering::Relaxed),
+            peak_live_stamp: self.peak_live_stamp.load(Ordering::Relaxed),
+            counts: core::array::from_fn(|at| self.counts[at].load(Ordering::Relaxed)),
+        }
+    }
+
     /// Replaces the cut, which must not be the one in force.
     pub fn set(&self, cut: &Cut) {
         self.stamp.store(cut.stamp, Ordering::Relaxed);
@@ -366,9 +402,25 @@ pub mod limit {
     pub const TABLE: u64 = 64;
     /// Events on mappings found no room in the regions area.
     pub const REGIONS: u64 = 128;
+    /// In a child of fork: what its parent had live is not known.
+    pub const INHERITANCE: u64 = 256;
 }
 
 impl Header {
+    /// The segments: of each its area, its place in the file and its bytes.
+    pub fn segments(&self) -> impl Iterator<Item = Segment> {
+        let count = self.segment_count.load(Ordering::Acquire) as usize;
+        self.segments.iter().take(count).filter_map(|entry| {
+            let place = entry.place.load(Ordering::Relaxed);
+            let bytes = entry.bytes.load(Ordering::Relaxed);
+            Some(Segment {
+                area: Area::from_number(place & 0xfff)?,
+                file_offset: place & !0xfff,
+                bytes,
+            })
+        })
+    }
+
     /// Appends a segment to the table; false when the table is full. One writer at a time.
     pub fn add_segment(&self, area: Area, file_offset: u64, bytes: u64) -> bool {
         let count = self.segment_count.load(Ordering::Relaxed);
@@ -476,8 +528,32 @@ pub struct HeaderInfo {
     pub regions_half_bytes: u64,
     /// What limited the recording: [`limit`].
     pub limits: u64,
+    /// What a child of fork has from its parent, if the process is one.
+    pub fork: Option<ForkInfo>,
     /// Entries of the segment table that are in use.
     pub segment_count: usize,
+}
+
+/// What a child of fork has from its parent: see [`Fork`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForkInfo {
+    /// The stamp at which recording began in the child.
+    pub stamp: u64,
+    /// Lanes up to this number are the parent's.
+    pub lanes: u32,
+    /// The parent's number.
+    pub parent: u32,
+    /// Threads up to this index are the parent's.
+    pub threads: u64,
+}
+
+impl ForkInfo {
+    fn at(bytes: &[u8], at: usize) -> Option<ForkInfo> {
+        let stamp = u64_at(bytes, at);
+        let word = |number: usize| u64_at(bytes, at + number * 8);
+        let (lanes, parent, threads) = (word(1) as u32, word(2) as u32, word(3));
+        (stamp != 0).then_some(ForkInfo { stamp, lanes, parent, threads })
+    }
 }
 
 /// Byte offsets of fields, for readers and for docs/trace-format.md.
@@ -566,6 +642,7 @@ impl HeaderInfo {
             looks_half_bytes: u64_at(bytes, at!(looks_half_bytes)),
             regions_half_bytes: u64_at(bytes, at!(regions_half_bytes)),
             limits: u64_at(bytes, at!(limits)),
+            fork: ForkInfo::at(bytes, at!(fork)),
             segment_count: segment_count as usize,
         })
     }

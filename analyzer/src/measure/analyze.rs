@@ -140,9 +140,14 @@ fn sample_times(start_ns: u64, end_ns: u64) -> Vec<u64> {
 
 fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
     let (header, process, counts) = (trace.header(), trace.process(), replay.counts());
+    let parents_looks = trace
+        .fork()
+        .map_or(0, |fork| trace.looks().partition_point(|look| look.stamp < fork.stamp));
+    let looks = &trace.looks()[parents_looks..];
     let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let moved = |looks: &[crate::read::Look]| looks[0].brk_end != looks[1].brk_end;
     let before = trace.base().map(|base| &base.cut);
+    let wrapped = trace.base().is_some() && trace.kept_from() == trace.window_start();
     let bytes = before.map_or(0, |cut| cut.count(Count::Bytes)).saturating_add(told.event_bytes);
     TraceFacts {
         pid: header.pid,
@@ -160,15 +165,18 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         start_unix_ns: trace.clock().start_unix_ns(),
         duration_ns: end_ns(trace),
         window_start_ns: start_ns(trace),
+        forked_from: trace.fork().map(|fork| fork.parent),
         end: trace.ending().to_string(),
         clean_exit: trace.ending().is_clean(),
         cgroup_limit_bytes: process.cgroup_limit_bytes,
         ring_bytes: header.ring_bytes,
-        wrapped: trace.base().is_some(),
-        earlier_peak_live_bytes: before.map(|cut| cut.peak_live_bytes),
-        earlier_peak_live_ns: before.map(|cut| trace.clock().time_ns(cut.peak_live_stamp)),
-        rss_peak_bytes: trace.looks().iter().filter_map(|look| look.rss_peak).max(),
-        threads: header.threads,
+        wrapped,
+        earlier_peak_live_bytes: before.filter(|_| wrapped).map(|cut| cut.peak_live_bytes),
+        earlier_peak_live_ns: before
+            .filter(|_| wrapped)
+            .map(|cut| trace.clock().time_ns(cut.peak_live_stamp)),
+        rss_peak_bytes: looks.iter().filter_map(|look| look.rss_peak).max(),
+        threads: header.threads.saturating_sub(trace.fork().map_or(0, |fork| fork.threads)),
         events: counts.events,
         allocs: counts.allocs,
         frees: counts.frees,
@@ -178,7 +186,7 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         mremaps: counts.mremaps,
         madvises: counts.madvises,
         brk_changes: counts.brk_changes
-            + trace.looks().windows(2).filter(|pair| moved(pair)).count() as u64,
+            + looks.windows(2).filter(|pair| moved(pair)).count() as u64,
         dropped_events: header.dropped_events,
         order_anomalies: counts.order_anomalies,
         unknown_frees: counts.unknown_frees,

@@ -32,6 +32,8 @@ pub struct TraceFacts {
     pub duration_ns: u64,
     /// From when on events are kept, in nanoseconds since the start.
     pub window_start_ns: u64,
+    /// The process that this one was forked by, where its trace goes on from that one's heap.
+    pub forked_from: Option<u32>,
     /// How the process ended: exit, _exit, signal N, exec, running or unknown.
     pub end: String,
     /// Whether the tracer saw the end.

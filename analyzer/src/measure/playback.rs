@@ -22,11 +22,16 @@ pub(super) fn stop_at_times<'t>(
     let stops: Vec<Stamp> = times_ns.iter().map(|time_ns| clock.stamp_at(*time_ns)).collect();
     let mut replay = Replay::new(trace);
     let mut next = 0;
+    // In a child of fork its parent's events come first.
+    let window_start = trace.window_start();
+    let forked = trace.fork().is_some();
     let told = order::for_each_batch(trace, |events| {
         for group in events.chunks(FORESEEN) {
             replay.foresee(group);
             for event in group {
-                between(Some(event), &mut replay);
+                if !forked || event.stamp >= window_start {
+                    between(Some(event), &mut replay);
+                }
                 while let Some(stop) = stops.get(next)
                     && event.stamp > *stop
                 {

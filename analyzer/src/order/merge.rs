@@ -135,7 +135,10 @@ impl<'t> Events<'t> {
     }
 
     fn keep(&mut self, chunk: usize, piece: Piece) {
-        self.told.event_bytes += piece.bytes;
+        let parents = self.trace.fork().map_or(0, |fork| fork.lanes);
+        if self.trace.chunks()[chunk].info.lane > parents {
+            self.told.event_bytes += piece.bytes;
+        }
         if let Some(offset) = piece.damage {
             self.told
                 .damage

@@ -43,7 +43,7 @@ use folded::Folded;
 use fragtrace_format::Stamp;
 use fragtrace_format::base::Entry;
 use fragtrace_format::chunk::FOLDED;
-use fragtrace_format::header::{Area, End, HEADER_BYTES, HeaderInfo};
+use fragtrace_format::header::{Area, End, ForkInfo, HEADER_BYTES, HeaderInfo};
 use fragtrace_format::stack::FRAME_BYTES;
 use live::Overtaken;
 use source::Source;
@@ -290,12 +290,24 @@ impl Trace {
         &self.threads
     }
 
+    /// What a child of fork has from its parent: all that happened until then is the parent's
+    /// history, of which only what it led to counts.
+    pub fn fork(&self) -> Option<&ForkInfo> {
+        self.header.fork.as_ref()
+    }
+
     /// The stamp from which on events are kept.
-    pub fn window_start(&self) -> Stamp {
+    pub fn kept_from(&self) -> Stamp {
         let start = self.clock.start_stamp();
         // In a damaged header the last stamp may lie before the start.
         let inside = |stamp: Stamp| stamp.max(start).min(self.last_stamp);
         self.base.as_ref().map_or(start, |base| inside(base.cut.stamp))
+    }
+
+    /// The stamp from which on the process's own events are kept.
+    pub fn window_start(&self) -> Stamp {
+        let forked = self.fork().map_or(0, |fork| fork.stamp.min(self.last_stamp));
+        self.kept_from().max(forked)
     }
 
     /// The stamp of the last thing on record. Nothing later belongs to the trace, even if

@@ -3,6 +3,8 @@
 //! The blocks of the base are placed in the order in which they came, between the looks and
 //! the events on mappings that are kept from before: so what a scan found of a page holds
 //! until a block came there later.
+//!
+//! And where a child of fork goes on from its parent's heap.
 
 use super::{Counts, Replay, Who};
 use crate::order::Note;
@@ -39,6 +41,16 @@ impl Replay<'_> {
         }
         self.space.begin();
         self.counts = Counts::of(&base.cut);
+    }
+
+    /// The parent's history is over, and what a child of fork does begins: with what is there,
+    /// and nothing counted.
+    pub(super) fn begin_in_child(&mut self) {
+        self.forked = None;
+        // What still waits for its order was the parent's, and cut off by the fork.
+        self.suspense.expire_all();
+        self.counts = Counts::default();
+        self.sources.count_anew(self.blocks.iter().map(|(_, block)| block.stack));
     }
 
     fn begin_block(&mut self, Entry { birth, thread, block }: &Entry) {

@@ -63,6 +63,8 @@ pub struct Replay<'t> {
     due: Stamp,
     /// Of a process that goes on, the last stamp on record.
     goes_on: Option<Stamp>,
+    /// In a child of fork, as long as its parent's history is replayed: when that ends.
+    forked: Option<Stamp>,
 }
 
 /// Who acquires or releases, and when.
@@ -95,13 +97,15 @@ impl<'t> Replay<'t> {
             looks_taken: 0,
             due: 0,
             goes_on: (trace.ending() == Ending::Running).then(|| trace.last_stamp()),
+            forked: trace.fork().map(|fork| fork.stamp).filter(|at| *at > trace.kept_from()),
         };
         for (thread, known) in trace.threads() {
             replay.sources.name(*thread, &known.name);
         }
         if let Some(base) = trace.base() {
-            replay.begin_with(base, trace.window_start());
+            replay.begin_with(base, trace.kept_from());
         }
+        replay.set_due();
         replay
     }
 
@@ -170,6 +174,9 @@ impl<'t> Replay<'t> {
         }
         let expired = self.suspense.expire(now);
         self.count_expired(expired);
+        if self.forked.is_some_and(|forked| forked <= now) {
+            self.begin_in_child();
+        }
         self.overlaps.retain(|overlap| overlap.birth.saturating_add(self.window) >= now);
         self.set_due();
     }
@@ -194,7 +201,8 @@ impl<'t> Replay<'t> {
         let look = self.looks.get(self.looks_taken).map_or(Stamp::MAX, |look| look.stamp);
         let overlap =
             self.overlaps.first().map_or(Stamp::MAX, |o| o.birth.saturating_add(self.window));
-        self.due = look.min(self.suspense.deadline().saturating_add(1)).min(overlap);
+        let forked = self.forked.unwrap_or(Stamp::MAX);
+        self.due = look.min(self.suspense.deadline().saturating_add(1)).min(overlap).min(forked);
     }
 
     #[inline]

@@ -29,6 +29,12 @@ impl Sources {
         self.allocs[index] += 1;
     }
 
+    /// Forgets all acquisitions but these.
+    pub fn count_anew(&mut self, stacks: impl Iterator<Item = u32>) {
+        self.allocs.clear();
+        stacks.for_each(|stack| self.count(stack));
+    }
+
     /// A thread's name, as far as it is known now.
     pub fn name(&mut self, thread: u32, name: &str) {
         if !name.is_empty() {

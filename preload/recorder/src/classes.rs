@@ -84,6 +84,11 @@ fn write(learnt: Learnt) -> bool {
     true
 }
 
+/// In a child of fork.
+pub(crate) fn inherit() {
+    LOCK.leave();
+}
+
 /// Bytes in our memory.
 pub(crate) fn resident_bytes() -> u64 {
     USED.load(Relaxed).next_multiple_of(GROWTH)

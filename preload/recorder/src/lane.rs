@@ -12,7 +12,9 @@
 //! further up the stack sees that, and the lane starts a fresh chunk.
 //!
 //! **fork.** Lanes live in memory that is wiped in a child: it finds no room in any lane
-//! (`limit` is 0) and takes the slow path, at no extra cost for all others.
+//! (`limit` is 0) and takes the slow path, at no extra cost for all others. What the child
+//! needs of them, how far each was written, lies apart in memory that it inherits:
+//! [`inherit`](crate::inherit).
 
 mod slow;
 
@@ -30,7 +32,7 @@ use fragtrace_format::record::Cold;
 pub use slow::block;
 #[cfg(test)]
 pub(crate) use slow::testing;
-pub(crate) use slow::{count, cursor, first_chunk, forget, thread_exits};
+pub(crate) use slow::{adopt, count, cursor, first_chunk, forget, inherited, thread_exits};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.
 pub(crate) const MAX_LANES: usize = 1 << 14;
@@ -38,6 +40,10 @@ pub(crate) const MAX_LANES: usize = 1 << 14;
 const LANE_BYTES: usize = 256;
 /// Bytes of address space for all lanes.
 pub(crate) const LANES_BYTES: usize = MAX_LANES * LANE_BYTES;
+/// From a lane to what is [`Kept`] of it.
+const KEPT_AT: usize = 2 * LANES_BYTES;
+/// Where what is kept of the first lane lies, behind where the lanes begin.
+pub(crate) const ALL_KEPT_AT: usize = KEPT_AT;
 
 /// Low bits of `busy`; the rest is the stack pointer of who set it.
 const STORING: usize = 1;
@@ -46,8 +52,6 @@ const COMPOUND: usize = 2;
 /// A thread's writing place. All zero: no room, nothing known.
 #[repr(C, align(256))]
 struct Lane {
-    /// Where the next word goes.
-    cursor: AtomicUsize,
     /// The event path may start a word below this address; 0 = it must go the slow way.
     limit: AtomicUsize,
     /// Stack pointer and reason while the lane is in use, else 0.
@@ -83,7 +87,28 @@ struct Lane {
 
 const _: () = assert!(size_of::<Lane>() == LANE_BYTES);
 
+/// How far a lane is written: the part of it that a child of fork inherits.
+#[repr(C)]
+struct Kept {
+    /// Where the next word goes; 0 = the lane never had a chunk.
+    cursor: AtomicUsize,
+    /// The number that the open chunk has among all that were ever taken.
+    sequence: AtomicU64,
+}
+
 impl Lane {
+    #[inline(always)]
+    fn kept(&self) -> &'static Kept {
+        // SAFETY: `process` mapped as much behind the lanes, at this distance, for good.
+        unsafe { &*((&raw const *self as usize + KEPT_AT) as *const Kept) }
+    }
+
+    /// Where the next word goes.
+    #[inline(always)]
+    fn cursor(&self) -> &'static AtomicUsize {
+        &self.kept().cursor
+    }
+
     fn state(&self) -> State {
         State {
             stamp: self.stamp.load(Relaxed),
@@ -116,7 +141,7 @@ unsafe fn put(lane: &Lane, cursor: usize, word: Word) {
     unsafe { (cursor as *mut u64).write_unaligned(word.bits.to_le()) };
     compiler_fence(SeqCst);
     // Who folds reads up to the cursor: a plain store on x86-64.
-    lane.cursor.store(cursor + word.len as usize, Release);
+    lane.cursor().store(cursor + word.len as usize, Release);
 }
 
 /// A block was acquired from malloc, under whatever allocator.
@@ -195,7 +220,7 @@ fn acquire_within(
     let step = zigzag(units.wrapping_sub(lane.base[side].load(Relaxed)) as i64);
     let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
     let word = pack_acquire(side, time_step, size as u64, step);
-    let mut cursor = lane.cursor.load(Relaxed);
+    let mut cursor = lane.cursor().load(Relaxed);
     if !word.fits | !plain | (cursor >= lane.limit.load(Relaxed)) {
         return slow::acquire_within(lane, address, size, caller);
     }
@@ -232,7 +257,7 @@ pub fn release(address: usize) {
     let step = zigzag(units.wrapping_sub(lane.base[side].load(Relaxed)) as i64);
     let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
     let word = pack_release(side, time_step, step);
-    let cursor = lane.cursor.load(Relaxed);
+    let cursor = lane.cursor().load(Relaxed);
     if !word.fits | (address & 15 != 0) | (cursor >= lane.limit.load(Relaxed)) {
         return slow::release_within(lane, address);
     }

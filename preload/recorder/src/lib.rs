@@ -25,6 +25,7 @@ mod describe;
 mod file;
 mod fold;
 mod halves;
+mod inherit;
 mod keep;
 mod lane;
 mod look;
@@ -42,6 +43,7 @@ pub use describe::Facts;
 pub use fragtrace_format::event::{Acquire, Flags};
 pub use fragtrace_format::header::End;
 pub use fragtrace_format::record::{Cold, UsableRule};
+pub use inherit::fork_follows;
 pub use lane::{
     acquire, acquire_glibc, acquire_with, begin_compound, block, cold, end_compound, release,
     release_with,

@@ -5,7 +5,7 @@ use crate::config::{Config, Environment};
 use crate::describe::Facts;
 use crate::sync::TryLock;
 use crate::text::Text;
-use crate::{children, clock, describe, file, keep, lane, look, ring, stack, sys};
+use crate::{children, clock, describe, file, inherit, keep, lane, look, ring, stack, sys};
 use core::ffi::{c_char, c_int, c_void};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -48,7 +48,7 @@ static KEY: AtomicU32 = AtomicU32::new(u32::MAX);
 static SET_SPECIFIC: AtomicUsize = AtomicUsize::new(0);
 static CLOCK_LOCK: TryLock = TryLock::new();
 
-/// Whether the recorder runs; events before that, or in a child of fork, are nobody's.
+/// Whether the recorder runs; events before that are nobody's.
 #[inline]
 pub(crate) fn ready() -> bool {
     PHASE.load(Acquire) == ON
@@ -70,9 +70,26 @@ fn wiped() -> bool {
     wipe_mark().load(Relaxed) == 0
 }
 
-/// Stops recording in a child of fork, which shares its parent's file and must not write.
-pub(crate) fn forked() {
-    PHASE.store(OFF, Release);
+/// Whether this is a child of fork that shares its parent's file, and must not write there.
+pub(crate) fn is_forked() -> bool {
+    ready() && wiped()
+}
+
+/// In a child of fork: takes over what the parent recorded, or records nothing.
+pub(crate) fn take_over() {
+    if PHASE.compare_exchange(ON, STARTING, AcqRel, Relaxed).is_err() {
+        return;
+    }
+    CLOCK_LOCK.leave();
+    let taken = inherit::take_over();
+    if taken {
+        PID.store(sys::process_id(), Relaxed);
+        wipe_mark().store(1, Relaxed);
+    }
+    PHASE.store(if taken { ON } else { OFF }, Release);
+    if taken {
+        look::begin_again();
+    }
 }
 
 pub(crate) fn usable_rule() -> UsableRule {
@@ -147,6 +164,7 @@ fn begin(
         say(config, b"fragtrace: no memory for the recorder; nothing is recorded\n");
         return false;
     }
+    inherit::remember(config);
     let header = file::header();
     header.pid.store(PID.load(Relaxed), Relaxed);
     header.header_bytes.store(HEADER_BYTES as u32, Relaxed);
@@ -246,7 +264,8 @@ fn error_name(error: c_int) -> &'static str {
     }
 }
 
-/// Maps the lanes and the mark behind them, in memory that a child of fork finds wiped.
+/// Maps the lanes and the mark behind them, in memory that a child of fork finds wiped, and
+/// memory for what it inherits of them.
 fn map_lanes(facilities: &Facilities) -> bool {
     let bytes = lane::LANES_BYTES + 4096;
     let access = libc::PROT_READ | libc::PROT_WRITE;
@@ -255,6 +274,11 @@ fn map_lanes(facilities: &Facilities) -> bool {
     if sys::map(start, bytes, access, flags, None).is_err() {
         return false;
     }
+    let kept = start + lane::ALL_KEPT_AT;
+    if sys::map(kept, lane::LANES_BYTES, access, flags, None).is_err() {
+        return false;
+    }
+    let _ = sys::advise(kept, lane::LANES_BYTES, libc::MADV_DONTDUMP);
     let _ = sys::advise(start, bytes, libc::MADV_DONTDUMP);
     wipe_mark().store(1, Relaxed);
     if sys::advise(start, bytes, libc::MADV_WIPEONFORK).is_err() {
@@ -268,7 +292,7 @@ fn map_lanes(facilities: &Facilities) -> bool {
 
 unsafe extern "C" fn wipe() {
     wipe_mark().store(0, Relaxed);
-    forked();
+    PHASE.store(OFF, Release);
 }
 
 /// The three clocks at about the same moment.
@@ -313,7 +337,7 @@ fn is_recorded_process() -> bool {
 
 /// The process ends, in the way said. Events may still come and are recorded.
 pub fn end(how: End) {
-    if !is_recorded_process() {
+    if !is_recorded_process() || how == End::Exec && inherit::came_to_nothing() {
         return;
     }
     look::take_last();

@@ -43,6 +43,8 @@ const MAX_GROWTH: u64 = 1 << 20;
 /// ever, because the other may be stopped, by a debugger say.
 const PATIENCE: u32 = 2000;
 const PATIENCE_WITHOUT_SLEEP: u32 = 100;
+/// Some 2 ms of that may go to a child of fork that copies the ring.
+const PATIENCE_WITH_CHILDREN: u32 = 120;
 
 /// A chunk that its caller owns.
 #[derive(Clone, Copy)]
@@ -60,6 +62,14 @@ impl Chunk {
     pub(crate) fn numbered(number: u32) -> Chunk {
         let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
         Chunk { address: file::area_start(Area::Events) + (number as usize - 1) * chunk_bytes }
+    }
+
+    /// The chunk that an address lies in.
+    pub(crate) fn around(address: usize) -> Option<Chunk> {
+        let offset = address.checked_sub(file::area_start(Area::Events))? as u64;
+        let index = offset / CHUNK_BYTES.load(Ordering::Relaxed);
+        let taken = POOL.load(Ordering::Relaxed) & 0xffff_ffff;
+        (index < taken).then(|| Chunk::numbered(index as u32 + 1))
     }
 
     /// Its number.
@@ -118,8 +128,12 @@ pub(crate) fn start(ring_bytes: u64) -> bool {
     let header = file::header();
     header.ring_bytes.store(ring_bytes, Ordering::Relaxed);
     header.chunk_bytes.store(chunk_bytes, Ordering::Relaxed);
-    let links_bytes = (4 * (most_chunks() as usize + 1)).next_multiple_of(PAGE as usize);
-    file::map_private(file::private_start(Private::Links), links_bytes) && grow(0)
+    map_links() && grow(0)
+}
+
+fn map_links() -> bool {
+    let bytes = (4 * (most_chunks() as usize + 1)).next_multiple_of(PAGE as usize);
+    file::map_private(file::private_start(Private::Links), bytes)
 }
 
 /// Chunks that the bound of the file allows: those of the ring, or two for each lane.
@@ -186,6 +200,8 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
         let pool = POOL.load(Ordering::Acquire);
         let made = if pool >> 32 < bound() {
             grow(pool >> 32)
+        } else if tries < PATIENCE_WITH_CHILDREN && is_copied() {
+            true
         } else {
             // Busy or too young: a moment later there will be a chunk. This is the one place
             // where a thread waits, when all that were spare are gone, and not for ever.
@@ -251,9 +267,20 @@ fn keep_ahead() {
     let (left, wanted) = (left(bound), reserve_of(bound));
     if left < wanted {
         let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+        // A child of fork is about to copy the file: for a moment only what is urgent is folded.
+        let calm_until = file::header().fork.calm_until.load(Ordering::Relaxed);
+        if is_copied() || left >= wanted / 4 && clock::stamp() < calm_until {
+            return;
+        }
         // As much as a chunk holds, and more where others could not fold.
         fold(if left < wanted / 2 { 2 * chunk_bytes } else { chunk_bytes });
     }
+}
+
+/// Whether a child of fork copies the ring at this moment.
+fn is_copied() -> bool {
+    let until = file::header().fork.copied_until.load(Ordering::Relaxed);
+    until != 0 && clock::stamp() < until
 }
 
 /// Folds about so many bytes of events, unless the table found no room a moment ago: else every
@@ -322,4 +349,100 @@ pub(crate) fn cut() {
             .is_ok()
             .then_some(kept * chunk_bytes)
     });
+}
+
+/// Bytes from the start of the ring that were ever in use.
+pub(crate) fn taken_bytes() -> u64 {
+    (POOL.load(Ordering::Relaxed) & 0xffff_ffff) * CHUNK_BYTES.load(Ordering::Relaxed)
+}
+
+/// A chunk and where it stands among those of its lane.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Member {
+    lane_seq: u64,
+    lane: u32,
+    number: u32,
+}
+
+/// In a child of fork, whose file is a copy of its parent's: keeps what was written before the
+/// fork, if it is all there, and makes all other chunks spare. `None`: there is no memory.
+/// `Some(false)`: nothing is kept.
+pub(crate) fn inherit(copied: bool) -> Option<bool> {
+    SPARE.store(0, Ordering::Relaxed);
+    SPARE_COUNT.store(0, Ordering::Relaxed);
+    RESIDENT.store(0, Ordering::Relaxed);
+    let (folds, lanes) = (file::header().folds.load(Ordering::Relaxed), lane::count());
+    let whole = copied
+        && (1..=lanes).all(|number| match lane::inherited(number) {
+            (0, _) => true,
+            (cursor, sequence) => cut_behind(cursor, number, sequence, folds),
+        });
+    let taken = POOL.load(Ordering::Relaxed) & 0xffff_ffff;
+    let bytes = (taken as usize * size_of::<Member>()).next_multiple_of(PAGE as usize);
+    // The index is not there yet.
+    let place = file::private_start(Private::Leaves);
+    if !map_links() || bytes > 0 && !file::map_private(place, bytes) {
+        return None;
+    }
+    // SAFETY: just mapped, zeroed, which is a value, and nobody else knows of it.
+    let members = unsafe { core::slice::from_raw_parts_mut(place as *mut Member, taken as usize) };
+    let mut count = 0;
+    for number in 1..=taken as u32 {
+        match member(number, folds).filter(|_| whole) {
+            Some(member) => {
+                members[count] = member;
+                count += 1;
+            }
+            None => {
+                Chunk::numbered(number).header().retire();
+                chunks().give(number);
+            }
+        }
+    }
+    let members = &mut members[..count];
+    members.sort_unstable_by_key(|member| (member.lane, member.lane_seq));
+    for lane in members.chunk_by(|one, next| one.lane == next.lane) {
+        lane::adopt(lane[0].lane, lane[0].number);
+        for pair in lane.windows(2) {
+            chunks().link_behind(pair[0].number, pair[1].number);
+        }
+    }
+    sys::unmap(place, bytes);
+    Some(whole)
+}
+
+/// Clears what a lane's open chunk has behind its end at the fork. False: the chunk is another
+/// by now, or is folded beyond.
+fn cut_behind(cursor: usize, lane: u32, sequence: u64, folds: u64) -> bool {
+    let Some(chunk) = Chunk::around(cursor) else { return false };
+    let (found, of, _) = chunk.header().place();
+    let written = cursor - chunk.first();
+    let folded = chunk.header().folded(folds as usize) as usize;
+    if found == 0 || found > sequence || of != lane || folds > 0 && folded > written {
+        return false;
+    }
+    let end = chunk.address() + CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+    // SAFETY: inside the chunk, which nobody writes any more.
+    unsafe { core::ptr::write_bytes(cursor as *mut u8, 0, end - cursor) };
+    true
+}
+
+/// What a chunk is, if it was written before the fork and is not folded as a whole.
+fn member(number: u32, folds: u64) -> Option<Member> {
+    let header = Chunk::numbered(number).header();
+    let (sequence, lane, lane_seq) = header.place();
+    if sequence == 0 || lane == 0 || lane > lane::count() {
+        return None;
+    }
+    let open = Chunk::around(lane::inherited(lane).0)?;
+    let (_, _, open_seq) = open.header().place();
+    let folded = if folds == 0 { 0 } else { header.folded(folds as usize) };
+    if lane_seq > open_seq || folded == chunk::FOLDED {
+        return None;
+    }
+    // The other word is as old as the fold before.
+    header.set_folded(0, folded);
+    header.set_folded(1, folded);
+    Some(Member { lane_seq, lane, number })
 }

@@ -20,6 +20,11 @@ impl TryLock {
             // Lazily: a value made in vain would give the lock back.
             .then(|| Held(&self.0))
     }
+
+    /// Leaves the lock, whoever held it: for a child of fork, in which its holder may not be.
+    pub(crate) fn leave(&self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Drop for Held<'_> {

@@ -85,6 +85,28 @@ pub(crate) fn pwrite(fd: c_int, from: &[u8], offset: u64) -> Result<usize, c_int
     unsafe { call(libc::SYS_pwrite64, a) }
 }
 
+/// Writes memory to a file as it is at this moment, whoever else writes there. An error where
+/// not all of it can be read or written.
+pub(crate) fn pwrite_from(
+    fd: c_int,
+    address: usize,
+    bytes: usize,
+    offset: u64,
+) -> Result<(), c_int> {
+    let mut done = 0;
+    while done < bytes {
+        let a = [fd as usize, address + done, bytes - done, offset as usize + done, 0, 0];
+        // SAFETY: the kernel reads the memory, or says that it cannot.
+        match unsafe { call(libc::SYS_pwrite64, a) } {
+            Ok(0) => return Err(libc::EIO),
+            Ok(written) => done += written,
+            Err(libc::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Fills `into` from a file's offset on.
 pub(crate) fn read_words(fd: c_int, into: &mut [u64], offset: u64) -> Result<(), c_int> {
     let bytes = size_of_val(into);

@@ -70,6 +70,12 @@ extern "C" fn exec_follows() {
     recorder::end(End::Exec);
 }
 
+/// What the child needs of the parent's ring stays for a moment.
+#[cfg(target_arch = "x86_64")]
+extern "C" fn fork_follows() {
+    recorder::fork_follows();
+}
+
 /// Hooks on functions whose arguments are none of our business, and for some of a number
 /// that only their own code knows: note the call, then jump on with all registers as they
 /// were (System V ABI: six integer arguments, and rax for those of variable number).
@@ -96,3 +102,5 @@ macro_rules! noted_hooks {
 noted_hooks!(exec_follows: execve execveat fexecve execv execvp execvpe execl execlp execle);
 #[cfg(target_arch = "x86_64")]
 noted_hooks!(note_syscall: syscall);
+#[cfg(target_arch = "x86_64")]
+noted_hooks!(fork_follows: fork);

@@ -179,10 +179,27 @@ fn heading(trace: &TraceFacts) -> String {
         plural(trace.threads, "thread")
     );
     out.push_str(&indented(&counts, 2, DIM));
+    if let Some(parent) = trace.forked_from {
+        out.push_str(&indented(&fork(trace, parent), 2, Style::new()));
+    }
     if trace.wrapped {
         out.push_str(&indented(&window(trace), 2, Style::new()));
     }
     out
+}
+
+/// Of a child of fork: what is its own, and what its parent's.
+fn fork(trace: &TraceFacts, parent: u32) -> String {
+    let begins = if trace.wrapped { "began" } else { "begins" };
+    format!(
+        "Forked by process {parent}, whose heap it {begins} with{}. Times are since that one \
+         began; counts are its own.",
+        if trace.wrapped {
+            String::new()
+        } else {
+            format!(" at {}", scale::duration(trace.window_start_ns))
+        }
+    )
 }
 
 /// From when to when events are kept, and what is known of the time before.

@@ -21,7 +21,8 @@ pub(super) fn warning(analysis: &Analysis) -> Option<String> {
     let gained = gained_outside_heap(&analysis.series)?;
     let most_live = analysis.peak.live_bytes;
     if gained < ORDINARY_GAIN_BYTES || most_live > gained / SEEN_SHARE {
-        if trace.allocs > 0 {
+        // What a child of fork has may all be its parent's.
+        if trace.allocs > 0 || most_live > 0 || trace.forked_from.is_some() {
             return None;
         }
         return Some(format!(

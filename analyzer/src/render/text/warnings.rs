@@ -18,7 +18,14 @@ pub(super) fn all(trace: &TraceFacts, extras: &ReportExtras) -> Vec<String> {
             plural(trace.order_anomalies, "event")
         ));
     }
-    if trace.unknown_frees > 0 {
+    if extras.limits & limit::INHERITANCE != 0 {
+        out.push(
+            "What was live when this process was forked is not known: its parent's ring went \
+             round before this one's first event. Live figures lack it, and frees of it are of \
+             blocks never seen. Remedy: record with a larger --ring."
+                .to_owned(),
+        );
+    } else if trace.unknown_frees > 0 {
         out.push(format!(
             "{} of blocks that were never seen to be allocated: they came from before the tracer \
              was loaded, or from an allocator that is called under another name.",

@@ -27,7 +27,7 @@ mod tests;
 
 use crate::ring::{self, Chunk};
 use crate::sync::TryLock;
-use crate::{clock, file, lane, sys};
+use crate::{clock, file, inherit, lane, sys};
 use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, Release};
@@ -36,7 +36,7 @@ use fragtrace_format::Stamp;
 use fragtrace_format::base::{self, Entry, Words};
 use fragtrace_format::chunk::FOLDED;
 use fragtrace_format::event::{Acquire, Event, Flags, Plain};
-use fragtrace_format::header::{Count, Cut};
+use fragtrace_format::header::{Area, Count, Cut};
 use fragtrace_format::record::{self, Cold, ColdKind};
 use fragtrace_format::threads;
 use log::Log;
@@ -129,6 +129,30 @@ pub(crate) fn advance(bytes: usize) -> Outcome {
     outcome
 }
 
+/// In a child of fork: goes on from the table that the parent left, with counts of its own; or
+/// from an empty one, if that is not `whole`.
+pub(crate) fn inherit(whole: bool) {
+    let header = file::header();
+    if !whole {
+        let (start, bytes) = (file::area_start(Area::Base), file::area_bytes(Area::Base) as usize);
+        // SAFETY: the area is mapped so far, and nobody else is here.
+        unsafe { core::ptr::write_bytes(start as *mut u8, 0, bytes) };
+        header.folds.store(0, Relaxed);
+        header.folding.store(0, Relaxed);
+    }
+    let folds = header.folds.load(Relaxed);
+    let mut cut = EMPTY_CUT;
+    if folds > 0 {
+        cut = Cut { counts: cut.counts, ..header.cuts[(folds & 1) as usize].get() };
+    }
+    (cut.peak_live_bytes, cut.peak_live_stamp) = (cut.live_bytes, cut.stamp);
+    header.cuts.iter().for_each(|cell| cell.set(&cut));
+    RESIDENT.store(0, Relaxed);
+    // SAFETY: the child begins with one thread, which does not fold yet.
+    unsafe { *FOLDER.0.get() = Folder { cut, folds, ..Folder::NEW } };
+    FOLDING.leave();
+}
+
 /// How a batch of events ended.
 enum Batch {
     Done,
@@ -160,7 +184,7 @@ impl Folder {
             }
             self.memory = start as *mut Memory;
         }
-        self.begun = self.table.begin();
+        self.begun = self.table.begin() && (inherit::lanes() == 0 || self.table.inherit());
         self.begun
     }
 
@@ -304,8 +328,14 @@ impl Folder {
             let mut unbounded = usize::MAX;
             let left = if extends { &mut unbounded } else { &mut *left };
             let before = *left;
+            let counts = taker.cut.counts;
             let next = scan.run(lane, bound, left, &mut taker);
-            self.next.counts[Count::Bytes as usize] += (before - *left) as u64;
+            if lane > inherit::lanes() {
+                self.next.counts[Count::Bytes as usize] += (before - *left) as u64;
+            } else {
+                // What a parent did before the fork counts as its own.
+                self.next.counts = counts;
+            }
             let stopped = matches!(next, Next::Stopped);
             let ahead = match next {
                 Next::At(stamp) => Some(stamp),
@@ -412,7 +442,10 @@ impl Folder {
             let (size, thread) = table.size_and_thread(number);
             next.live_bytes = next.live_bytes.wrapping_sub(size);
             next.live_blocks -= 1;
-            if effect.released_by != NOBODY && effect.released_by != thread {
+            if effect.released_by != NOBODY
+                && effect.released_by != thread
+                && effect.last >= file::header().fork.stamp.load(Relaxed)
+            {
                 next.counts[Count::CrossThreadFrees as usize] += 1;
             }
         }

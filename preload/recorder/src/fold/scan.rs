@@ -2,12 +2,14 @@
 
 use super::net::Net;
 use super::table::Table;
-use crate::lane;
 use crate::ownership::Extent;
 use crate::ring::{self, Chunk};
+use crate::{file, inherit, lane};
+use core::sync::atomic::Ordering::Relaxed;
 use fragtrace_format::Stamp;
 use fragtrace_format::base::{Words, birth};
 use fragtrace_format::event::{Decoder, Event, Plain, State, Upcoming};
+use fragtrace_format::record::{self, ColdKind};
 
 /// A place on a lane, and all that going on from there needs. All zero: no event yet.
 #[derive(Clone, Copy)]
@@ -35,6 +37,30 @@ impl Place {
         let header = Chunk::numbered(chunk).header();
         let (state, thread) = (header.state(), header.thread());
         Place { chunk, offset: 0, state, stack: 0, thread, ..self }
+    }
+
+    /// Behind what is folded of a chunk already: of one that a child of fork inherited.
+    fn behind_folded(mut self, folds: u64) -> Place {
+        let folded = Chunk::numbered(self.chunk).header().folded(folds as usize) as usize;
+        let payload = Chunk::numbered(self.chunk).payload();
+        // SAFETY: what is folded was written, and is not written again.
+        let bytes = unsafe { core::slice::from_raw_parts(payload as *const u8, payload.len()) };
+        let mut decoder = Decoder::new(bytes, self.state);
+        while decoder.offset() < folded
+            && let Ok(Some((_, event))) = decoder.next_event()
+        {
+            if let Event::Cold(payload) = event {
+                match record::cold_kind(payload) {
+                    ColdKind::Thread(thread) => self.thread = thread,
+                    ColdKind::Unmap => self.remapped = false,
+                    ColdKind::Remap => self.remapped = true,
+                    _ => {}
+                }
+            }
+        }
+        self.offset = decoder.offset() as u32;
+        (self.state, self.stack) = (decoder.state(), decoder.stack());
+        self
     }
 
     /// Remembers what the lane's last realloc released, where the end of the batch cuts it in
@@ -115,6 +141,10 @@ impl LaneScan {
                 return false;
             }
             self.folded = self.folded.at_start(first);
+            let folds = file::header().folds.load(Relaxed);
+            if folds > 0 && lane <= inherit::lanes() {
+                self.folded = self.folded.behind_folded(folds);
+            }
             self.now = self.folded;
         }
         let (bytes, next) = visible(lane, self.now.chunk);

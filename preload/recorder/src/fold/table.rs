@@ -68,6 +68,28 @@ impl Table {
         self.reserve_index(1)
     }
 
+    /// In a child of fork: indexes the entries that the parent left. False: there is no memory.
+    pub(super) fn inherit(&mut self) -> bool {
+        self.bytes = file::area_bytes(Area::Base);
+        self.capacity = (self.bytes / ENTRY_BYTES as u64).min(MAX_ENTRIES) as u32;
+        let last = (0..self.capacity).rev().find(|number| self.cell(*number).key() != 0);
+        self.used = last.map_or(0, |last| last + 1);
+        self.populated = self.used as usize * ENTRY_BYTES & !(PAGE as usize - 1);
+        for number in 0..self.used {
+            let key = self.cell(number).key();
+            if key == 0 {
+                self.cell(number).free(self.free);
+                self.free = number as u64 + 1;
+                self.free_count += 1;
+            } else if self.reserve_index(1) {
+                self.index.insert(hash(base::address(key)), number);
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Bytes of our memory that it takes.
     pub(super) fn resident_bytes(&self) -> u64 {
         self.index.bytes() + self.populated as u64

@@ -130,8 +130,9 @@ pub(super) fn cold_apart(event: &Cold<'_>, sp: usize) {
 #[cold]
 #[inline(never)]
 pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize, caller: Caller) {
-    if is_wiped(lane) {
-        return;
+    if process::is_forked() {
+        // The lane was the parent's.
+        return acquire_apart(address, size, caller, stack_pointer());
     }
     acquire_block(lane, stamp(), &plain_block(address, size), caller);
     leave(lane);
@@ -159,21 +160,23 @@ fn acquire_block(lane: &Lane, now: u64, block: &Acquire, caller: Caller) {
 #[cold]
 #[inline(never)]
 pub(super) fn release_within(lane: &Lane, address: usize) {
-    if is_wiped(lane) {
-        return;
+    if process::is_forked() {
+        return release_apart(address, Flags::NONE, stack_pointer());
     }
     release_block(lane, stamp(), address, Flags::NONE);
     leave(lane);
 }
 
-/// Whether this is a child of fork, and the lane was its parent's: then recording ends.
-fn is_wiped(lane: &Lane) -> bool {
-    let wiped = lane.index.load(Relaxed) == 0;
-    if wiped {
+/// This thread's lane, if it has one or can get one: in a child of fork only after that has
+/// taken over what its parent recorded.
+fn lane_here() -> Option<&'static Lane> {
+    if process::is_forked() {
         set_thread_lane(0);
-        process::forked();
+        set_thread_number(0);
+        FREE.store(0, Relaxed);
+        process::take_over();
     }
-    wiped
+    lane_of_thread().or_else(attach)
 }
 
 /// This thread writes no more.
@@ -200,7 +203,7 @@ fn say(lane: &Lane, now: u64, encode: impl Fn(&mut State) -> Encoded) -> bool {
     for _ in 0..2 {
         let mut state = lane.state();
         let encoded = encode(&mut state);
-        let cursor = lane.cursor.load(Relaxed);
+        let cursor = lane.cursor().load(Relaxed);
         // The last word starts below the limit if all words together do.
         if cursor + encoded.bytes() < lane.room.load(Relaxed) + MAX_WORD_BYTES
             && lane.room.load(Relaxed) != 0
@@ -223,7 +226,7 @@ fn say(lane: &Lane, now: u64, encode: impl Fn(&mut State) -> Encoded) -> bool {
 unsafe fn put_all(lane: &Lane, words: &[Word]) {
     for word in words {
         // SAFETY: by the caller.
-        unsafe { super::put(lane, lane.cursor.load(Relaxed), *word) };
+        unsafe { super::put(lane, lane.cursor().load(Relaxed), *word) };
     }
 }
 
@@ -235,7 +238,7 @@ fn cold_within(lane: &Lane, now: u64, event: &Cold<'_>) {
         let mut state = lane.state();
         let encoded = Encoded::cold(&mut state, now, len);
         let Some((head, prefixes)) = encoded.words().split_last() else { return };
-        let cursor = lane.cursor.load(Relaxed);
+        let cursor = lane.cursor().load(Relaxed);
         let needed = encoded.bytes() + len;
         if lane.room.load(Relaxed) != 0
             && cursor + needed < lane.room.load(Relaxed) + MAX_WORD_BYTES
@@ -259,7 +262,7 @@ fn cold_within(lane: &Lane, now: u64, event: &Cold<'_>) {
 /// # Safety
 /// There is room for both.
 unsafe fn put_cold(lane: &Lane, head: Word, payload: &[u8]) {
-    let at = lane.cursor.load(Relaxed);
+    let at = lane.cursor().load(Relaxed);
     let head_bytes = head.len as usize;
     // The head is stored as a word of eight bytes: the payload's first bytes ride on it.
     let mut first = head.bits.to_le_bytes();
@@ -274,7 +277,7 @@ unsafe fn put_cold(lane: &Lane, head: Word, payload: &[u8]) {
         (at as *mut [u8; MAX_WORD_BYTES]).write_unaligned(first);
     }
     compiler_fence(SeqCst);
-    lane.cursor.store(at + head_bytes + payload.len(), Release);
+    lane.cursor().store(at + head_bytes + payload.len(), Release);
 }
 
 /// Closes the lane's chunk, if it has one, and opens another. False: there is none.
@@ -312,7 +315,8 @@ fn open_chunk(lane: &Lane, now: u64) -> bool {
     // sees the cursor elsewhere sees the link.
     let last_number = if last == 0 { 0 } else { Chunk::at(last).number() };
     ring::chunks().append(&lane.first, last_number, chunk.number());
-    lane.cursor.store(chunk.first(), Release);
+    lane.kept().sequence.store(sequence, Relaxed);
+    lane.cursor().store(chunk.first(), Release);
     lane.room.store(chunk.limit(), Relaxed);
     // Where the counter is no clock, every event goes the slow way.
     lane.limit.store(if clock::by_counter() { chunk.limit() } else { 0 }, Relaxed);
@@ -326,11 +330,7 @@ fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
     if !process::ready() {
         return;
     }
-    let known = lane_of_thread();
-    let Some(lane) = known.or_else(attach) else { return dropped() };
-    if is_wiped(lane) {
-        return;
-    }
+    let Some(lane) = lane_here() else { return dropped() };
     // A thread that has said goodbye leaves nothing behind, unless this is inside a call that
     // goes on.
     let borrowed = lane.borrowed.load(Relaxed) != 0 && lane.busy.load(Relaxed) == 0;
@@ -421,7 +421,7 @@ pub(super) fn begin_compound(sp: usize) -> bool {
     if !process::may_nest() || !process::ready() {
         return false;
     }
-    let Some(lane) = lane_of_thread().or_else(attach) else { return false };
+    let Some(lane) = lane_here() else { return false };
     let busy = lane.busy.load(Relaxed);
     if lane.index.load(Relaxed) == 0 || (busy != 0 && (busy & COMPOUND == 0 || sp < busy & !3)) {
         return false;
@@ -432,12 +432,26 @@ pub(super) fn begin_compound(sp: usize) -> bool {
 
 /// For the folder: where a lane's next event goes.
 pub(crate) fn cursor(number: u32) -> usize {
-    lane_at(number).cursor.load(Acquiring)
+    lane_at(number).cursor().load(Acquiring)
 }
 
 /// For the folder: the first chunk of a lane; 0 = none yet.
 pub(crate) fn first_chunk(number: u32) -> u32 {
     lane_at(number).first.load(Acquiring)
+}
+
+/// In a child of fork: how far a lane of the parent's was written, 0 = it never was, and the
+/// number of its open chunk among all that were ever taken.
+pub(crate) fn inherited(number: u32) -> (usize, u64) {
+    let kept = lane_at(number).kept();
+    (kept.cursor.load(Relaxed), kept.sequence.load(Relaxed))
+}
+
+/// In a child of fork: a lane of the parent's stays as it is, for the folder. Its first chunk.
+pub(crate) fn adopt(number: u32, first: u32) {
+    let lane = lane_at(number);
+    lane.index.store(number, Relaxed);
+    lane.first.store(first, Release);
 }
 
 fn lane_at(number: u32) -> &'static Lane {

@@ -40,14 +40,7 @@ const LOOK_BYTES: usize = 256;
 
 static HALVES: Halves = Halves::new(Area::Looks);
 static LOCK: TryLock = TryLock::new();
-static LOOKER: Guarded = Guarded(UnsafeCell::new(Looker {
-    interval_ns: 0,
-    half_began: 0,
-    begun: false,
-    afresh: true,
-    maps: Maps::NEW,
-    pages: Pages::NEW,
-}));
+static LOOKER: Guarded = Guarded(UnsafeCell::new(Looker::NEW));
 /// Stamp from which the next look is due; `u64::MAX` = none is.
 static NEXT: AtomicU64 = AtomicU64::new(u64::MAX);
 static INTERVAL_NS: AtomicU64 = AtomicU64::new(0);
@@ -93,6 +86,19 @@ pub(crate) fn know(image_bytes: usize, current_brk: Option<*const usize>) {
 /// Takes the first look and sets when the next is due.
 pub(crate) fn start(config: &Config) {
     INTERVAL_NS.store(config.look_ms.saturating_mul(1_000_000), Relaxed);
+    take(LookCause::Start);
+}
+
+/// In a child of fork: forgets what the parent's looks remembered.
+pub(crate) fn inherit() {
+    NEXT.store(u64::MAX, Relaxed);
+    // SAFETY: the child begins with one thread, and no looks are taken yet.
+    unsafe { *LOOKER.0.get() = Looker::NEW };
+    LOCK.leave();
+}
+
+/// In a child of fork: takes its first look.
+pub(crate) fn begin_again() {
     take(LookCause::Start);
 }
 
@@ -191,6 +197,15 @@ impl Scratch {
 }
 
 impl Looker {
+    const NEW: Looker = Looker {
+        interval_ns: 0,
+        half_began: 0,
+        begun: false,
+        afresh: true,
+        maps: Maps::NEW,
+        pages: Pages::NEW,
+    };
+
     /// Takes a look and puts it on record. False: there is no room.
     fn look(&mut self, cause: LookCause, now: u64, now_ns: u64) -> bool {
         if !core::mem::replace(&mut self.begun, true) {

@@ -71,6 +71,15 @@ pub(crate) fn start(depth: u32, ring_bytes: u64) -> u32 {
     depth
 }
 
+/// In a child of fork: the table goes on behind what the parent put there; what was found out
+/// about code is found out again.
+pub(crate) fn inherit() {
+    let depth = DEPTH.swap(0, Relaxed);
+    if depth > 0 && rules::start() && table::inherit() && modules::inherit() {
+        DEPTH.store(depth, Relaxed);
+    }
+}
+
 /// Where the last stack of a lane is kept. 0: no stacks are taken, or there is no memory.
 pub(crate) fn memory_of(lane: u32) -> usize {
     let address = file::private_start(Private::Last) + lane as usize * MEMORY_BYTES;

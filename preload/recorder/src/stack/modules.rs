@@ -148,6 +148,14 @@ pub(super) fn start() -> bool {
     true
 }
 
+/// In a child of fork: lists again what is loaded. False: there is no memory.
+pub(super) fn inherit() -> bool {
+    LOCK.leave();
+    COUNT.store(0, Relaxed);
+    NOT_BEFORE.store(0, Relaxed);
+    start()
+}
+
 /// What is known of an instruction.
 pub(super) enum Found {
     /// How its frame is left.

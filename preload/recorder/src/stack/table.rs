@@ -96,6 +96,14 @@ pub(super) fn start(ring_bytes: u64) -> bool {
     map_level(0) && grow(FIRST_GROWTH)
 }
 
+/// In a child of fork: an empty index for a table that is not. Frames that come again get new
+/// numbers. False: there is no memory.
+pub(super) fn inherit() -> bool {
+    MAPPING.leave();
+    MAPPED.store(0, Relaxed);
+    map_level(0)
+}
+
 /// Grows the area by so much, or by what is left to its bound.
 fn grow(bytes: u64) -> bool {
     let room = ROOM.load(Acquire);

@@ -7,7 +7,15 @@
 //! All of the tracer's mappings lie at fixed places far below the area where the kernel
 //! puts those of the program, so the program's own addresses do not depend on them.
 
-use crate::config::{Config, PATH_ROOM};
+mod inherit;
+mod names;
+mod places;
+
+pub(crate) use inherit::{inherit, remove};
+pub(crate) use names::{DEFAULT_PATTERN, Names, path_in, pattern, wanted_path};
+pub(crate) use places::Private;
+
+use crate::config::PATH_ROOM;
 use crate::sync::TryLock;
 use crate::sys;
 use crate::text::Text;
@@ -16,73 +24,29 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use fragtrace_format::header::{Area, HEADER_BYTES, Header, limit};
 use libc::c_int;
+use places::{BASES, LANES_AT, SCRATCH_AT, SCRATCH_BYTES, SPAN};
 
 /// Room for the description, mapped together with the header.
 pub(crate) const DESCRIPTION_BYTES: usize = 16 << 10;
-
-// Places relative to the base. The ring is at most 1 TiB, or twice the lanes.
-const SCRATCH_AT: usize = 1 << 20;
-const SCRATCH_BYTES: usize = 4 << 20;
-const LANES_AT: usize = 16 << 20;
-const LOOKS_AT: usize = 1 << 30;
-/// Memory of the folder's own, in no file.
-const FOLD_AT: usize = 2 << 30;
-const REGIONS_AT: usize = 3 << 30;
-const LINKS_AT: usize = 4 << 30;
-/// Memory of the looks' own, in no file.
-const MAPS_AT: usize = 5 << 30;
-const PAGES_AT: usize = 6 << 30;
-const THREADS_AT: usize = 7 << 30;
-const CLASSES_AT: usize = (7 << 30) + (512 << 20);
-const STACKS_AT: usize = 8 << 30;
-const MODULES_AT: usize = 9 << 30;
-/// Memory of those who walk stacks, in no file.
-const LAST_AT: usize = 10 << 30;
-const RULES_AT: usize = 11 << 30;
-const LOADED_AT: usize = 12 << 30;
-/// Up to 2.3 GiB.
-const INDEX_AT: usize = 16 << 30;
-const EVENTS_AT: usize = 1 << 37;
-const BASE_AT: usize = 2 << 40;
-const LEAVES_AT: usize = 3 << 40;
-
-/// Address space from the base on in which nothing else is expected.
-const SPAN: u64 = 1 << 42;
-
-/// Bases to try, 4 TiB apart: between the heap of programs at fixed addresses and that of
-/// position-independent ones.
-const BASES: [usize; 4] = [0x1800_0000_0000, 0x1c00_0000_0000, 0x2000_0000_0000, 0x1400_0000_0000];
 
 /// What only a holder of [`GROWING`] may touch.
 struct Growth {
     path: Text<PATH_ROOM>,
     identity: (u64, u64),
     file_bytes: u64,
-    events_bytes: u64,
-    looks_bytes: u64,
-    base_bytes: u64,
-    regions_bytes: u64,
-    threads_bytes: u64,
-    classes_bytes: u64,
-    stacks_bytes: u64,
-    modules_bytes: u64,
+    /// Bytes of each area, by its number.
+    area_bytes: [u64; AREAS],
     /// Area and bytes of the file's last segment.
     last: Area,
     last_bytes: u64,
 }
 
+/// Areas are numbered from 1.
+const AREAS: usize = Area::OutsideLooks as usize + 1;
+
 impl Growth {
     fn area_bytes(&mut self, area: Area) -> &mut u64 {
-        match area {
-            Area::Events => &mut self.events_bytes,
-            Area::Base => &mut self.base_bytes,
-            Area::Regions => &mut self.regions_bytes,
-            Area::Threads => &mut self.threads_bytes,
-            Area::Classes => &mut self.classes_bytes,
-            Area::Stacks => &mut self.stacks_bytes,
-            Area::Modules => &mut self.modules_bytes,
-            _ => &mut self.looks_bytes,
-        }
+        &mut self.area_bytes[area as usize]
     }
 }
 
@@ -97,14 +61,7 @@ static GROWTH: Guarded = Guarded(UnsafeCell::new(Growth {
     path: Text::new(),
     identity: (0, 0),
     file_bytes: 0,
-    events_bytes: 0,
-    looks_bytes: 0,
-    base_bytes: 0,
-    regions_bytes: 0,
-    threads_bytes: 0,
-    classes_bytes: 0,
-    stacks_bytes: 0,
-    modules_bytes: 0,
+    area_bytes: [0; AREAS],
     last: Area::Description,
     last_bytes: 0,
 }));
@@ -126,56 +83,17 @@ pub(crate) fn header() -> &'static Header {
 
 /// Where an area that grows is mapped, its segments end to end.
 pub(crate) fn area_start(area: Area) -> usize {
-    BASE.load(Ordering::Relaxed)
-        + match area {
-            Area::Events => EVENTS_AT,
-            Area::Base => BASE_AT,
-            Area::Regions => REGIONS_AT,
-            Area::Threads => THREADS_AT,
-            Area::Classes => CLASSES_AT,
-            Area::Stacks => STACKS_AT,
-            Area::Modules => MODULES_AT,
-            _ => LOOKS_AT,
-        }
+    BASE.load(Ordering::Relaxed) + places::of_area(area)
 }
 
-/// Memory of the recorder's own, in no file: address space that is mapped as it is needed.
-#[derive(Clone, Copy)]
-pub(crate) enum Private {
-    /// 1 GiB.
-    Fold,
-    /// 1 GiB.
-    Links,
-    /// 1 TiB.
-    Leaves,
-    /// 1 GiB.
-    Maps,
-    /// 1 GiB.
-    Pages,
-    /// 1 GiB: the last stacks of lanes.
-    Last,
-    /// 1 GiB: unwind rules.
-    Rules,
-    /// 1 GiB: loaded objects.
-    Modules,
-    /// 7 GiB and more: the index of the stack table.
-    Stacks,
+/// Bytes that an area has in the file, as far as this moment tells.
+pub(crate) fn area_bytes(area: Area) -> u64 {
+    with_growth(|growth| *growth.area_bytes(area)).unwrap_or(0)
 }
 
 /// Where private memory is, or will be.
 pub(crate) fn private_start(what: Private) -> usize {
-    BASE.load(Ordering::Relaxed)
-        + match what {
-            Private::Fold => FOLD_AT,
-            Private::Links => LINKS_AT,
-            Private::Leaves => LEAVES_AT,
-            Private::Maps => MAPS_AT,
-            Private::Pages => PAGES_AT,
-            Private::Last => LAST_AT,
-            Private::Rules => RULES_AT,
-            Private::Modules => LOADED_AT,
-            Private::Stacks => INDEX_AT,
-        }
+    BASE.load(Ordering::Relaxed) + what.place()
 }
 
 /// Maps zeroed memory that no child of fork inherits. False: there is none.
@@ -393,87 +311,4 @@ pub(crate) fn cut(area: Area, withdraw: impl FnOnce() -> Option<u64>) {
         }
         sys::close(fd);
     });
-}
-
-/// The pattern of the path where the configuration names none.
-pub(crate) const DEFAULT_PATTERN: &[u8] = b"fragtrace-%e.%p.ftr";
-
-/// The pattern that the configuration asks for.
-pub(crate) fn pattern(config: &Config) -> &[u8] {
-    match config.out.bytes() {
-        b"" => DEFAULT_PATTERN,
-        pattern => pattern,
-    }
-}
-
-/// The path that the configuration asks for, made absolute, its % signs replaced.
-pub(crate) fn wanted_path(config: &Config, names: &Names<'_>) -> Text<PATH_ROOM> {
-    let pattern = pattern(config);
-    let mut path = Text::new();
-    if pattern.first() != Some(&b'/') {
-        let mut directory = [0; PATH_ROOM];
-        if let Ok(len) = sys::current_directory(&mut directory) {
-            path.push(&directory[..len]);
-            path.push(b"/");
-        }
-    }
-    expand(pattern, names, &mut path);
-    path
-}
-
-/// The default name in another directory.
-pub(crate) fn path_in(directory: &[u8], names: &Names<'_>) -> Text<PATH_ROOM> {
-    let mut path = Text::new();
-    path.push(directory);
-    path.push(b"/");
-    expand(DEFAULT_PATTERN, names, &mut path);
-    path
-}
-
-/// What the % signs stand for.
-pub(crate) struct Names<'a> {
-    pub(crate) pid: u32,
-    pub(crate) exe: &'a [u8],
-    pub(crate) host: &'a [u8],
-    pub(crate) start_unix_s: u64,
-}
-
-fn expand(pattern: &[u8], names: &Names<'_>, into: &mut Text<PATH_ROOM>) {
-    let mut bytes = pattern.iter();
-    while let Some(byte) = bytes.next() {
-        if *byte != b'%' {
-            into.push(&[*byte]);
-            continue;
-        }
-        let _ = match bytes.next() {
-            Some(b'p') => write!(into, "{}", names.pid),
-            Some(b't') => write!(into, "{}", names.start_unix_s),
-            Some(b'e') => {
-                into.push(names.exe);
-                Ok(())
-            }
-            Some(b'h') => {
-                into.push(names.host);
-                Ok(())
-            }
-            Some(b'%') | None => into.write_str("%"),
-            Some(other) => {
-                into.push(&[b'%', *other]);
-                Ok(())
-            }
-        };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percent_signs_are_replaced() {
-        let names = Names { pid: 42, exe: b"redis", host: b"box", start_unix_s: 7 };
-        let mut path = Text::new();
-        expand(b"/t/%e.%p-%h-%t-%%-%x-%", &names, &mut path);
-        assert_eq!(path.as_str(), "/t/redis.42-box-7-%-%x-%");
-    }
 }

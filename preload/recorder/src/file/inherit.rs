@@ -1,0 +1,184 @@
+//! The file of a child of fork: a copy of its parent's, mapped in its place.
+//!
+//! The child still has its parent's file mapped, and the parent goes on writing there. What was
+//! written before the fork does not change until it is folded, so the copy is good if no fold
+//! was under way meanwhile. The parent's folds wait for it; a thread of the parent's waits only
+//! where the ring has no chunk left, and not for long. [`crate::inherit`] sorts out what is newer than the fork.
+
+use super::names::expand;
+use super::places::{GROWING_AREAS, of_area};
+use super::{
+    AREAS, BASE, DESCRIPTION_BYTES, GROWING, GROWTH, Growth, Names, Private, area_start,
+    create_new, header, reserve, undumped, with_growth,
+};
+use crate::{clock, sys};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::fence;
+use fragtrace_format::header::{Area, HEADER_BYTES, MAGIC, limit};
+use libc::c_int;
+
+/// How long the parent's folds wait, should the child die while it copies: on most machines
+/// about a second.
+const LONGEST_COPY: u64 = 1 << 26;
+/// How often it is waited, 100 µs each, for a fold under way to end.
+const PATIENCE: u32 = 200;
+
+/// Makes a file beside the parent's, named by `pattern`, with what the parent has in its own, of
+/// its events so many bytes, and maps it where that was mapped. `None`: there is none.
+/// `Some(false)`: what it has of events and blocks is of no use. Nothing else may touch the
+/// recorder's memory meanwhile.
+pub(crate) fn inherit(pattern: &[u8], names: &Names<'_>, events_bytes: u64) -> Option<bool> {
+    // Held by a thread that is not there any more, maybe.
+    GROWING.leave();
+    // SAFETY: by the caller, nobody else is here.
+    let growth = unsafe { &mut *GROWTH.0.get() };
+    let parents = header();
+    parents.fork.copied_until.store(clock::stamp() + LONGEST_COPY, Relaxed);
+    let caught_up = catch_up(growth);
+    let directory = growth.path.bytes().iter().rposition(|byte| *byte == b'/');
+    growth.path.truncate(directory.map_or(0, |slash| slash + 1));
+    expand(pattern, names, &mut growth.path);
+    let fd = (!growth.path.cut).then(|| create_new(&mut growth.path).ok()).flatten();
+    let filled = fd.map(|fd| fill(fd, growth, events_bytes));
+    parents.fork.copied_until.store(0, Relaxed);
+    let (fd, filled) = fd.zip(filled)?;
+    let made = filled.and_then(|whole| {
+        unmap_parents(growth);
+        map_own(fd, growth)?;
+        growth.identity = sys::identity(fd)?;
+        Ok(whole && caught_up)
+    });
+    sys::close(fd);
+    if made.is_err() {
+        sys::unlink(growth.path.c_str());
+    }
+    made.ok()
+}
+
+/// Maps what the parent's file has grown by since the fork. False: it cannot be reached.
+fn catch_up(growth: &mut Growth) -> bool {
+    let mut seen = [0; AREAS];
+    let mut fd = None;
+    let mut whole = true;
+    for segment in header().segments().filter(|segment| GROWING_AREAS.contains(&segment.area)) {
+        let (known, offset) = (growth.area_bytes(segment.area), seen[segment.area as usize]);
+        seen[segment.area as usize] += segment.bytes;
+        if offset + segment.bytes <= *known {
+            continue;
+        }
+        let flags = libc::O_RDWR | libc::O_NOFOLLOW;
+        let file = *fd.get_or_insert_with(|| sys::open(growth.path.c_str(), flags, 0));
+        let mapped = file.and_then(|fd| {
+            if sys::identity(fd)? != growth.identity {
+                return Err(libc::ENOENT);
+            }
+            let at = area_start(segment.area) + offset as usize;
+            let place = Some((fd, segment.file_offset));
+            match sys::map(at, segment.bytes as usize, libc::PROT_READ, libc::MAP_SHARED, place) {
+                // It was on its way to be mapped when the fork came.
+                Err(libc::EEXIST) => Ok(at),
+                other => other,
+            }
+        });
+        if mapped.is_err() {
+            whole = false;
+            break;
+        }
+        *growth.area_bytes(segment.area) = offset + segment.bytes;
+    }
+    if let Some(Ok(fd)) = fd {
+        sys::close(fd);
+    }
+    whole
+}
+
+/// Removes the file of a child that has nothing to tell.
+pub(crate) fn remove() {
+    with_growth(|growth| sys::unlink(growth.path.c_str()));
+}
+
+/// Where in the file each area that is not empty goes.
+fn layout(growth: &Growth) -> impl Iterator<Item = (Area, u64, u64)> + use<> {
+    let sizes = growth.area_bytes;
+    let mut offset = (HEADER_BYTES + DESCRIPTION_BYTES) as u64;
+    GROWING_AREAS.into_iter().filter_map(move |area| {
+        let (bytes, at) = (sizes[area as usize], offset);
+        offset += bytes;
+        (bytes > 0).then_some((area, at, bytes))
+    })
+}
+
+/// Copies what the parent has. Whether no fold came in between.
+fn fill(fd: c_int, growth: &Growth, events_bytes: u64) -> Result<bool, c_int> {
+    let end = layout(growth).map(|(_, at, bytes)| at + bytes).last();
+    let head = (HEADER_BYTES + DESCRIPTION_BYTES) as u64;
+    reserve(fd, 0, end.unwrap_or(head)).map_err(|_| libc::ENOSPC)?;
+    let parents = header();
+    let folds = settled();
+    copy(fd, growth, events_bytes)?;
+    fence(Acquire);
+    let behind = (parents.folds.load(Relaxed), parents.folding.load(Relaxed));
+    Ok(folds.is_some_and(|folds| behind == (folds, folds)))
+}
+
+/// The number of folds, when none is under way.
+fn settled() -> Option<u64> {
+    let parents = header();
+    for _ in 0..PATIENCE {
+        let folds = parents.folds.load(Acquire);
+        if parents.folding.load(Acquire) == folds {
+            return Some(folds);
+        }
+        sys::sleep_100_us();
+    }
+    None
+}
+
+fn copy(fd: c_int, growth: &Growth, events_bytes: u64) -> Result<(), c_int> {
+    // What makes it a trace is written when all else is there.
+    let magic = MAGIC.len();
+    let base = BASE.load(Relaxed);
+    let head = HEADER_BYTES + DESCRIPTION_BYTES - magic;
+    sys::pwrite_from(fd, base + magic, head, magic as u64)?;
+    for (area, at, bytes) in layout(growth) {
+        let bytes = if area == Area::Events { bytes.min(events_bytes) } else { bytes };
+        sys::pwrite_from(fd, area_start(area), bytes as usize, at)?;
+    }
+    Ok(())
+}
+
+fn unmap_parents(growth: &Growth) {
+    let base = BASE.load(Relaxed);
+    sys::unmap(base, HEADER_BYTES + DESCRIPTION_BYTES);
+    for (area, _, bytes) in layout(growth) {
+        sys::unmap(base + of_area(area), bytes as usize);
+    }
+    // Wiped by the fork, and mapped anew when it is needed.
+    for (what, bytes) in Private::ALL {
+        sys::unmap(base + what.place(), bytes);
+    }
+}
+
+fn map_own(fd: c_int, growth: &mut Growth) -> Result<(), c_int> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let map = |at: usize, bytes: usize, offset: u64| {
+        let mapped = sys::map(at, bytes, access, libc::MAP_SHARED, Some((fd, offset)));
+        undumped(at, bytes);
+        mapped.map(|_| ())
+    };
+    let base = BASE.load(Relaxed);
+    let head = HEADER_BYTES + DESCRIPTION_BYTES;
+    map(base, head, 0)?;
+    let header = header();
+    header.segment_count.store(0, Release);
+    header.add_segment(Area::Description, HEADER_BYTES as u64, DESCRIPTION_BYTES as u64);
+    growth.file_bytes = head as u64;
+    growth.last = Area::Description;
+    for (area, at, bytes) in layout(growth) {
+        map(base + of_area(area), bytes as usize, at)?;
+        header.add_segment(area, at, bytes);
+        (growth.file_bytes, growth.last, growth.last_bytes) = (at + bytes, area, bytes);
+    }
+    header.limits.fetch_and(limit::CGROUP, Relaxed);
+    Ok(())
+}

@@ -1,0 +1,132 @@
+/* Threads that allocate as fast as they can, while the first one forks: each child goes on with
+ * the blocks that it has, and says at its end what is live, as far as it can know.
+ *
+ *   forks THREADS CHILDREN EVENTS [PAUSE]
+ *
+ * With PAUSE the threads sleep for so many microseconds after 64 events each.
+ *
+ * A line a child on stdout: its number, and the least and the most that can be live in bytes.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MOST_THREADS = 32, SLOTS = 512, AT_ONCE = 4 };
+
+struct block {
+    void *at;
+    size_t size;
+};
+
+/* What a thread has. `changing` is the size of the block that it acquires or releases now. */
+struct account {
+    struct block slots[SLOTS];
+    _Atomic size_t changing;
+    uint64_t random;
+    char padding[128];
+};
+
+static struct account accounts[MOST_THREADS + 1];
+static int threads, pause_us;
+static atomic_int stop;
+
+static uint64_t next_random(struct account *mine) {
+    mine->random ^= mine->random << 13;
+    mine->random ^= mine->random >> 7;
+    mine->random ^= mine->random << 17;
+    return mine->random;
+}
+
+static void change(struct account *mine) {
+    uint64_t random = next_random(mine);
+    struct block *slot = &mine->slots[random % SLOTS];
+    size_t size = slot->at ? slot->size : 16 + (random >> 20) % (random & 1 << 16 ? 3000 : 200);
+    atomic_store(&mine->changing, size);
+    if (slot->at) {
+        void *at = slot->at;
+        slot->at = NULL;
+        atomic_thread_fence(memory_order_seq_cst);
+        free(at);
+    } else {
+        void *at = malloc(size);
+        *(volatile char *)at = 1;
+        slot->size = size;
+        atomic_thread_fence(memory_order_seq_cst);
+        slot->at = at;
+    }
+    atomic_store(&mine->changing, 0);
+}
+
+static void *work(void *mine) {
+    while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+        for (int i = 0; i < 64; i++)
+            change(mine);
+        if (pause_us)
+            usleep((useconds_t)pause_us);
+    }
+    return NULL;
+}
+
+static void child(int events) {
+    size_t least = 0, uncertain = 0;
+    for (int i = 0; i < events; i++)
+        change(&accounts[0]);
+    for (int thread = 0; thread <= threads; thread++) {
+        struct account *account = &accounts[thread];
+        uncertain += 2 * atomic_load(&account->changing);
+        for (int i = 0; i < SLOTS; i++)
+            least += account->slots[i].at ? account->slots[i].size : 0;
+    }
+    size_t changing = uncertain / 2;
+    char line[100];
+    int length = snprintf(line, sizeof line, "%d %zu %zu\n", (int)getpid(),
+                          least > changing ? least - changing : 0, least + changing);
+    if (write(1, line, (size_t)length) != length)
+        abort();
+    _exit(0);
+}
+
+int main(int count, char **arguments) {
+    if (count < 4)
+        return 2;
+    pause_us = count > 4 ? atoi(arguments[4]) : 0;
+    threads = atoi(arguments[1]);
+    int children = atoi(arguments[2]), events = atoi(arguments[3]), running = 0, status;
+    pthread_t handles[MOST_THREADS];
+    if (threads > MOST_THREADS)
+        return 2;
+    for (int i = 0; i <= threads; i++)
+        accounts[i].random = 88172645463325252u + (uint64_t)i * 7919;
+    for (int i = 0; i < threads; i++)
+        pthread_create(&handles[i], NULL, work, &accounts[i + 1]);
+    /* Enough for a small ring to go round. */
+    for (int i = 0; i < 40000; i++)
+        change(&accounts[0]);
+    for (int i = 0; i < children; i++) {
+        for (int change_by = 0; change_by < 200; change_by++)
+            change(&accounts[0]);
+        pid_t pid = fork();
+        if (pid == 0)
+            child(events);
+        if (pid < 0)
+            return 3;
+        if (++running == AT_ONCE) {
+            if (wait(&status) < 0 || status != 0)
+                return 4;
+            running--;
+        }
+    }
+    while (running-- > 0)
+        if (wait(&status) < 0 || status != 0)
+            return 4;
+    atomic_store(&stop, 1);
+    for (int i = 0; i < threads; i++)
+        pthread_join(handles[i], NULL);
+    return 0;
+}

@@ -1,0 +1,157 @@
+//! Children of fork that go on without exec: each has a trace of its own, which begins with what
+//! its parent had live.
+#![forbid(unsafe_code)]
+
+use fragtrace_tests::check::assert_numbers;
+use fragtrace_tests::programs::{musl_program, program};
+use fragtrace_tests::report::{Report, analyze};
+use fragtrace_tests::run::command;
+use fragtrace_tests::tools;
+use fragtrace_tests::traced::{Traced, preload_list, shell};
+use std::path::{Path, PathBuf};
+
+/// Blocks of the C library and of others: a stream's buffer, a thread's data, libstdc++'s reserve.
+const OTHERS_BYTES: u64 = 80 << 10;
+
+/// Threads that allocate beside the one that forks.
+const THREADS: u64 = 8;
+
+/// A program that forks while others allocate; children do so many events.
+fn forks(program: PathBuf, threads: u64, children: usize, pause_us: u64, ring: &str) -> Traced {
+    forks_on(program, None, (threads, children, pause_us), ring)
+}
+
+fn forks_on(
+    program: PathBuf,
+    allocator: Option<&str>,
+    (threads, children, pause_us): (u64, usize, u64),
+    ring: &str,
+) -> Traced {
+    let mut forks = command(program);
+    forks.args([threads.to_string(), children.to_string(), "2000".into(), pause_us.to_string()]);
+    forks.env("FRAGTRACE_RING", ring);
+    if let Some(library) = allocator {
+        forks.env("LD_PRELOAD", preload_list(&[&tools::tracer(), Path::new(library)]));
+    }
+    Traced::run_well(forks)
+}
+
+#[track_caller]
+fn trace_of(traced: &Traced, pid: u64) -> PathBuf {
+    let ending = format!(".{pid}.ftr");
+    let mut traces = traced.traces().into_iter();
+    let trace = traces.find(|trace| trace.to_string_lossy().ends_with(&ending));
+    trace.unwrap_or_else(|| panic!("process {pid} has no trace"))
+}
+
+/// Each child's trace holds what the child says that it has live.
+#[track_caller]
+fn assert_exact(traced: &Traced) {
+    let mut checked = 0;
+    for line in traced.outcome.out().lines() {
+        let words: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let [pid, least, most] = words[..] else { panic!("no line of a child's: {line}") };
+        let report = Report::of(&trace_of(traced, pid));
+        report.assert_complete();
+        let live = report.number("/end/live_bytes");
+        assert!(
+            (least..=most + OTHERS_BYTES).contains(&live),
+            "child {pid} has {least} to {most} bytes and what is the library's, found {live}"
+        );
+        checked += 1;
+    }
+    assert!(checked > 0, "{}", traced.outcome.describe());
+}
+
+#[test]
+fn a_child_begins_with_its_parents_heap() {
+    assert_exact(&forks(program("forks"), 0, 10, 0, "256M"));
+}
+
+#[test]
+fn a_child_begins_with_its_parents_heap_where_the_ring_went_round() {
+    // The parent does 200 events before each.
+    let traced = forks(program("forks"), 0, tools::soak("FRAGTRACE_SOAK_FORKS", 50), 0, "64K");
+    let parent = Report::of(&trace_of(&traced, traced.outcome.pid.into()));
+    assert!(parent.value("/trace/wrapped") == true, "the ring is too large for this test");
+    assert_exact(&traced);
+}
+
+/// Threads that allocate all the time, but for moments of sleep.
+fn stress(program: PathBuf, allocator: Option<&str>) {
+    let children = tools::soak("FRAGTRACE_SOAK_FORKS", 20);
+    assert_exact(&forks_on(program, allocator, (THREADS, children, 2000), "16M"));
+}
+
+#[test]
+fn threads_go_on_while_glibc_forks() {
+    stress(program("forks"), None);
+}
+
+#[test]
+fn threads_go_on_while_musl_forks() {
+    let Some(program) = musl_program("forks") else { return };
+    stress(program, None);
+}
+
+#[test]
+fn threads_go_on_while_jemalloc_forks() {
+    stress(program("forks"), Some("libjemalloc.so.2"));
+}
+
+#[test]
+fn threads_go_on_while_mimalloc_forks() {
+    stress(program("forks"), Some("libmimalloc.so.2"));
+}
+
+#[test]
+fn threads_go_on_while_tcmalloc_forks() {
+    stress(program("forks"), Some("libtcmalloc_minimal.so.4"));
+}
+
+#[test]
+fn a_daemon_and_its_child_and_grandchild_are_recorded() {
+    let traced = Traced::run_well(command(program("daemon")));
+    let line = traced.outcome.out();
+    let pids: Vec<&str> = line.split_whitespace().collect();
+    // Live blocks of each in the end, by what the program does.
+    for (pid, live, allocs, frees) in [(0, 120, 70, 50), (1, 20, 0, 100), (2, 21, 1, 0)] {
+        let pid = pids.get(pid).and_then(|pid| pid.parse().ok()).expect("three numbers");
+        let report = Report::of(&trace_of(&traced, pid));
+        report.assert_complete();
+        assert_numbers(
+            &format!("process {pid}"),
+            &[
+                ("live", live, report.number("/end/live_blocks")),
+                ("allocs", allocs, report.number("/trace/allocs")),
+                ("frees", frees, report.number("/trace/frees")),
+            ],
+        );
+    }
+}
+
+#[test]
+fn children_that_only_exec_leave_no_trace() {
+    let traced = Traced::run_well(shell("for i in 1 2 3 4 5; do /bin/true $i; done; exit 0"));
+    let names: Vec<_> = traced.traces().iter().map(|trace| trace.display().to_string()).collect();
+    let shells = names.iter().filter(|name| !name.contains("true.")).count();
+    assert!(names.len() == 6 && shells == 1, "a shell and five programs: {names:#?}");
+}
+
+#[test]
+fn what_is_not_known_of_the_parent_is_said() {
+    // Threads that never rest, and a ring that holds a few milliseconds of what they do: some
+    // children come too late.
+    let traced = forks(program("forks"), THREADS, 30, 0, "64K");
+    for trace in traced.traces() {
+        let report = Report::of(&trace);
+        if report.number("/trace/unknown_frees") > 0 {
+            let text = analyze("report", &trace, &[]).expect_code(0).out();
+            assert!(text.contains("when this process was forked is not known"), "{text}");
+        }
+        assert_numbers(
+            &trace.display().to_string(),
+            &[("anomalies", 0, report.number("/trace/order_anomalies"))],
+        );
+    }
+}
