@@ -8,7 +8,14 @@
 //! The writer's view is [`Header`], an overlay on mapped memory; the reader's is
 //! [`HeaderInfo`], a copy. docs/trace-format.md lists the fields with their offsets.
 
+mod cut;
+mod fork;
+
+pub use cut::{COUNTS, Count, Cut, CutCell};
+pub use fork::{Fork, ForkInfo};
+
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use cut::cut_at;
 
 /// The first eight bytes of every trace.
 pub const MAGIC: [u8; 8] = *b"\x89FTRACE\n";
@@ -237,145 +244,6 @@ pub struct Header {
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 
-/// What a child of fork, whose trace begins as a copy of its parent's, has from it. All zero:
-/// the process is no such child.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Fork {
-    /// The stamp at which recording began in the child: what is on record from before is the
-    /// parent's history.
-    pub stamp: AtomicU64,
-    /// Lanes up to this number are the parent's, and written no more.
-    pub lanes: AtomicU64,
-    /// The parent.
-    pub parent: AtomicU64,
-    /// Threads up to this index are the parent's.
-    pub threads: AtomicU64,
-    /// Set by a process that forks: so that its child finds the heap as it was, folds that are
-    /// not urgent are put off until this stamp.
-    pub calm_until: AtomicU64,
-    /// Set by a child in its parent's file, while it copies that: all folds wait, at most until
-    /// this stamp.
-    pub copied_until: AtomicU64,
-}
-
-/// Counts of folded events that a cut keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Count {
-    /// Events of any kind.
-    Events = 0,
-    /// Calls that returned a new block.
-    Allocs = 1,
-    /// Blocks freed.
-    Frees = 2,
-    /// Calls of realloc for a block.
-    Reallocs = 3,
-    /// Mappings made.
-    Mmaps = 4,
-    /// Ranges unmapped.
-    Munmaps = 5,
-    /// Mappings moved or resized.
-    Mremaps = 6,
-    /// Ranges advised on.
-    Madvises = 7,
-    /// Moves of the end of the brk segment.
-    BrkChanges = 8,
-    /// Blocks freed on another thread than the one that acquired them.
-    CrossThreadFrees = 9,
-    /// Acquisitions of live addresses that no release explains.
-    OrderAnomalies = 10,
-    /// Releases of addresses never seen to be acquired.
-    UnknownFrees = 11,
-    /// Bytes that the events took.
-    Bytes = 12,
-}
-
-/// Counts in a cut; those without a name are reserved.
-pub const COUNTS: usize = 24;
-
-/// The state of the base table as of one stamp. All zero: nothing is folded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cut {
-    /// Events up to here are folded.
-    pub stamp: u64,
-    /// Bytes of the blocks in the table.
-    pub live_bytes: u64,
-    /// Blocks in the table.
-    pub live_blocks: u64,
-    /// The greatest live bytes of any cut so far.
-    pub peak_live_bytes: u64,
-    /// The stamp of that cut.
-    pub peak_live_stamp: u64,
-    /// What the folded events were, by [`Count`].
-    pub counts: [u64; COUNTS],
-}
-
-impl Cut {
-    /// One of the counts.
-    pub fn count(&self, what: Count) -> u64 {
-        self.counts[what as usize]
-    }
-}
-
-/// A [`Cut`] as the writer sees it in mapped memory.
-#[derive(Debug)]
-#[repr(C)]
-pub struct CutCell {
-    stamp: AtomicU64,
-    live_bytes: AtomicU64,
-    live_blocks: AtomicU64,
-    peak_live_bytes: AtomicU64,
-    peak_live_stamp: AtomicU64,
-    reserved: [AtomicU64; 3],
-    counts: [AtomicU64; COUNTS],
-}
-
-const _: () = assert!(size_of::<CutCell>() == 256);
-
-impl CutCell {
-    /// See [`Cut::stamp`].
-    pub fn stamp(&self) -> u64 {
-        self.stamp.load(Ordering::Relaxed)
-    }
-
-    /// The cut. Its writer must not be at it.
-    pub fn get(&self) -> Cut {
-        Cut {
-            stamp: self.stamp(),
-            live_bytes: self.live_bytes.load(Ordering::Relaxed),
-            live_blocks: self.live_blocks.load(Ordering::Relaxed),
-            peak_live_bytes: self.peak_live_bytes.load(Ordering::Relaxed),
-            peak_live_stamp: self.peak_live_stamp.load(Ordering::Relaxed),
-            counts: core::array::from_fn(|at| self.counts[at].load(Ordering::Relaxed)),
-        }
-    }
-
-    /// Replaces the cut, which must not be the one in force.
-    pub fn set(&self, cut: &Cut) {
-        self.stamp.store(cut.stamp, Ordering::Relaxed);
-        self.live_bytes.store(cut.live_bytes, Ordering::Relaxed);
-        self.live_blocks.store(cut.live_blocks, Ordering::Relaxed);
-        self.peak_live_bytes.store(cut.peak_live_bytes, Ordering::Relaxed);
-        self.peak_live_stamp.store(cut.peak_live_stamp, Ordering::Relaxed);
-        for (cell, count) in self.counts.iter().zip(cut.counts) {
-            cell.store(count, Ordering::Relaxed);
-        }
-    }
-}
-
-fn cut_at(bytes: &[u8], at: usize) -> Cut {
-    let word = |number: usize| u64_at(bytes, at + number * 8);
-    Cut {
-        stamp: word(0),
-        live_bytes: word(1),
-        live_blocks: word(2),
-        peak_live_bytes: word(3),
-        peak_live_stamp: word(4),
-        counts: core::array::from_fn(|number| word(8 + number)),
-    }
-}
-
 /// Bits of the control word.
 pub mod control {
     /// Do not record events.
@@ -532,28 +400,6 @@ pub struct HeaderInfo {
     pub fork: Option<ForkInfo>,
     /// Entries of the segment table that are in use.
     pub segment_count: usize,
-}
-
-/// What a child of fork has from its parent: see [`Fork`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForkInfo {
-    /// The stamp at which recording began in the child.
-    pub stamp: u64,
-    /// Lanes up to this number are the parent's.
-    pub lanes: u32,
-    /// The parent's number.
-    pub parent: u32,
-    /// Threads up to this index are the parent's.
-    pub threads: u64,
-}
-
-impl ForkInfo {
-    fn at(bytes: &[u8], at: usize) -> Option<ForkInfo> {
-        let stamp = u64_at(bytes, at);
-        let word = |number: usize| u64_at(bytes, at + number * 8);
-        let (lanes, parent, threads) = (word(1) as u32, word(2) as u32, word(3));
-        (stamp != 0).then_some(ForkInfo { stamp, lanes, parent, threads })
-    }
 }
 
 /// Byte offsets of fields, for readers and for docs/trace-format.md.

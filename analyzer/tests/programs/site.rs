@@ -13,10 +13,12 @@ unsafe extern "C" {
 
 struct Noting;
 
+// SAFETY: hands all on to the system's allocator.
 unsafe impl GlobalAlloc for Noting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if NOTING.swap(false, Ordering::Relaxed) {
             let mut frames = [std::ptr::null_mut(); 64];
+            // SAFETY: there is room for 64 frames.
             let count = unsafe { backtrace(frames.as_mut_ptr(), 64) };
             print!("stack");
             for frame in &frames[..count as usize] {
@@ -25,10 +27,12 @@ unsafe impl GlobalAlloc for Noting {
             println!();
             NOTING.store(true, Ordering::Relaxed);
         }
+        // SAFETY: by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: by the caller.
         unsafe { System.dealloc(block, layout) }
     }
 }

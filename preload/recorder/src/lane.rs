@@ -16,6 +16,7 @@
 //! needs of them, how far each was written, lies apart in memory that it inherits:
 //! [`inherit`](crate::inherit).
 
+mod hand_out;
 mod slow;
 
 use crate::arch::{stack_pointer, thread_lane};
@@ -29,10 +30,10 @@ use fragtrace_format::event::{
 };
 use fragtrace_format::record::Cold;
 
+pub(crate) use hand_out::{adopt, count, cursor, first_chunk, forget, inherited, thread_exits};
 pub use slow::block;
 #[cfg(test)]
 pub(crate) use slow::testing;
-pub(crate) use slow::{adopt, count, cursor, first_chunk, forget, inherited, thread_exits};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.
 pub(crate) const MAX_LANES: usize = 1 << 14;

@@ -83,11 +83,6 @@ impl Chunks<'_> {
         link.store(chunk, Release);
     }
 
-    /// Puts a chunk behind another one of a lane that is written no more.
-    pub(crate) fn link_behind(&self, chunk: u32, next: u32) {
-        self.link(chunk).store(next, Release);
-    }
-
     /// For the folder: the chunk behind one in a lane's queue; `None`: that one is open.
     pub(crate) fn follow(&self, chunk: u32) -> Option<u32> {
         let next = self.link(chunk).load(Acquire);

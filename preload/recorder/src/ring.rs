@@ -6,6 +6,10 @@
 //! ring is as large as it may be, that old chunks are [folded](crate::fold) and come back as
 //! spare ones: [`ownership`](crate::ownership).
 
+mod inherit;
+
+pub(crate) use inherit::inherit;
+
 use crate::file::Private;
 use crate::fold::{self, Outcome};
 use crate::ownership::Chunks;
@@ -354,95 +358,4 @@ pub(crate) fn cut() {
 /// Bytes from the start of the ring that were ever in use.
 pub(crate) fn taken_bytes() -> u64 {
     (POOL.load(Ordering::Relaxed) & 0xffff_ffff) * CHUNK_BYTES.load(Ordering::Relaxed)
-}
-
-/// A chunk and where it stands among those of its lane.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Member {
-    lane_seq: u64,
-    lane: u32,
-    number: u32,
-}
-
-/// In a child of fork, whose file is a copy of its parent's: keeps what was written before the
-/// fork, if it is all there, and makes all other chunks spare. `None`: there is no memory.
-/// `Some(false)`: nothing is kept.
-pub(crate) fn inherit(copied: bool) -> Option<bool> {
-    SPARE.store(0, Ordering::Relaxed);
-    SPARE_COUNT.store(0, Ordering::Relaxed);
-    RESIDENT.store(0, Ordering::Relaxed);
-    let (folds, lanes) = (file::header().folds.load(Ordering::Relaxed), lane::count());
-    let whole = copied
-        && (1..=lanes).all(|number| match lane::inherited(number) {
-            (0, _) => true,
-            (cursor, sequence) => cut_behind(cursor, number, sequence, folds),
-        });
-    let taken = POOL.load(Ordering::Relaxed) & 0xffff_ffff;
-    let bytes = (taken as usize * size_of::<Member>()).next_multiple_of(PAGE as usize);
-    // The index is not there yet.
-    let place = file::private_start(Private::Leaves);
-    if !map_links() || bytes > 0 && !file::map_private(place, bytes) {
-        return None;
-    }
-    // SAFETY: just mapped, zeroed, which is a value, and nobody else knows of it.
-    let members = unsafe { core::slice::from_raw_parts_mut(place as *mut Member, taken as usize) };
-    let mut count = 0;
-    for number in 1..=taken as u32 {
-        match member(number, folds).filter(|_| whole) {
-            Some(member) => {
-                members[count] = member;
-                count += 1;
-            }
-            None => {
-                Chunk::numbered(number).header().retire();
-                chunks().give(number);
-            }
-        }
-    }
-    let members = &mut members[..count];
-    members.sort_unstable_by_key(|member| (member.lane, member.lane_seq));
-    for lane in members.chunk_by(|one, next| one.lane == next.lane) {
-        lane::adopt(lane[0].lane, lane[0].number);
-        for pair in lane.windows(2) {
-            chunks().link_behind(pair[0].number, pair[1].number);
-        }
-    }
-    sys::unmap(place, bytes);
-    Some(whole)
-}
-
-/// Clears what a lane's open chunk has behind its end at the fork. False: the chunk is another
-/// by now, or is folded beyond.
-fn cut_behind(cursor: usize, lane: u32, sequence: u64, folds: u64) -> bool {
-    let Some(chunk) = Chunk::around(cursor) else { return false };
-    let (found, of, _) = chunk.header().place();
-    let written = cursor - chunk.first();
-    let folded = chunk.header().folded(folds as usize) as usize;
-    if found == 0 || found > sequence || of != lane || folds > 0 && folded > written {
-        return false;
-    }
-    let end = chunk.address() + CHUNK_BYTES.load(Ordering::Relaxed) as usize;
-    // SAFETY: inside the chunk, which nobody writes any more.
-    unsafe { core::ptr::write_bytes(cursor as *mut u8, 0, end - cursor) };
-    true
-}
-
-/// What a chunk is, if it was written before the fork and is not folded as a whole.
-fn member(number: u32, folds: u64) -> Option<Member> {
-    let header = Chunk::numbered(number).header();
-    let (sequence, lane, lane_seq) = header.place();
-    if sequence == 0 || lane == 0 || lane > lane::count() {
-        return None;
-    }
-    let open = Chunk::around(lane::inherited(lane).0)?;
-    let (_, _, open_seq) = open.header().place();
-    let folded = if folds == 0 { 0 } else { header.folded(folds as usize) };
-    if lane_seq > open_seq || folded == chunk::FOLDED {
-        return None;
-    }
-    // The other word is as old as the fold before.
-    header.set_folded(0, folded);
-    header.set_folded(1, folded);
-    Some(Member { lane_seq, lane, number })
 }

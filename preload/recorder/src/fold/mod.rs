@@ -17,6 +17,8 @@
 //!
 //! docs/trace-format.md argues why the result is exact.
 
+mod batcher;
+mod heads;
 mod index;
 mod log;
 mod net;
@@ -28,20 +30,19 @@ mod tests;
 use crate::ring::{self, Chunk};
 use crate::sync::TryLock;
 use crate::{clock, file, inherit, lane, sys};
+use batcher::Batcher;
 use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use file::Private;
 use fragtrace_format::Stamp;
-use fragtrace_format::base::{self, Entry, Words};
+use fragtrace_format::base;
 use fragtrace_format::chunk::FOLDED;
-use fragtrace_format::event::{Acquire, Event, Flags, Plain};
 use fragtrace_format::header::{Area, Count, Cut};
-use fragtrace_format::record::{self, Cold, ColdKind};
-use fragtrace_format::threads;
+use heads::Heads;
 use log::Log;
-use net::{Effect, Net, Released, WINDOW};
-use scan::{LaneScan, Next, Place, Taker};
+use net::{Effect, Net, WINDOW};
+use scan::{LaneScan, Next};
 use table::Table;
 
 /// Events that are younger than this are not folded: some 5 µs, more than stamps of two
@@ -73,20 +74,12 @@ struct Guarded(UnsafeCell<Folder>);
 // SAFETY: reached only in `advance`, under the lock.
 unsafe impl Sync for Guarded {}
 
-/// A lane that may have events: none has an earlier stamp.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Head {
-    stamp: Stamp,
-    lane: u64,
-}
-
 /// Memory of the folder: zero is empty.
 #[repr(C)]
 struct Memory {
     net: Net,
     log: Log,
-    heads: [Head; lane::MAX_LANES],
+    heads: Heads,
     /// Lanes of which this fold took events, and those of the fold before.
     touched: [[u32; lane::MAX_LANES]; 2],
     lanes: [LaneScan; lane::MAX_LANES + 1],
@@ -102,7 +95,6 @@ struct Folder {
     cut: Cut,
     next: Cut,
     folds: u64,
-    heads: usize,
     /// Which of `Memory::touched` is of this fold, and how many are in it and in the other.
     side: usize,
     touched: usize,
@@ -169,7 +161,6 @@ impl Folder {
         cut: EMPTY_CUT,
         next: EMPTY_CUT,
         folds: 0,
-        heads: 0,
         side: 0,
         touched: 0,
         touched_before: 0,
@@ -222,57 +213,14 @@ impl Folder {
 
     /// Lists the lanes that may have events up to a stamp.
     fn gather(&mut self, limit: Stamp) {
-        self.heads = 0;
+        self.memory().heads.clear();
         for lane in 1..=lane::count().min(lane::MAX_LANES as u32) {
             let scan = &mut self.memory().lanes[lane as usize];
             if scan.has_more(lane) && scan.now.stamp() <= limit {
                 let stamp = scan.now.stamp();
-                self.push(stamp, lane);
+                self.memory().heads.push(stamp, lane);
             }
         }
-    }
-
-    /// Adds a lane to the heap of heads.
-    fn push(&mut self, stamp: Stamp, lane: u32) {
-        let mut at = self.heads;
-        self.heads += 1;
-        let heads = &mut self.memory().heads;
-        while at > 0 && heads[(at - 1) / 2].stamp > stamp {
-            heads[at] = heads[(at - 1) / 2];
-            at = (at - 1) / 2;
-        }
-        heads[at] = Head { stamp, lane: u64::from(lane) };
-    }
-
-    /// Takes the lane that comes first out of the heap.
-    fn pop(&mut self) -> Option<(Stamp, u32)> {
-        let count = self.heads.checked_sub(1)?;
-        self.heads = count;
-        let heads = &mut self.memory().heads;
-        let first = heads[0];
-        let last = heads[count];
-        let mut at = 0;
-        loop {
-            let mut child = 2 * at + 1;
-            if child >= count {
-                break;
-            }
-            if child + 1 < count && heads[child + 1].stamp < heads[child].stamp {
-                child += 1;
-            }
-            if heads[child].stamp >= last.stamp {
-                break;
-            }
-            heads[at] = heads[child];
-            at = child;
-        }
-        heads[at] = last;
-        Some((first.stamp, first.lane as u32))
-    }
-
-    /// The earliest stamp in the heap.
-    fn first_stamp(&mut self) -> Option<Stamp> {
-        (self.heads > 0).then(|| self.memory().heads[0].stamp)
     }
 
     /// One fold: takes events, and moves the table.
@@ -311,12 +259,12 @@ impl Folder {
     /// True: there is no room for more.
     fn take_events(&mut self, limit: Stamp, until: Option<Stamp>, left: &mut usize) -> bool {
         let limit = until.unwrap_or(limit);
-        while let Some((stamp, lane)) = self.pop() {
+        while let Some((stamp, lane)) = self.memory().heads.pop() {
             if stamp > limit {
-                self.push(stamp, lane);
+                self.memory().heads.push(stamp, lane);
                 break;
             }
-            let bound = self.first_stamp().map_or(limit, |next| next.min(limit));
+            let bound = self.memory().heads.first_stamp().map_or(limit, |next| next.min(limit));
             let extends = until.is_some();
             // SAFETY: as in `memory`.
             let memory = unsafe { &mut *self.memory };
@@ -347,7 +295,7 @@ impl Folder {
                 self.touched += 1;
             }
             if let Some(stamp) = ahead {
-                self.push(stamp, lane);
+                self.memory().heads.push(stamp, lane);
             }
             if stopped {
                 return !memory.net.has_room() || !memory.log.has_room();
@@ -522,162 +470,3 @@ const EMPTY_CUT: Cut = Cut {
     peak_live_stamp: 0,
     counts: [0; fragtrace_format::header::COUNTS],
 };
-
-/// Takes events of a lane into the batch.
-struct Batcher<'a> {
-    net: &'a mut Net,
-    log: &'a mut Log,
-    cut: &'a mut Cut,
-    lane: u32,
-    /// The batch is complete but for an exchange that is to be seen to its end.
-    extends: bool,
-}
-
-impl Taker for Batcher<'_> {
-    #[inline(always)]
-    fn ready(&self) -> bool {
-        self.log.has_room() && if self.extends { self.net.has_room() } else { !self.net.is_full() }
-    }
-
-    #[inline(always)]
-    fn take_plain(&mut self, place: &mut Place, stack: u32, plain: &Plain) {
-        let Plain { stamp, address, size, acquires } = *plain;
-        self.came_to(stamp);
-        if acquires {
-            let words = base::plain_words(address, size, (stamp, place.thread, stack));
-            self.net.acquire(self.lane, stamp, (address, &words));
-            count(self.cut, Count::Allocs);
-        } else {
-            let released = self.net.release((self.lane, place.thread), stamp, address, false);
-            self.freed(place.thread, released);
-        }
-    }
-
-    #[inline(never)]
-    fn take(&mut self, place: &mut Place, stamp: Stamp, event: &Event<'_>) {
-        self.came_to(stamp);
-        match event {
-            Event::Acquire(block) => self.acquire(place, stamp, block),
-            Event::Release { address, flags } => self.release(place, stamp, (*address, *flags)),
-            Event::Cold(payload) => self.cold(place, stamp, payload),
-        }
-    }
-}
-
-impl Batcher<'_> {
-    #[inline(always)]
-    fn came_to(&mut self, stamp: Stamp) {
-        self.cut.stamp = self.cut.stamp.max(stamp);
-        count(self.cut, Count::Events);
-    }
-
-    fn acquire(&mut self, place: &mut Place, stamp: Stamp, block: &Acquire) {
-        if block.flags.has(Flags::AGAIN) {
-            return self.refusal(place, stamp, block.address);
-        }
-        let entry = Entry { birth: stamp, thread: place.thread, block: *block };
-        self.net.acquire(self.lane, stamp, (block.address, &entry.words()));
-        if !block.flags.has(Flags::REALLOC) {
-            count(self.cut, Count::Allocs);
-        }
-    }
-
-    fn release(&mut self, place: &mut Place, stamp: Stamp, (address, flags): (u64, Flags)) {
-        let realloc = flags.has(Flags::REALLOC);
-        if realloc {
-            (place.realloc, place.realloc_stamp) = (address, stamp);
-            place.realloc_entry = self.net.live(address).unwrap_or_default();
-        }
-        let released = self.net.release((self.lane, place.thread), stamp, address, realloc);
-        if realloc {
-            count(self.cut, Count::Reallocs);
-        } else {
-            self.freed(place.thread, released);
-        }
-    }
-
-    #[inline(always)]
-    fn freed(&mut self, thread: u32, released: Released) {
-        count(self.cut, Count::Frees);
-        if let Released::Known(by) = released
-            && by != thread
-        {
-            count(self.cut, Count::CrossThreadFrees);
-        }
-    }
-
-    /// A realloc was refused: its block lives on as it was.
-    #[cold]
-    fn refusal(&mut self, place: &mut Place, stamp: Stamp, address: u64) {
-        if place.realloc != address {
-            return;
-        }
-        let entry: Words = place.realloc_entry;
-        let since = |block: Words| base::birth(&block) >= place.realloc_stamp;
-        // Where its first half was stamped before its block was acquired, it is that block.
-        if entry == [0; 6] || self.net.live(address).is_some_and(since) {
-            self.net.unrelease(address);
-        } else {
-            self.net.acquire(self.lane, stamp, (address, &entry));
-        }
-        place.realloc = 0;
-    }
-
-    /// What a lane released as one half of a realloc was a free.
-    #[cold]
-    fn realloc_freed(&mut self, place: &mut Place) {
-        uncount(self.cut, Count::Reallocs);
-        let entry = core::mem::take(&mut place.realloc_entry);
-        let released = if entry == [0; 6] {
-            self.net.freed_after_all((self.lane, place.thread), place.realloc);
-            Released::Before
-        } else {
-            Released::Known(base::thread(&entry))
-        };
-        place.realloc = 0;
-        self.freed(place.thread, released);
-    }
-
-    /// Counts a rare event, and keeps what it says of mappings and threads.
-    #[cold]
-    #[inline(never)]
-    fn cold(&mut self, place: &mut Place, stamp: Stamp, payload: &[u8]) {
-        let kind = record::cold_kind(payload);
-        if !matches!(kind, ColdKind::Thread(_) | ColdKind::ReallocFreed) {
-            self.log.hold(self.lane, stamp, payload);
-        }
-        match kind {
-            ColdKind::Thread(thread) => {
-                place.thread = thread;
-                if let Some((Cold::Thread { thread, tid, name }, _)) = record::decode(payload) {
-                    log::name_thread(&threads::Entry { thread, tid, name });
-                }
-            }
-            ColdKind::Map => count(self.cut, Count::Mmaps),
-            ColdKind::Unmap => {
-                count(self.cut, Count::Munmaps);
-                place.remapped = false;
-            }
-            ColdKind::Remap => {
-                count(self.cut, Count::Mremaps);
-                place.remapped = true;
-            }
-            ColdKind::Undo => {
-                uncount(self.cut, if place.remapped { Count::Mremaps } else { Count::Munmaps });
-            }
-            ColdKind::Advise => count(self.cut, Count::Madvises),
-            ColdKind::Brk => count(self.cut, Count::BrkChanges),
-            ColdKind::ReallocFreed => self.realloc_freed(place),
-            ColdKind::Other => {}
-        }
-    }
-}
-
-fn count(cut: &mut Cut, what: Count) {
-    cut.counts[what as usize] += 1;
-}
-
-fn uncount(cut: &mut Cut, what: Count) {
-    let count = &mut cut.counts[what as usize];
-    *count = count.saturating_sub(1);
-}

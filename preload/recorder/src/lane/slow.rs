@@ -1,25 +1,20 @@
-//! What is rare on a lane: getting one, a full chunk, events that take more than a word.
+//! What is rare on a lane: a full chunk, events that take more than a word, handlers.
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-use super::{COMPOUND, Lane, MAX_LANES, STORING, lane_of_thread};
-use crate::arch::{set_thread_lane, set_thread_number, stack_pointer, thread_number};
+use super::hand_out::{deeper, detach, lane_here, replace};
+use super::{COMPOUND, Lane, STORING};
+use crate::arch::stack_pointer;
 use crate::clock::{self, stamp};
 use crate::ring::{self, Chunk};
 use crate::stack::{self, Caller};
-use crate::{classes, file, look, process, sys, text};
-use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
+use crate::{classes, file, look, process, sys};
+use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use core::sync::atomic::compiler_fence;
 use fragtrace_format::chunk::ChunkInfo;
 use fragtrace_format::event::{Acquire, Encoded, Flags, MAX_WORD_BYTES, State, Word};
-use fragtrace_format::header::limit;
 use fragtrace_format::record::{self, Cold, UsableRule};
-
-/// Lanes that were ever handed out.
-static LANES: AtomicU32 = AtomicU32::new(0);
-/// Head of the list of free lanes: number in the low half, a count against ABA above.
-static FREE: AtomicU64 = AtomicU64::new(0);
 
 /// Handlers that interrupt handlers, each in the middle of an event.
 const MAX_DEPTH: usize = 8;
@@ -33,11 +28,6 @@ const COLD_ROOM: usize = 128;
 enum Kind {
     Block,
     Other,
-}
-
-/// Lanes handed out so far: the most threads (and handlers) that wrote at the same time.
-pub(crate) fn count() -> u32 {
-    LANES.load(Relaxed)
 }
 
 /// Size word of glibc's chunk for a request (malloc/malloc.c, request2size).
@@ -167,23 +157,6 @@ pub(super) fn release_within(lane: &Lane, address: usize) {
     leave(lane);
 }
 
-/// This thread's lane, if it has one or can get one: in a child of fork only after that has
-/// taken over what its parent recorded.
-fn lane_here() -> Option<&'static Lane> {
-    if process::is_forked() {
-        set_thread_lane(0);
-        set_thread_number(0);
-        FREE.store(0, Relaxed);
-        process::take_over();
-    }
-    lane_of_thread().or_else(attach)
-}
-
-/// This thread writes no more.
-pub(crate) fn forget() {
-    set_thread_lane(0);
-}
-
 /// The event path's work is done: the lane is free, and nothing of the allocator's is held.
 fn leave(lane: &Lane) {
     compiler_fence(SeqCst);
@@ -231,7 +204,7 @@ unsafe fn put_all(lane: &Lane, words: &[Word]) {
 }
 
 /// Writes a cold event.
-fn cold_within(lane: &Lane, now: u64, event: &Cold<'_>) {
+pub(super) fn cold_within(lane: &Lane, now: u64, event: &Cold<'_>) {
     let mut buffer = [0u8; COLD_ROOM + MAX_WORD_BYTES];
     let Some(len) = record::encode(event, &mut buffer[..COLD_ROOM]) else { return dropped() };
     for _ in 0..2 {
@@ -386,37 +359,6 @@ fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane
     dropped();
 }
 
-/// Another lane for the thread of this one, which is left to itself.
-fn replace(lane: &Lane) -> Option<&'static Lane> {
-    let next = obtain()?;
-    hand_over(next, lane.thread.load(Relaxed), lane.tid.load(Relaxed));
-    set_thread_lane(next as *const Lane as usize);
-    Some(next)
-}
-
-/// Makes a lane that nobody else knows a thread's, and says so on it.
-fn hand_over(lane: &Lane, thread: u32, tid: u32) {
-    if lane.thread.swap(thread, Relaxed) != thread {
-        // SAFETY: nobody else knows the lane, and nobody writes to it yet.
-        unsafe { stack::forget(lane.last_stack.load(Relaxed)) };
-        lane.tid.store(tid, Relaxed);
-        announce(lane);
-    }
-}
-
-/// The lane for events that interrupt this one's.
-fn deeper(lane: &Lane) -> Option<&'static Lane> {
-    let known = lane.deeper.load(Relaxed);
-    if known != 0 {
-        // SAFETY: set below, to a lane.
-        return Some(unsafe { &*(known as *const Lane) });
-    }
-    let next = obtain()?;
-    hand_over(next, lane.thread.load(Relaxed), lane.tid.load(Relaxed));
-    lane.deeper.store(next as *const Lane as usize, Relaxed);
-    Some(next)
-}
-
 pub(super) fn begin_compound(sp: usize) -> bool {
     if !process::may_nest() || !process::ready() {
         return false;
@@ -428,137 +370,4 @@ pub(super) fn begin_compound(sp: usize) -> bool {
     }
     lane.busy.store(sp | COMPOUND, Relaxed);
     true
-}
-
-/// For the folder: where a lane's next event goes.
-pub(crate) fn cursor(number: u32) -> usize {
-    lane_at(number).cursor().load(Acquiring)
-}
-
-/// For the folder: the first chunk of a lane; 0 = none yet.
-pub(crate) fn first_chunk(number: u32) -> u32 {
-    lane_at(number).first.load(Acquiring)
-}
-
-/// In a child of fork: how far a lane of the parent's was written, 0 = it never was, and the
-/// number of its open chunk among all that were ever taken.
-pub(crate) fn inherited(number: u32) -> (usize, u64) {
-    let kept = lane_at(number).kept();
-    (kept.cursor.load(Relaxed), kept.sequence.load(Relaxed))
-}
-
-/// In a child of fork: a lane of the parent's stays as it is, for the folder. Its first chunk.
-pub(crate) fn adopt(number: u32, first: u32) {
-    let lane = lane_at(number);
-    lane.index.store(number, Relaxed);
-    lane.first.store(first, Release);
-}
-
-fn lane_at(number: u32) -> &'static Lane {
-    let address = file::lanes_start() + (number as usize - 1) * size_of::<Lane>();
-    // SAFETY: numbers from 1 to MAX_LANES lie in the mapping that `process` made for lanes,
-    // zeroed and never unmapped; lanes are atomics throughout.
-    unsafe { &*(address as *const Lane) }
-}
-
-/// A lane that nobody has: one given back, or a new one.
-fn obtain() -> Option<&'static Lane> {
-    loop {
-        let head = FREE.load(Acquiring);
-        let number = head as u32;
-        if number == 0 {
-            break;
-        }
-        let lane = lane_at(number);
-        let next = (head >> 32).wrapping_add(1) << 32 | lane.next_free.load(Relaxed) as u64;
-        if FREE.compare_exchange(head, next, AcqRel, Relaxed).is_ok() {
-            return Some(lane);
-        }
-    }
-    let number = LANES.fetch_add(1, Relaxed) + 1;
-    if number as usize > MAX_LANES {
-        LANES.fetch_sub(1, Relaxed);
-        file::header().limits.fetch_or(limit::LANES, Relaxed);
-        return None;
-    }
-    let lane = lane_at(number);
-    lane.index.store(number, Relaxed);
-    lane.last_stack.store(stack::memory_of(number), Relaxed);
-    Some(lane)
-}
-
-/// Gives a lane back, with its open chunk: the next thread goes on writing there.
-fn give_back(lane: &Lane) {
-    lane.busy.store(0, Relaxed);
-    let number = lane.index.load(Relaxed);
-    loop {
-        let head = FREE.load(Acquiring);
-        lane.next_free.store(head as u32, Relaxed);
-        let next = (head >> 32).wrapping_add(1) << 32 | number as u64;
-        if FREE.compare_exchange(head, next, AcqRel, Relaxed).is_ok() {
-            return;
-        }
-    }
-}
-
-/// Gives this thread a lane: for good, or for one event if the thread is about to end.
-fn attach() -> Option<&'static Lane> {
-    if !process::recording() {
-        return None;
-    }
-    let lane = obtain()?;
-    let known = thread_number();
-    let thread = match known {
-        0 => file::header().threads.fetch_add(1, Relaxed) as usize + 1,
-        known => known,
-    };
-    set_thread_number(thread);
-    lane.borrowed.store((known != 0) as u32, Relaxed);
-    hand_over(lane, thread as u32, sys::thread_id());
-    set_thread_lane(lane as *const Lane as usize);
-    if known == 0 {
-        process::call_at_thread_exit(lane as *const Lane as usize);
-    }
-    Some(lane)
-}
-
-/// Says whose events follow on the lane.
-fn announce(lane: &Lane) {
-    let name = sys::thread_name();
-    let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    let event = Cold::Thread {
-        thread: lane.thread.load(Relaxed),
-        tid: lane.tid.load(Relaxed),
-        name: text::valid_utf8(&name[..len]),
-    };
-    lane.busy.store(stack_pointer() | STORING, Relaxed);
-    compiler_fence(SeqCst);
-    cold_within(lane, stamp(), &event);
-    compiler_fence(SeqCst);
-    lane.busy.store(0, Relaxed);
-}
-
-/// Takes a thread's lane away again.
-fn detach(lane: &Lane) {
-    set_thread_lane(0);
-    let mut next = lane.deeper.swap(0, Relaxed);
-    while next != 0 {
-        // SAFETY: set by `deeper`, to a lane.
-        let deeper = unsafe { &*(next as *const Lane) };
-        next = deeper.deeper.swap(0, Relaxed);
-        give_back(deeper);
-    }
-    give_back(lane);
-}
-
-/// The thread ends: its lane goes to whoever needs one next. Events may still come, from
-/// destructors that run later; each borrows a lane.
-pub(crate) fn thread_exits() {
-    let Some(lane) = lane_of_thread() else { return };
-    if lane.index.load(Relaxed) == 0 || lane.busy.load(Relaxed) != 0 {
-        return;
-    }
-    // By now the thread has the name that it goes by.
-    announce(lane);
-    detach(lane);
 }

@@ -1,6 +1,7 @@
 //! Lanes of threads that are not there: a test says what happens on them, and when.
 
-use super::{Acquire, Encoded, Flags, Relaxed, cold_within, lane_at, obtain, release_block, say};
+use super::super::hand_out::{lane_at, obtain};
+use super::{Acquire, Encoded, Flags, Relaxed, cold_within, release_block, say};
 use fragtrace_format::Stamp;
 use fragtrace_format::record::Cold;
 

@@ -1,0 +1,103 @@
+//! The ring of a child of fork, whose file is a copy of its parent's: what was written before the
+//! fork stays where it is, and all other chunks are spare.
+
+use super::{CHUNK_BYTES, Chunk, POOL, RESIDENT, SPARE, SPARE_COUNT, chunks, map_links};
+use crate::file::{self, Private};
+use crate::{lane, sys};
+use core::sync::atomic::Ordering::Relaxed;
+use fragtrace_format::chunk::FOLDED;
+
+const PAGE: usize = 4096;
+
+/// A chunk and where it stands among those of its lane.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Member {
+    lane_seq: u64,
+    lane: u32,
+    number: u32,
+}
+
+/// In a child of fork, whose file is a copy of its parent's: keeps what was written before the
+/// fork, if it is all there, and makes all other chunks spare. `None`: there is no memory.
+/// `Some(false)`: nothing is kept.
+pub(crate) fn inherit(copied: bool) -> Option<bool> {
+    SPARE.store(0, Relaxed);
+    SPARE_COUNT.store(0, Relaxed);
+    RESIDENT.store(0, Relaxed);
+    let (folds, lanes) = (file::header().folds.load(Relaxed), lane::count());
+    let whole = copied
+        && (1..=lanes).all(|number| match lane::inherited(number) {
+            (0, _) => true,
+            (cursor, sequence) => cut_behind(cursor, number, sequence, folds),
+        });
+    let taken = POOL.load(Relaxed) & 0xffff_ffff;
+    let bytes = (taken as usize * size_of::<Member>()).next_multiple_of(PAGE);
+    // The index is not there yet.
+    let place = file::private_start(Private::Leaves);
+    if !map_links() || bytes > 0 && !file::map_private(place, bytes) {
+        return None;
+    }
+    // SAFETY: just mapped, zeroed, which is a value, and nobody else knows of it.
+    let members = unsafe { core::slice::from_raw_parts_mut(place as *mut Member, taken as usize) };
+    let mut count = 0;
+    for number in 1..=taken as u32 {
+        match member(number, folds).filter(|_| whole) {
+            Some(member) => {
+                members[count] = member;
+                count += 1;
+            }
+            None => {
+                Chunk::numbered(number).header().retire();
+                chunks().give(number);
+            }
+        }
+    }
+    let members = &mut members[..count];
+    members.sort_unstable_by_key(|member| (member.lane, member.lane_seq));
+    for lane in members.chunk_by(|one, next| one.lane == next.lane) {
+        let first = lane::adopt(lane[0].lane);
+        let mut last = 0;
+        for member in lane {
+            chunks().append(first, last, member.number);
+            last = member.number;
+        }
+    }
+    sys::unmap(place, bytes);
+    Some(whole)
+}
+
+/// Clears what a lane's open chunk has behind its end at the fork. False: the chunk is another
+/// by now, or is folded beyond.
+fn cut_behind(cursor: usize, lane: u32, sequence: u64, folds: u64) -> bool {
+    let Some(chunk) = Chunk::around(cursor) else { return false };
+    let (found, of, _) = chunk.header().place();
+    let written = cursor - chunk.first();
+    let folded = chunk.header().folded(folds as usize) as usize;
+    if found == 0 || found > sequence || of != lane || folds > 0 && folded > written {
+        return false;
+    }
+    let end = chunk.address() + CHUNK_BYTES.load(Relaxed) as usize;
+    // SAFETY: inside the chunk, which nobody writes any more.
+    unsafe { core::ptr::write_bytes(cursor as *mut u8, 0, end - cursor) };
+    true
+}
+
+/// What a chunk is, if it was written before the fork and is not folded as a whole.
+fn member(number: u32, folds: u64) -> Option<Member> {
+    let header = Chunk::numbered(number).header();
+    let (sequence, lane, lane_seq) = header.place();
+    if sequence == 0 || lane == 0 || lane > lane::count() {
+        return None;
+    }
+    let open = Chunk::around(lane::inherited(lane).0)?;
+    let (_, _, open_seq) = open.header().place();
+    let folded = if folds == 0 { 0 } else { header.folded(folds as usize) };
+    if lane_seq > open_seq || folded == FOLDED {
+        return None;
+    }
+    // The other word is as old as the fold before.
+    header.set_folded(0, folded);
+    header.set_folded(1, folded);
+    Some(Member { lane_seq, lane, number })
+}
