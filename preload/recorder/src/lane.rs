@@ -41,10 +41,12 @@ pub(crate) const MAX_LANES: usize = 1 << 14;
 const LANE_BYTES: usize = 256;
 /// Bytes of address space for all lanes.
 pub(crate) const LANES_BYTES: usize = MAX_LANES * LANE_BYTES;
-/// From a lane to what is [`Kept`] of it.
-const KEPT_AT: usize = 2 * LANES_BYTES;
-/// Where what is kept of the first lane lies, behind where the lanes begin.
-pub(crate) const ALL_KEPT_AT: usize = KEPT_AT;
+/// Where the memory for what is [`Kept`] of lanes begins, behind where the lanes do, and its bytes.
+pub(crate) const ALL_KEPT_AT: usize = 2 * LANES_BYTES;
+pub(crate) const ALL_KEPT_BYTES: usize = LANES_BYTES + 4096;
+/// From a lane to what is kept of it. Not a multiple of 4 KiB: processors take a load for one that
+/// depends on a store if both have the same place in a page.
+const KEPT_AT: usize = ALL_KEPT_AT + LANE_BYTES / 2;
 
 /// Low bits of `busy`; the rest is the stack pointer of who set it.
 const STORING: usize = 1;

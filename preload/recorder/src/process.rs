@@ -275,10 +275,10 @@ fn map_lanes(facilities: &Facilities) -> bool {
         return false;
     }
     let kept = start + lane::ALL_KEPT_AT;
-    if sys::map(kept, lane::LANES_BYTES, access, flags, None).is_err() {
+    if sys::map(kept, lane::ALL_KEPT_BYTES, access, flags, None).is_err() {
         return false;
     }
-    let _ = sys::advise(kept, lane::LANES_BYTES, libc::MADV_DONTDUMP);
+    let _ = sys::advise(kept, lane::ALL_KEPT_BYTES, libc::MADV_DONTDUMP);
     let _ = sys::advise(start, bytes, libc::MADV_DONTDUMP);
     wipe_mark().store(1, Relaxed);
     if sys::advise(start, bytes, libc::MADV_WIPEONFORK).is_err() {
