@@ -6,6 +6,7 @@
 //! The text carries styles; whoever prints it drops them where they are not wanted.
 
 mod findings;
+mod modules;
 mod sentences;
 mod sparkline;
 mod table;
@@ -110,6 +111,9 @@ fn sites(extras: &ReportExtras) -> String {
         scale::bytes(extras.blame.pinned_waste_bytes),
         blame::table(sites, LISTED_SITES, By::Function)
     );
+    if let Some(line) = modules::line(&extras.blame.sites) {
+        out.push_str(&paragraph(&line, Style::new()));
+    }
     out.push_str(&blame::missing_symbols(sites).unwrap_or_default());
     out
 }

@@ -22,7 +22,7 @@ pub(super) fn warning(analysis: &Analysis) -> Option<String> {
     let most_live = analysis.peak.live_bytes;
     if gained < ORDINARY_GAIN_BYTES || most_live > gained / SEEN_SHARE {
         // What a child of fork has may all be its parent's.
-        if trace.allocs > 0 || most_live > 0 || trace.forked_from.is_some() {
+        if trace.allocs > 0 || trace.forked_from.is_some() {
             return None;
         }
         return Some(format!(

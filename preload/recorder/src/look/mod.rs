@@ -301,7 +301,8 @@ impl Looker {
     /// library's image taken as wholly touched.
     fn resident_bytes(&self) -> u64 {
         let header_bytes = (HEADER_BYTES + file::DESCRIPTION_BYTES) as u64;
-        let lanes = (lane::count() as u64 * 256).next_multiple_of(4096) + 4096;
+        // What is kept of lanes lies apart.
+        let lanes = 2 * (lane::count() as u64 * 256).next_multiple_of(4096) + 4096;
         header_bytes
             + lanes
             + HALVES.resident_bytes()
