@@ -5,6 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::env;
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -96,9 +97,12 @@ fn build_from(
     let mut cc: Command = command(compiler);
     cc.args(common).arg("-o").arg(&fresh).arg(&source).args(flags);
     run(&mut cc).expect_code(0);
-    // Several tests may build the same program at once: each into a file of its own, the last
-    // one renamed stays.
-    fs::rename(&fresh, &built).expect("a file just written can be renamed");
+    // Several tests may build the same program at once: each into a file of its own. The first
+    // one stays, as it may be running by now, and symbols are looked for under its path.
+    if let Err(error) = fs::hard_link(&fresh, &built) {
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{}: {error}", built.display());
+    }
+    fs::remove_file(&fresh).expect("a file just written can be removed");
     built
 }
 

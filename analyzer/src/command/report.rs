@@ -82,12 +82,16 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let mut symbols = arguments.symbols.open(&trace);
     let stacks = blame::stacks_of(&trace, &symbols);
     let mut blame = PinnedHeap::at_end(&trace, &replay, By::Function).blame(&mut symbols);
-    let mut shape = HeapShape::of(&trace, &replay, analysis.end.time_ns, &mut symbols);
+    let mut shape =
+        HeapShape::of(&trace, &replay, analysis.end.time_ns, &analysis.steps, &mut symbols);
     if arguments.anonymize {
         anonymize::facts(&mut analysis.trace);
         anonymize::sites(&mut blame.sites, &trace.process().exe);
         if let Some(top) = &mut shape.top {
             anonymize::calls(std::slice::from_mut(&mut top.site), &trace.process().exe);
+        }
+        for left in &mut shape.survivors {
+            anonymize::calls(std::slice::from_mut(&mut left.site), &trace.process().exe);
         }
     }
     let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });

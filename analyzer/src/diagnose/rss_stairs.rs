@@ -1,173 +1,152 @@
 //! `rss-stairs`: the heap grows in jumps, each a burst that ends and whose memory stays.
 //!
-//! *Signature*: three or more jumps of the footprint, each by 2 MiB and a tenth of the greatest
-//! or more within a sixteenth of the recorded time; after each, what is live falls back by half
-//! of the jump or more before the next, and the footprint does not.
+//! *Signature*: three or more steps of the footprint that stay to the end. In each, live bytes
+//! rise and then fall back by at least half of the step before the next one begins; they do not
+//! end higher by more than half of it than they began, or the program simply holds more; and
+//! something that came in the burst is still live, or nothing of it keeps the memory. Steps and
+//! what was live come from every event, not from samples (`measure/stairs.rs`).
 //!
-//! *Thresholds*: three, as two steps are how many programs start; a tenth, so that a slow rise
-//! counts as none.
+//! *Thresholds*: three, as two steps are how many programs start; each of 2 MiB and a
+//! thirty-second of the greatest footprint, so that the ebb and flow of a server is none; all
+//! together a third of it, or they are not what the heap is made of.
 //!
-//! *At stake*: what lies idle for the last tenth of the run, at most the jumps together.
+//! *At stake*: what lies idle for the last tenth of the run, at most the steps together.
 
-use super::case::Case;
+use super::case::{Case, place};
 use super::remedy::Remedy;
 use super::{Finding, MIB, Severity};
-use crate::measure::State;
+use crate::measure::{Step, Survivors};
 use crate::words;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const LEAST_JUMPS: usize = 3;
 const LEAST_JUMP_BYTES: u64 = 2 * MIB;
-const JUMP_PART: u64 = 10;
-const JUMP_TIME_PART: u64 = 16;
-/// A rise is over when nothing happens for this part of the time that a jump may take.
-const PAUSE_PART: u64 = 4;
+const JUMP_PART: u64 = 32;
+const RISEN_PART: u64 = 3;
 /// So many jumps are told one by one.
-const TOLD: usize = 4;
+const TOLD: usize = 5;
 
-/// A rise of the footprint that stayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Jump {
-    time_ns: u64,
-    bytes: u64,
-    live_bytes: u64,
-    live_after_bytes: u64,
-}
+/// A burst whose memory stayed, and what is left of it.
+type Jump<'a> = (&'a Step, &'a Survivors);
 
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
-    let analysis = case.analysis;
-    let trace = &analysis.trace;
-    let length_ns = trace.duration_ns.saturating_sub(trace.window_start_ns);
-    let most = analysis.peak_footprint.footprint_bytes?;
+    let most = case.analysis.peak_footprint.footprint_bytes?;
     let least = (most / JUMP_PART).max(LEAST_JUMP_BYTES);
-    let jumps = jumps(&analysis.series, least, length_ns / JUMP_TIME_PART);
-    let risen: u64 = jumps.iter().map(|jump| jump.bytes).sum();
-    if jumps.len() < LEAST_JUMPS {
+    let steps = case.analysis.steps.iter().zip(&case.shape.survivors);
+    let jumps: Vec<Jump<'_>> = steps.filter(|jump| is_jump(jump, least)).collect();
+    let risen: u64 = jumps.iter().map(|(step, _)| step.bytes).sum();
+    if jumps.len() < LEAST_JUMPS || risen < most / RISEN_PART {
         return None;
     }
-    let bytes = risen.min(case.lasting_idle_bytes());
-    let told = jumps.iter().take(TOLD).map(|jump| {
-        format!(
-            "at {} by {} ({} live then, {} after)",
-            words::duration(jump.time_ns),
-            words::bytes(jump.bytes),
-            words::bytes(jump.live_bytes),
-            words::bytes(jump.live_after_bytes)
-        )
-    });
-    let told: Vec<String> = told.collect();
-    let survivor = case.blame.sites.first().map(|site| site.site.in_words());
-    let keeper =
-        survivor.map_or_else(String::new, |site| format!(" Of what survived, {site} pins most."));
-    let list = jumps.iter().map(|jump| {
-        json!({
-            "time_ns": jump.time_ns,
-            "bytes": jump.bytes,
-            "live_bytes": jump.live_bytes,
-            "live_after_bytes": jump.live_after_bytes,
-        })
-    });
+    let keeper = keeper(&jumps);
     Some(Finding {
         title: format!("the heap grew in {} jumps and never came down", jumps.len()),
-        bytes,
+        bytes: risen.min(case.lasting_idle_bytes()),
         most: Severity::Serious,
-        evidence: BTreeMap::from([("jumps", list.collect()), ("risen_bytes", json!(risen))]),
-        explanation: format!(
-            "It rose {}{}.{keeper}",
-            told.join(", "),
-            if jumps.len() > TOLD { ", and so on" } else { "" }
-        ),
-        remedy: Remedy {
-            c: "see what each burst leaves behind (`fragtrace blame --at TIME` after a jump), and \
-                take that from a pool of its own; or call `malloc_trim(0);` after each burst."
-                .into(),
-            rust: "the same; keep what outlives a request in one `Vec` or arena, apart from what \
-                   the request needs."
-                .into(),
-            setting: None,
-        },
+        evidence: BTreeMap::from([
+            ("jumps", jumps.iter().map(evidence).collect()),
+            ("risen_bytes", json!(risen)),
+            ("site", keeper.map_or(Value::Null, |left| place(&left.site))),
+        ]),
+        explanation: explanation(&jumps, keeper),
+        remedy: remedy(keeper),
     })
 }
 
-/// Where a rise ends that is under way at `at`: nothing higher comes within `pause_ns`.
-fn top_of_rise(series: &[State], mut at: usize, pause_ns: u64) -> usize {
-    let held = |index: usize| series[index].footprint_bytes.unwrap_or(0);
-    loop {
-        let until_ns = series[at].time_ns.saturating_add(pause_ns);
-        let soon = (at + 1..series.len())
-            .take_while(|next| *next == at + 1 || series[*next].time_ns <= until_ns);
-        match soon.filter(|next| held(*next) > held(at)).last() {
-            Some(higher) => at = higher,
-            None => return at,
-        }
-    }
+fn is_jump((step, left): &Jump<'_>, least_bytes: u64) -> bool {
+    step.bytes >= least_bytes
+        && step.live_peak_bytes - step.live_after_bytes.min(step.live_peak_bytes) >= step.bytes / 2
+        && step.live_after_bytes <= step.live_before_bytes + step.bytes / 2
+        && left.blocks > 0
 }
 
-/// Jumps that stayed, in order of time.
-fn jumps(series: &[State], least_bytes: u64, most_ns: u64) -> Vec<Jump> {
-    let held = |state: &State| state.footprint_bytes.unwrap_or(0);
-    let mut jumps = Vec::new();
-    let mut from = 0;
-    let mut at = 1;
-    while at < series.len() {
-        while series[at].time_ns - series[from].time_ns > most_ns && from + 1 < at {
-            from += 1;
-        }
-        if held(&series[at]) < held(&series[from]) + least_bytes {
-            at += 1;
-            continue;
-        }
-        at = top_of_rise(series, at, most_ns / PAUSE_PART);
-        let bytes = held(&series[at]) - held(&series[from]);
-        let later = &series[at..];
-        let next = later.iter().position(|state| held(state) > held(&series[at]) + least_bytes / 2);
-        let plateau = &later[..next.unwrap_or(later.len())];
-        let live_after = plateau.iter().map(|state| state.live_bytes).min().unwrap_or(0);
-        // The burst may be over by the moment of its last new page.
-        let burst = series[from..=at].iter().map(|state| state.live_bytes);
-        let live_bytes = burst.max().unwrap_or(0);
-        let stays = later.iter().all(|state| held(state) + bytes / 2 >= held(&series[at]));
-        if stays && live_after + bytes / 2 <= live_bytes {
-            let time_ns = series[at].time_ns;
-            jumps.push(Jump { time_ns, bytes, live_bytes, live_after_bytes: live_after });
-        }
-        from = at;
-        at += 1;
+/// What survived of the burst with the largest step, if it is known where that came from.
+fn keeper<'a>(jumps: &[Jump<'a>]) -> Option<&'a Survivors> {
+    let (_, left) = jumps.iter().max_by_key(|(step, _)| step.bytes)?;
+    (left.site_blocks > 0 && left.site != Default::default()).then_some(*left)
+}
+
+fn evidence((step, left): &Jump<'_>) -> Value {
+    json!({
+        "time_ns": step.peak_ns,
+        "start_ns": step.start_ns,
+        "end_ns": step.end_ns,
+        "bytes": step.bytes,
+        "live_before_bytes": step.live_before_bytes,
+        "live_bytes": step.live_peak_bytes,
+        "live_after_bytes": step.live_after_bytes,
+        "survivor_blocks": left.blocks,
+        "survivor_bytes": left.live_bytes,
+        "survivor_site": place(&left.site),
+        "survivor_site_blocks": left.site_blocks,
+    })
+}
+
+fn explanation(jumps: &[Jump<'_>], keeper: Option<&Survivors>) -> String {
+    let told: Vec<String> = jumps.iter().take(TOLD).map(told).collect();
+    let more = if jumps.len() > TOLD { ", and so on" } else { "" };
+    let mut text = format!("It rose {}{more}.", told.join("; "));
+    if let Some(left) = keeper {
+        text += &format!(
+            " Of {} blocks that the largest burst left behind, {} are from {}: they keep its \
+             memory.",
+            words::count(left.blocks),
+            words::count(left.site_blocks),
+            left.site.in_words()
+        );
     }
-    jumps
+    text
+}
+
+fn told((step, left): &Jump<'_>) -> String {
+    format!(
+        "by {} in the burst from {} to {} ({} live then, {} after, {} of its blocks to the end)",
+        words::bytes(step.bytes),
+        words::duration(step.start_ns),
+        words::duration(step.end_ns),
+        words::bytes(step.live_peak_bytes),
+        words::bytes(step.live_after_bytes),
+        words::count(left.blocks)
+    )
+}
+
+fn remedy(keeper: Option<&Survivors>) -> Remedy {
+    let what = keeper.map_or_else(
+        || "what outlives a burst".to_owned(),
+        |left| format!("what outlives a burst ({})", left.site.in_words()),
+    );
+    Remedy {
+        c: format!(
+            "take {what} from a pool of its own, allocated before the burst begins; \
+             `malloc_trim(0);` after each burst gives back the whole pages between."
+        ),
+        rust: format!(
+            "keep {what} in one `Vec` with `with_capacity` or in an arena, apart from what the \
+             burst needs."
+        ),
+        setting: None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn series(moments: &[(u64, u64)]) -> Vec<State> {
-        let state = |(time_ns, (live, held)): (usize, &(u64, u64))| State {
-            time_ns: time_ns as u64 * 10,
-            live_bytes: live * MIB,
-            footprint_bytes: Some(held * MIB),
-            ..State::default()
-        };
-        moments.iter().enumerate().map(state).collect()
+    fn jump(bytes: u64, live: [u64; 3]) -> Step {
+        let [live_before_bytes, live_peak_bytes, live_after_bytes] = live.map(|live| live * MIB);
+        let bytes = bytes * MIB;
+        Step { bytes, live_before_bytes, live_peak_bytes, live_after_bytes, ..Step::default() }
     }
 
     #[test]
-    fn stairs_are_jumps_that_stay() {
-        let stairs = series(&[(1, 1), (20, 20), (2, 20), (2, 20), (22, 40), (3, 40), (3, 40)]);
-        let found = jumps(&stairs, 4 * MIB, 20);
-        let heights: Vec<u64> = found.iter().map(|jump| jump.bytes / MIB).collect();
-        assert_eq!(heights, [19, 20]);
-        assert_eq!(found[0].live_after_bytes, 2 * MIB);
-    }
-
-    #[test]
-    fn what_comes_down_or_stays_live_is_no_stair() {
-        let ebb = series(&[(1, 1), (20, 20), (2, 2), (20, 20), (2, 2)]);
-        assert_eq!(jumps(&ebb, 4 * MIB, 20), []);
-        let growth = series(&[(1, 1), (20, 20), (20, 20), (40, 40), (40, 40)]);
-        assert_eq!(jumps(&growth, 4 * MIB, 20), []);
-        let slow = series(&[(1, 1), (4, 4), (7, 7), (10, 10), (1, 10)]);
-        assert_eq!(jumps(&slow, 4 * MIB, 5), []);
+    fn a_jump_is_a_burst_that_ends_and_leaves_something() {
+        let left = Survivors { blocks: 1, ..Survivors::default() };
+        let least = 10 * MIB;
+        assert!(is_jump(&(&jump(20, [1, 21, 11]), &left), least));
+        assert!(!is_jump(&(&jump(20, [1, 21, 12]), &left), least), "it did not fall back");
+        assert!(!is_jump(&(&jump(20, [1, 30, 12]), &left), least), "more is in use");
+        assert!(!is_jump(&(&jump(9, [1, 21, 1]), &left), least), "too small");
+        assert!(!is_jump(&(&jump(20, [1, 21, 11]), &Survivors::default()), least));
     }
 }

@@ -25,6 +25,7 @@ fn full() -> (Analysis, Blame, HeapShape) {
         peak_footprint: state(5 * SECOND),
         end: state(10 * SECOND),
         series: (1..=10).map(|second| state(second * SECOND)).collect(),
+        steps: Vec::new(),
         damage: Vec::new(),
     };
     let part = HeapPart {

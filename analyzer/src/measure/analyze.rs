@@ -8,6 +8,7 @@
 
 use super::moment::{self, end_ns, start_ns};
 use super::playback::stop_at_times;
+use super::stairs::Stairs;
 use super::{Analysis, State, TraceFacts};
 use crate::order::{Action, Event, Told};
 use crate::read::Trace;
@@ -51,6 +52,8 @@ impl Peak {
 struct Peaks {
     live: Peak,
     footprint: Peak,
+    /// From the first event on.
+    stairs: Option<Stairs>,
     /// Stamp of the last event.
     last: Stamp,
 }
@@ -59,8 +62,12 @@ impl Peaks {
     /// To be called before each event, and behind the last.
     #[inline]
     fn watch(&mut self, trace: &Trace, next: Option<&Event>, replay: &mut Replay<'_>) {
-        self.live.note(replay.blocks().live_bytes(), self.last);
-        self.footprint.note(replay.space().footprint_bytes(), self.last);
+        let (live, footprint) = (replay.blocks().live_bytes(), replay.space().footprint_bytes());
+        self.live.note(live, self.last);
+        self.footprint.note(footprint, self.last);
+        self.stairs
+            .get_or_insert_with(|| Stairs::new(self.last, live, footprint))
+            .note(self.last, live, footprint);
         if self.footprint.pending {
             self.footprint.settle(trace, replay);
         }
@@ -101,6 +108,10 @@ pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
         |index, replay| series.push(moment::state(replay, trace.clock(), times_ns[index])),
     );
     let end = moment::state(&mut replay, trace.clock(), end_ns(trace));
+    let (live, footprint) = (end.live_bytes, replay.space().footprint_bytes());
+    let steps = peaks.stairs.map_or_else(Vec::new, |stairs| {
+        stairs.finish(live, footprint, |stamp| trace.clock().time_ns(stamp))
+    });
     // Without any event the heap is the same throughout.
     let peak = peaks.live.state.unwrap_or_else(|| end.clone());
     let peak_footprint = peaks.footprint.state.unwrap_or_else(|| end.clone());
@@ -110,7 +121,7 @@ pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
     let mut damage = trace.damage().to_vec();
     damage.extend(told.damage.iter().cloned());
     let trace = facts(trace, &replay, &told);
-    (Analysis { trace, peak, peak_footprint, end, series, damage }, replay)
+    (Analysis { trace, peak, peak_footprint, end, series, steps, damage }, replay)
 }
 
 /// When most was live, in nanoseconds since the start.

@@ -1,6 +1,6 @@
 //! What the trace says about the process as a whole: the `trace` object of the JSON.
 
-use super::State;
+use super::{State, Step};
 use serde::Serialize;
 
 /// The process, its recording and its counts. Counts are of the whole life of the process.
@@ -97,6 +97,8 @@ pub struct Analysis {
     pub end: State,
     /// At most 2,000 moments, evenly spread, the peaks among them.
     pub series: Vec<State>,
+    /// The steps in which the footprint grew for good, exact to the event.
+    pub steps: Vec<Step>,
     /// What of the trace could not be made sense of, in words, with offsets.
     pub damage: Vec<String>,
 }

@@ -10,7 +10,9 @@ mod moment;
 mod playback;
 mod shape;
 mod snapshot;
+mod stairs;
 mod state;
+mod survivors;
 
 pub use analyze::{analyze, analyze_to_end};
 pub use facts::{Analysis, TraceFacts};
@@ -19,4 +21,6 @@ pub use holes::{Bucket, Hole, Holes, holes_at};
 pub use moment::{MomentError, TimeSpec, resolve_time};
 pub use shape::{HeapPart, HeapShape, TopBlocks};
 pub use snapshot::{Band, Cell, HeapMap};
+pub use stairs::Step;
 pub use state::{PAGE_BUCKETS, State};
+pub use survivors::Survivors;

@@ -2,6 +2,7 @@
 //! it, and what lies next to its end. Diagnoses go by it; one walk over pages and blocks.
 
 use super::blame::{CallFacts, Held};
+use super::{Step, Survivors};
 use crate::read::Trace;
 use crate::replay::{Block, Kind, Reclaim, Replay, TILE_BYTES};
 use crate::symbols::Symbols;
@@ -32,6 +33,8 @@ pub struct HeapShape {
     pub top: Option<TopBlocks>,
     /// What glibc can have done with freed blocks.
     pub reclaim: Reclaim,
+    /// What is live of the bursts that made the footprint grow, for each step of the analysis.
+    pub survivors: Vec<Survivors>,
 }
 
 /// One heap.
@@ -67,11 +70,12 @@ pub struct TopBlocks {
 }
 
 impl HeapShape {
-    /// The heap as the replay has it at `at_ns`.
+    /// The heap as the replay has it at `at_ns`, grown in `steps`.
     pub fn of<'t>(
         trace: &'t Trace,
         replay: &Replay<'t>,
         at_ns: u64,
+        steps: &[Step],
         symbols: &mut Symbols<'t>,
     ) -> HeapShape {
         let space = replay.space();
@@ -79,6 +83,7 @@ impl HeapShape {
         let mut shape = HeapShape {
             glibc: replay.is_glibc(),
             reclaim: *replay.reclaim(),
+            survivors: Survivors::of(trace, replay, steps, symbols),
             ..HeapShape::default()
         };
         if !known {

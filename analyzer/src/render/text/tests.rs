@@ -58,6 +58,7 @@ fn fragmented() -> Analysis {
             munmaps: 3,
             ..TraceFacts::default()
         },
+        steps: Vec::new(),
         damage: Vec::new(),
         series: vec![
             state(0, 0, MIB),
