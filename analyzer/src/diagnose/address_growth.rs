@@ -15,6 +15,7 @@
 //! *At stake*: the growth, as far as it lies idle.
 
 use super::case::{Case, share};
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity};
 use crate::words;
@@ -45,6 +46,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         bytes,
         // Of several arenas it is not known which hole could have served which thread.
         most: if arenas > 1 { Severity::Info } else { Severity::Serious },
+        of: Of::Idle,
         evidence: BTreeMap::from([
             ("growth_despite_fit_bytes", json!(growth)),
             ("growth_despite_fit_count", json!(count)),

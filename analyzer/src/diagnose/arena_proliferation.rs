@@ -4,14 +4,17 @@
 //! is free in one serves no thread of another.
 //!
 //! *Signature* (glibc only): at least four heaps of secondary arenas that hold 1 MiB or more and
-//! are at most a quarter live, for the last tenth of the run.
+//! are at most a quarter live, and whose pages without a live byte have been so for the last tenth
+//! of the run.
 //!
 //! *Thresholds*: four, as a program of two or three threads gains nothing by sharing; a quarter,
 //! as half-full arenas are what threads that work leave behind.
 //!
-//! *At stake*: what these heaps have in memory beyond what is live.
+//! *At stake*: the pages of these heaps without a live byte. What lies unused on pages with live
+//! blocks is not counted: fewer arenas would not give it back, the blocks pin it.
 
 use super::case::Case;
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, MIB, Severity};
 use crate::words;
@@ -27,10 +30,11 @@ struct Sparse {
     heaps: usize,
     live_bytes: u64,
     resident_bytes: u64,
+    empty_bytes: u64,
 }
 
 fn sparse(case: &Case<'_>) -> Option<Sparse> {
-    let mut sparse = Sparse { heaps: 0, live_bytes: 0, resident_bytes: 0 };
+    let mut sparse = Sparse { heaps: 0, live_bytes: 0, resident_bytes: 0, empty_bytes: 0 };
     for heap in &case.shape.arenas {
         if heap.resident_bytes >= LEAST_RESIDENT_BYTES
             && heap.live_bytes <= heap.resident_bytes / MOST_LIVE_PART
@@ -38,6 +42,7 @@ fn sparse(case: &Case<'_>) -> Option<Sparse> {
             sparse.heaps += 1;
             sparse.live_bytes += heap.live_bytes;
             sparse.resident_bytes += heap.resident_bytes;
+            sparse.empty_bytes += heap.empty_bytes;
         }
     }
     (sparse.heaps >= LEAST_HEAPS).then_some(sparse)
@@ -45,12 +50,13 @@ fn sparse(case: &Case<'_>) -> Option<Sparse> {
 
 /// Bytes that lie free in many arenas; 0 where there are few.
 pub(super) fn held_bytes(case: &Case<'_>) -> u64 {
-    sparse(case).map_or(0, |sparse| sparse.resident_bytes.saturating_sub(sparse.live_bytes))
+    sparse(case).map_or(0, |sparse| sparse.empty_bytes)
 }
 
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
-    let Sparse { heaps: count, live_bytes: live, resident_bytes: resident } = sparse(case)?;
-    let bytes = held_bytes(case);
+    let sparse = sparse(case)?;
+    let Sparse { heaps: count, live_bytes: live, resident_bytes: resident, .. } = sparse;
+    let bytes = sparse.empty_bytes;
     if !case.lasts(bytes) {
         return None;
     }
@@ -62,19 +68,22 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ),
         bytes,
         most: Severity::Serious,
+        of: Of::EmptyPages,
         evidence: BTreeMap::from([
             ("sparse_arena_heaps", json!(count)),
             ("arena_heaps", json!(case.shape.arenas.len())),
             ("resident_bytes", json!(resident)),
+            ("empty_page_bytes", json!(bytes)),
             ("live_bytes", json!(live)),
             ("threads", json!(threads)),
         ]),
         explanation: format!(
             "{} threads ran; {count} heaps of secondary arenas have {} in memory and only {} live \
-             in them.",
+             in them; {} are whole pages without a live block.",
             words::count(threads),
             words::bytes(resident),
-            words::bytes(live)
+            words::bytes(live),
+            words::bytes(bytes)
         ),
         remedy: Remedy {
             c: "call `mallopt(M_ARENA_MAX, 2);` (#include <malloc.h>) before the first thread \

@@ -10,6 +10,7 @@
 //! *At stake*: what the site has live, if the bound were smaller.
 
 use super::case::{Case, is_code, place};
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity};
 use crate::measure::blame::COHORTS;
@@ -33,6 +34,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         title: format!("live bytes rose and levelled at {name}: a cache or a working set, no leak"),
         bytes: site.live_bytes,
         most: Severity::Info,
+        of: Of::Else,
         evidence: BTreeMap::from([
             ("live_bytes_by_eighth_of_time", json!(live)),
             ("site_live_bytes", json!(site.live_bytes)),

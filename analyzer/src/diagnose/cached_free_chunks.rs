@@ -11,6 +11,7 @@
 //! *At stake*: the empty pages of glibc's own heaps.
 
 use super::case::{Case, share};
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity, top_pinned};
 use crate::words;
@@ -33,6 +34,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ),
         bytes,
         most: Severity::Serious,
+        of: Of::EmptyPages,
         evidence: BTreeMap::from([
             ("cached_chunks", json!(chunks)),
             ("empty_page_bytes", json!(bytes)),

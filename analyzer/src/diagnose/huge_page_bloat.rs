@@ -9,6 +9,7 @@
 //! *At stake*: these pages.
 
 use super::case::Case;
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity};
 use crate::words;
@@ -29,6 +30,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ),
         bytes,
         most: Severity::Serious,
+        of: Of::EmptyPages,
         evidence: BTreeMap::from([
             ("huge_bytes", json!(huge)),
             ("never_used_bytes", json!(unused)),

@@ -6,6 +6,7 @@
 //! *At stake*: these bytes, which RSS shows too much.
 
 use super::case::Case;
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity};
 use crate::words;
@@ -20,6 +21,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         title: format!("RSS shows {} too much: they are given back already", words::bytes(bytes)),
         bytes,
         most: Severity::Info,
+        of: Of::Else,
         evidence: BTreeMap::from([
             ("lazyfree_bytes", json!(bytes)),
             ("rss_bytes", json!(end.rss_bytes)),

@@ -13,6 +13,7 @@
 //! *At stake*: what the site has live.
 
 use super::case::{Case, is_code, place, share};
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity};
 use crate::measure::blame::{COHORTS, SiteFacts};
@@ -54,6 +55,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         title: format!("{name} allocates more and more and does not free it"),
         bytes: site.live_bytes,
         most: if works { Severity::Serious } else { Severity::Info },
+        of: Of::Else,
         evidence,
         explanation: format!(
             "What is live rises to the end; {} of it ({}, {} blocks) are from {name}, from every \

@@ -17,6 +17,7 @@ mod arena_proliferation;
 mod cache_growth;
 mod cached_free_chunks;
 mod case;
+mod claims;
 mod huge_page_bloat;
 mod lazy_free;
 mod leak;
@@ -29,6 +30,7 @@ mod top_pinned;
 
 pub use case::Case;
 
+use claims::Of;
 use remedy::Remedy;
 use serde::Serialize;
 use serde_json::Value;
@@ -44,21 +46,23 @@ const LEAST_PART: u64 = 20;
 /// Looks for one pathology.
 type Find = fn(&Case<'_>) -> Option<Finding>;
 
-/// The pathologies that are judged.
+/// The pathologies that are judged: of those that explain the same bytes, the more specific first.
 const PATHOLOGIES: [(&str, Find); 12] = [
-    ("pinned-pages", pinned_pages::find),
-    ("retained-after-burst", retained_after_burst::find),
-    ("cached-free-chunks", cached_free_chunks::find),
     ("top-pinned", top_pinned::find),
-    ("leak", leak::find),
-    ("cache-growth", cache_growth::find),
+    ("cached-free-chunks", cached_free_chunks::find),
+    ("pinned-pages", pinned_pages::find),
     ("rss-stairs", rss_stairs::find),
     ("arena-proliferation", arena_proliferation::find),
+    ("huge-page-bloat", huge_page_bloat::find),
+    ("retained-after-burst", retained_after_burst::find),
     ("address-growth", address_growth::find),
+    ("leak", leak::find),
+    ("cache-growth", cache_growth::find),
     ("size-class-slop", size_class_slop::find),
     ("lazy-free", lazy_free::find),
-    ("huge-page-bloat", huge_page_bloat::find),
 ];
+/// How the heap came to its size is told even where all that it left is counted elsewhere.
+const TOLD_ANYWAY: &str = "rss-stairs";
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -119,6 +123,8 @@ struct Finding {
     bytes: u64,
     /// No more than this, whatever the bytes.
     most: Severity,
+    /// What kind of bytes these are.
+    of: Of,
     evidence: BTreeMap<&'static str, Value>,
     explanation: String,
     remedy: Remedy,
@@ -149,9 +155,12 @@ pub fn diagnose(case: &Case<'_>) -> Diagnoses {
     }
     let held_bytes = case.held_bytes();
     let found = PATHOLOGIES.iter().filter_map(|(id, find)| Some((*id, find(case)?)));
-    let worth = found.filter(|(_, finding)| is_worth_a_word(finding.bytes, held_bytes));
+    let is_worth = |finding: &Finding| is_worth_a_word(finding.bytes, held_bytes);
+    let worth = found.filter(|(_, finding)| is_worth(finding)).collect();
+    let mut settled = claims::settle(case, worth);
+    settled.retain(|(id, finding)| is_worth(finding) || *id == TOLD_ANYWAY);
     let mut list: Vec<Diagnosis> =
-        worth.map(|(id, finding)| finding.weighed(id, held_bytes)).collect();
+        settled.into_iter().map(|(id, finding)| finding.weighed(id, held_bytes)).collect();
     list.sort_by_key(|found| Reverse((found.severity, found.bytes)));
     Diagnoses { list, cannot_tell: None, freed_late_bytes: case.freed_late_bytes() }
 }

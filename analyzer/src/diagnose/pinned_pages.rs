@@ -11,6 +11,7 @@
 //! be unlocked, less what their blocks need elsewhere; without stacks, all pinned waste.
 
 use super::case::{Case, is_code, place, share};
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity};
 use crate::measure::blame::SiteFacts;
@@ -57,6 +58,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         title: title(culprits, waste),
         bytes,
         most: Severity::Serious,
+        of: Of::PinnedPages,
         evidence,
         explanation: explanation(case, culprits, pages, used, bytes),
         remedy: remedy(culprits),

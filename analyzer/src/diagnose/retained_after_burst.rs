@@ -12,6 +12,7 @@
 //! trim threshold, which follows the largest freed mapping (malloc/malloc.c, 2.26 to 2.42).
 
 use super::case::{Case, share};
+use super::claims::Of;
 use super::remedy::{Allocator, give_back};
 use super::{Finding, Severity, arena_proliferation, cached_free_chunks, top_pinned};
 use crate::words;
@@ -50,6 +51,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ),
         bytes,
         most: if reserve { Severity::Info } else { Severity::Serious },
+        of: Of::EmptyPages,
         evidence,
         explanation: explanation(case, bytes, refills),
         remedy: give_back(Allocator::of(&case.analysis.trace, case.shape.glibc)),

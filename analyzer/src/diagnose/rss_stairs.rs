@@ -13,6 +13,7 @@
 //! *At stake*: what lies idle for the last tenth of the run, at most the steps together.
 
 use super::case::{Case, place};
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, MIB, Severity};
 use crate::measure::{Step, Survivors};
@@ -44,6 +45,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         title: format!("the heap grew in {} jumps and never came down", jumps.len()),
         bytes: risen.min(case.lasting_idle_bytes()),
         most: Severity::Serious,
+        of: Of::Idle,
         evidence: BTreeMap::from([
             ("jumps", jumps.iter().map(evidence).collect()),
             ("risen_bytes", json!(risen)),
@@ -101,10 +103,9 @@ fn explanation(jumps: &[Jump<'_>], keeper: Option<&Survivors>) -> String {
 
 fn told((step, left): &Jump<'_>) -> String {
     format!(
-        "by {} in the burst from {} to {} ({} live then, {} after, {} of its blocks to the end)",
+        "by {} in the burst at {} ({} live then, {} after, {} of its blocks to the end)",
         words::bytes(step.bytes),
-        words::duration(step.start_ns),
-        words::duration(step.end_ns),
+        words::duration(step.peak_ns),
         words::bytes(step.live_peak_bytes),
         words::bytes(step.live_after_bytes),
         words::count(left.blocks)

@@ -10,6 +10,7 @@
 //! when many blocks become one.
 
 use super::case::{Case, is_code, place, share};
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity};
 use crate::words;
@@ -37,6 +38,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ),
         bytes: slop + end.metadata_bytes.unwrap_or(0),
         most: Severity::Serious,
+        of: Of::Else,
         evidence: BTreeMap::from([
             ("usable_bytes", json!(usable)),
             ("live_bytes", json!(end.live_bytes)),

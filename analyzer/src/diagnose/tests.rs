@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::measure::blame::{Blame, CallFacts, SiteFacts};
-use crate::measure::{Analysis, HeapPart, HeapShape, State, TopBlocks, TraceFacts};
+use crate::measure::{
+    Analysis, HeapPart, HeapShape, State, Step, Survivors, TopBlocks, TraceFacts,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -188,7 +190,7 @@ fn free_memory_in_four_arenas_is_proliferation() {
     case.2.brk = None;
     case.2.arenas = vec![heap(3 * MIB); 4];
     let found = judge(&case).list.remove(0);
-    assert_eq!((found.id, found.bytes), ("arena-proliferation", 36 * MIB));
+    assert_eq!((found.id, found.bytes), ("arena-proliferation", 44 * MIB));
     case.2.arenas = vec![heap(3 * MIB); 3];
     assert_eq!(ids(&case), ["retained-after-burst"], "three are not many");
     case.2.arenas = vec![heap(3 * MIB + 1); 4];
@@ -198,7 +200,7 @@ fn free_memory_in_four_arenas_is_proliferation() {
 #[test]
 fn growth_despite_fit_must_be_half_of_the_heap_and_idle() {
     let mut case = drained(0);
-    case.0.end.pinned_waste_bytes = Some(MIB);
+    case.0.end.page_live_histogram = Some([4096; 16]);
     (case.0.end.high_water_bytes, case.0.end.growth_despite_fit_count) = (Some(64 * MIB), Some(8));
     case.0.end.growth_despite_fit_bytes = Some(32 * MIB);
     assert_eq!(ids(&case), ["address-growth"]);
@@ -230,8 +232,49 @@ fn memory_given_back_lazily_is_no_illness() {
 fn huge_pages_hold_what_no_block_ever_used() {
     let mut case = full();
     case.2.never_used_bytes = Some(40 * MIB);
+    case.2.empty_bytes = Some(40 * MIB);
     assert_eq!(ids(&case), [""; 0], "whether there are huge pages is not known");
     case.0.end.huge_bytes = Some(34 * MIB);
     let found = judge(&case).list.remove(0);
     assert_eq!((found.id, found.bytes), ("huge-page-bloat", 34 * MIB));
+}
+
+/// Bursts whose blocks keep `bytes` each, beside what else is wrong.
+fn with_stairs(case: &mut (Analysis, Blame, HeapShape), bytes: u64) {
+    let step = Step { bytes, live_peak_bytes: bytes, ..Step::default() };
+    case.0.steps = vec![step; 3];
+    case.2.survivors = vec![Survivors { blocks: 1, ..Survivors::default() }; 3];
+}
+
+#[test]
+fn what_one_finding_explains_is_not_at_stake_for_another() {
+    let mut case = drained(0);
+    with_stairs(&mut case, 21 * MIB);
+    let found = judge(&case).list;
+    let told: Vec<_> = found.iter().map(|found| (found.id, found.bytes / MIB)).collect();
+    assert_eq!(told, [("pinned-pages", 63), ("rss-stairs", 0)], "of two the more specific");
+    assert_eq!(found[1].severity, Severity::Info);
+    assert!(found[1].explanation.contains("counted under pinned-pages"));
+
+    let mut case = drained(40 * MIB);
+    case.0.end.page_live_histogram = Some([100; 16]);
+    with_stairs(&mut case, 21 * MIB);
+    let told: Vec<_> =
+        judge(&case).list.iter().map(|found| (found.id, found.bytes / MIB)).collect();
+    assert_eq!(told, [("rss-stairs", 63)], "what explains all goes before its parts");
+}
+
+#[test]
+fn arenas_whose_pages_are_pinned_are_no_proliferation() {
+    let mut case = drained(0);
+    case.2.brk = None;
+    let heap = HeapPart { live_bytes: MIB, resident_bytes: 16 * MIB, ..HeapPart::default() };
+    case.2.arenas = vec![heap; 4];
+    assert_eq!(ids(&case), ["pinned-pages"]);
+    case.2.arenas[0].empty_bytes = 8 * MIB;
+    case.2.empty_bytes = Some(8 * MIB);
+    case.0.end.pinned_waste_bytes = Some(55 * MIB);
+    let told: Vec<_> =
+        judge(&case).list.iter().map(|found| (found.id, found.bytes / MIB)).collect();
+    assert_eq!(told, [("pinned-pages", 55), ("arena-proliferation", 8)]);
 }

@@ -9,6 +9,7 @@
 //! *At stake*: the empty pages right below these blocks.
 
 use super::case::{Case, place};
+use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, LEAST_BYTES, Severity};
 use crate::measure::TopBlocks;
@@ -30,6 +31,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ),
         bytes,
         most: Severity::Serious,
+        of: Of::EmptyPages,
         evidence: BTreeMap::from([
             ("empty_below_bytes", json!(bytes)),
             ("top_blocks", json!(top.blocks)),

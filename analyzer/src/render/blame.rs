@@ -150,32 +150,52 @@ fn stack(site: &SiteFacts) -> String {
     out
 }
 
-/// Which objects have no symbols, and what to do about it.
+/// What is known of the sites in one object.
+#[derive(Default)]
+struct Known<'a> {
+    build_id: Option<&'a str>,
+    sites: usize,
+    without_line: usize,
+    without_function: bool,
+}
+
+/// Which objects have no symbols or not for all of these sites, and what to do about it.
 pub fn missing_symbols(sites: &[SiteFacts]) -> Option<String> {
-    let bare = sites.iter().map(|site| &site.site).filter(|call| {
-        call.module.is_some() && call.offset.is_some() && call.line.is_none() && call.file.is_none()
-    });
-    let mut objects: BTreeMap<&str, (Option<&str>, bool)> = BTreeMap::new();
-    for call in bare {
+    let mut objects: BTreeMap<&str, Known<'_>> = BTreeMap::new();
+    for call in sites.iter().map(|site| &site.site).filter(|call| call.offset.is_some()) {
         let Some(module) = call.module.as_deref() else { continue };
-        let entry = objects.entry(module).or_insert((call.build_id.as_deref(), false));
-        entry.1 |= call.function.is_none();
+        let known = objects.entry(module).or_default();
+        known.build_id = call.build_id.as_deref();
+        known.sites += 1;
+        known.without_line += usize::from(call.line.is_none() && call.file.is_none());
+        known.without_function |= call.function.is_none();
     }
+    objects.retain(|_, known| known.without_line > 0);
     if objects.is_empty() {
         return None;
     }
     let mut out = String::new();
-    for (module, (build_id, functions)) in objects {
-        let what = if functions { "functions nor lines" } else { "lines" };
-        let no = if functions { "Neither " } else { "No " };
-        let id = build_id.map_or_else(|| "no build-id".to_owned(), |id| format!("build-id {id}"));
-        let _ = writeln!(out, "{no}{what} are known of {module} ({id}).");
+    for (module, known) in &objects {
+        let id = known.build_id.map_or_else(|| "no build-id".into(), |id| format!("build-id {id}"));
+        let _ = match known {
+            Known { sites, without_line, .. } if without_line < sites => writeln!(
+                out,
+                "Of {without_line} of these {sites} sites in {module} no line is known: its debug \
+                 information\ndoes not cover them ({id})."
+            ),
+            Known { without_function: true, .. } => {
+                writeln!(out, "Neither functions nor lines are known of {module} ({id}).")
+            }
+            Known { .. } => writeln!(out, "No lines are known of {module} ({id})."),
+        };
     }
-    out.push_str(
-        "To get them, build with -g (Rust: debug = \"line-tables-only\" in the profile), or \
-         install its debug\nsymbols; --symbols DIR names a folder with the unstripped file or its \
-         separate debug file.\n",
-    );
+    if objects.values().any(|known| known.without_line == known.sites) {
+        out.push_str(
+            "To get them, build with -g (Rust: debug = \"line-tables-only\" in the profile), or \
+             install its debug\nsymbols; --symbols DIR names a folder with the unstripped file or \
+             its separate debug file.\n",
+        );
+    }
     Some(out)
 }
 
@@ -263,4 +283,27 @@ pub fn folded(stacks: &[(Vec<CallFacts>, u64)], out: &mut impl Write) -> io::Res
         writeln!(out, "{line} {weight}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::blame::CallFacts;
+
+    #[test]
+    fn what_is_missing_of_an_object_is_told_by_its_sites() {
+        let site = |module: &str, line| {
+            let function = Some("run".into());
+            let (module, offset) = (Some(module.into()), Some(1));
+            let site = CallFacts { function, module, offset, line, ..CallFacts::default() };
+            SiteFacts { site, ..SiteFacts::default() }
+        };
+        let known = site("server", Some(7));
+        assert_eq!(missing_symbols(std::slice::from_ref(&known)), None);
+        let part = missing_symbols(&[known, site("server", None)]).expect("a note");
+        assert!(part.contains("Of 1 of these 2 sites in server no line is known"), "{part}");
+        assert!(!part.contains("build with -g"), "it was: {part}");
+        let none = missing_symbols(&[site("server", None)]).expect("a note");
+        assert!(none.contains("No lines are known of server") && none.contains("build with -g"));
+    }
 }

@@ -45,8 +45,10 @@ fn finding(found: &Diagnosis) -> String {
     let head = format!("{} ({}): {}.", capital(found.severity.label()), found.id, found.title);
     let mut out = paragraph(&head, style);
     out.push_str(&indented(&found.explanation, 2, Style::new()));
-    let gain = format!("At stake: about {}.", scale::bytes(found.bytes));
-    out.push_str(&indented(&gain, 2, Style::new()));
+    if found.bytes > 0 {
+        let gain = format!("At stake: about {}.", scale::bytes(found.bytes));
+        out.push_str(&indented(&gain, 2, Style::new()));
+    }
     for line in found.remedy.lines() {
         out.push_str(&indented(line, 2, Style::new()));
     }
