@@ -1,6 +1,6 @@
-/* A heap with one illness, or the same program cured of it.
+/* A heap with one illness, the same program cured of it, or something much like it that is none.
  *
- *   illness NAME [cured]
+ *   illness NAME [cured|near]
  */
 #define _GNU_SOURCE
 #include <malloc.h>
@@ -13,6 +13,7 @@ enum { COUNT = 12000, PAGES = 4000, LARGE_COUNT = 2900, LARGE = 16000, REST_US =
 
 static void *kept[COUNT], *gone[COUNT];
 static int rest = REST_US;
+static int near;
 
 /* A macro, so that the site is the function that uses it. */
 #define filled(size) memset(malloc(size), 1, size)
@@ -42,8 +43,16 @@ static void end_requests(int count) {
         free(gone[i]);
 }
 
-/* A session on every page that a request came to. Cured: all sessions in one piece. */
+/* A session on every page that a request came to. Cured: all sessions in one piece. Near: sessions
+ * and requests of about one size, so that pages stay half full. */
 static void pinned_pages(int cured) {
+    for (int i = 0; near && i < 2 * COUNT; i++) {
+        open_long_session(1100);
+        free(gone[i % COUNT]);
+        gone[i % COUNT] = begin_request(1000);
+    }
+    if (near)
+        return end_requests(COUNT);
     char *slab = cured ? filled(COUNT * 64) : NULL;
     for (int i = 0; i < COUNT; i++) {
         kept[i] = cured ? slab + i * 64 : open_session();
@@ -52,21 +61,23 @@ static void pinned_pages(int cured) {
     end_requests(COUNT);
 }
 
-/* A large block that is freed raises the trim threshold beyond what follows. Cured: trimmed. */
+/* A large block that is freed raises the trim threshold beyond what follows. Cured: trimmed. Near:
+ * more than half stays in use. */
 static void retained_after_burst(int cured) {
     free(filled(30 << 20));
     for (int i = 0; i < LARGE_COUNT; i++)
         gone[i] = begin_request(LARGE);
-    end_requests(LARGE_COUNT);
+    for (int i = near ? LARGE_COUNT * 6 / 10 : 0; i < LARGE_COUNT; i++)
+        free(gone[i]);
     if (cured)
         malloc_trim(0);
 }
 
 /* Small blocks between large ones, freed first: they stay in fast bins, and keep the large ones
- * apart. Cured: merged and trimmed. */
+ * apart. Cured: merged and trimmed. Near: too few of them to keep anything apart. */
 static void cached_free_chunks(int cured) {
     for (int i = 0; i < COUNT; i++) {
-        kept[i] = begin_request(64);
+        kept[i] = near && i % 64 ? NULL : begin_request(64);
         gone[i] = begin_request(PAGES);
     }
     for (int i = 0; i < COUNT; i++)
@@ -76,18 +87,23 @@ static void cached_free_chunks(int cured) {
         malloc_trim(0);
 }
 
-/* A buffer allocated last lies at the end of the heap. Cured: allocated first. */
+/* A buffer allocated last lies at the end of the heap. Cured: allocated first. Near: early, and what
+ * lies above it goes back. */
 static void top_pinned(int cured) {
     if (cured)
         kept[0] = take_log_buffer();
-    for (int i = 0; i < LARGE_COUNT; i++)
+    for (int i = 0; i < LARGE_COUNT; i++) {
         gone[i] = begin_request(LARGE);
-    if (!cured)
+        if (near && i == LARGE_COUNT / 10)
+            kept[0] = take_log_buffer();
+    }
+    if (!cured && !near)
         kept[0] = take_log_buffer();
     end_requests(LARGE_COUNT);
 }
 
-/* A history that is never cut, beside work that comes and goes. Cured: the last ones only. */
+/* A history that is never cut, beside work that comes and goes. Cured: the last ones only. Near:
+ * nothing but a history, as of a program that loads its data. */
 __attribute__((noinline)) static void *remember(void) {
     void *entry = filled(4000);
     return entry;
@@ -98,17 +114,17 @@ static void leak(int cured) {
         kept[i] = remember();
         if (cured && i >= 3000)
             free(kept[i - 3000]);
-        free(begin_request(500));
-        free(begin_request(600));
+        for (int work = 0; !near && work < 2; work++)
+            free(begin_request(500));
         if (i % 20 == 0)
             usleep(2000);
     }
     rest = 0;
 }
 
-/* Many tiny blocks. Cured: in one piece. */
+/* Many tiny blocks. Cured: in one piece. Near: of a size that fits a class. */
 __attribute__((noinline)) static void *make_node(void) {
-    void *node = filled(9);
+    void *node = filled(near ? 24 : 9);
     return node;
 }
 
@@ -122,7 +138,7 @@ static void size_class_slop(int cured) {
 }
 
 /* A burst in each of eight threads that run at once; a few blocks of each stay. Cured: all in the
- * main arena. */
+ * main arena. Near: most of what they made stays in use. */
 enum { THREADS = 8, EACH = 1500 };
 static pthread_barrier_t together;
 
@@ -133,7 +149,7 @@ static void *worker(void *unused) {
         mine[i] = begin_request(PAGES);
     filled(2000);
     pthread_barrier_wait(&together);
-    for (int i = 0; i < EACH; i++)
+    for (int i = near ? EACH * 6 / 10 : 0; i < EACH; i++)
         free(mine[i]);
     return unused;
 }
@@ -152,10 +168,12 @@ static void arena_proliferation(int cured) {
 }
 
 /* Bursts, each of blocks too large for the holes that the ones before left, and every third block
- * stays. Cured: what stays is taken first. */
+ * stays. Cured: what stays is taken first. Near: all of one size, so that holes are filled again. */
 static void rss_stairs(int cured) {
-    static const size_t sizes[] = {1000, 2300, 5200, 12000, 27000};
-    enum { BURSTS = sizeof sizes / sizeof *sizes, BYTES = 10 << 20 };
+    static const size_t growing[] = {1000, 2300, 5200, 12000, 27000};
+    static const size_t same[] = {1000, 1000, 1000, 1000, 1000};
+    const size_t *sizes = near ? same : growing;
+    enum { BURSTS = sizeof growing / sizeof *growing, BYTES = 10 << 20 };
     for (int burst = 0; cured && burst < BURSTS; burst++)
         for (size_t i = 0; i < BYTES / sizes[burst]; i += 3)
             open_long_session(sizes[burst]);
@@ -200,9 +218,10 @@ static const struct {
 };
 
 int main(int count, char **words) {
+    near = count > 2 && strcmp(words[2], "near") == 0;
     for (size_t i = 0; i < sizeof illnesses / sizeof *illnesses; i++)
         if (count > 1 && strcmp(illnesses[i].name, words[1]) == 0)
-            illnesses[i].act(count > 2);
+            illnesses[i].act(count > 2 && strcmp(words[2], "cured") == 0);
     /* What a program does in the end is judged only after a while. */
     usleep(rest);
     return 0;

@@ -7,16 +7,33 @@ use fragtrace_tests::run::command;
 use fragtrace_tests::traced::Traced;
 use serde_json::Value;
 
-fn ill(name: &str) -> Traced {
-    let mut line = command(program("illness"));
-    line.arg(name);
+/// Names of misuse.c; the others are of illness.c.
+const MISUSES: [&str; 5] =
+    ["cross-thread-free", "realloc-ladder", "churn", "purge-churn", "threshold-ratchet"];
+/// Names of illness.c.
+const ILLNESSES: [&str; 8] = [
+    "pinned-pages",
+    "retained-after-burst",
+    "cached-free-chunks",
+    "top-pinned",
+    "leak",
+    "size-class-slop",
+    "arena-proliferation",
+    "rss-stairs",
+];
+
+fn run(name: &str, how: &str) -> Traced {
+    let mut line = command(program(if MISUSES.contains(&name) { "misuse" } else { "illness" }));
+    line.args([name, how]);
     Traced::run_well(line)
 }
 
+fn ill(name: &str) -> Traced {
+    run(name, "ill")
+}
+
 fn cured(name: &str) -> Traced {
-    let mut line = command(program("illness"));
-    line.args([name, "cured"]);
-    Traced::run_well(line)
+    run(name, "cured")
 }
 
 /// Ids of findings that are more than worth knowing.
@@ -58,6 +75,14 @@ fn told_apart(name: &str, function: Option<&str>) {
     assert_eq!(site(found), function, "{found:#}");
     assert_eq!(grave(&well), [""; 0], "{:#}", well.value("/diagnoses"));
     assert_at_stake(found, &sick, &well);
+}
+
+/// What only looks like it gets no finding above info.
+#[track_caller]
+fn no_illness_though_near(name: &str) {
+    let near = run(name, "near").report();
+    assert_eq!(near.value("/cannot_tell"), &Value::Null);
+    assert_eq!(grave(&near), [""; 0], "{:#}", near.value("/diagnoses"));
 }
 
 #[test]
@@ -135,6 +160,48 @@ fn bursts_that_leave_survivors_are_stairs() {
     let not = well.array("/diagnoses").iter().all(|found| found["id"] != "rss-stairs");
     assert!(not, "{:#}", well.value("/diagnoses"));
     assert_eq!(grave(&well), [""; 0], "{:#}", well.value("/diagnoses"));
+}
+
+#[test]
+fn results_that_another_thread_frees_are_stranded() {
+    told_apart("cross-thread-free", Some("make_result"));
+}
+
+#[test]
+fn columns_that_grow_in_steps_leave_holes() {
+    told_apart("realloc-ladder", Some("grow_column"));
+}
+
+#[test]
+fn a_freed_mapping_that_raises_thresholds_keeps_what_follows() {
+    told_apart("threshold-ratchet", Some("read_configuration"));
+}
+
+#[test]
+fn a_buffer_for_each_line_is_churn() {
+    costs_time("churn", "begin_line");
+}
+
+#[test]
+fn a_mapping_for_each_picture_is_purge_churn() {
+    costs_time("purge-churn", "begin_picture");
+}
+
+/// Told apart where nothing comes back but time.
+#[track_caller]
+fn costs_time(name: &str, function: &str) {
+    let (sick, well) = (ill(name).report(), cured(name).report());
+    let found = only(&sick, name);
+    assert_eq!(site(found), Some(function), "{found:#}");
+    assert_eq!((&found["severity"], &found["bytes"]), (&"warning".into(), &0.into()));
+    assert_eq!(grave(&well), [""; 0], "{:#}", well.value("/diagnoses"));
+}
+
+#[test]
+fn what_is_near_an_illness_is_none() {
+    for name in MISUSES.into_iter().chain(ILLNESSES) {
+        no_illness_though_near(name);
+    }
 }
 
 #[test]

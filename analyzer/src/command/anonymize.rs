@@ -1,7 +1,7 @@
 //! What `--anonymize` takes out: whatever names people, places or machines.
 
-use fragtrace_analyzer::measure::TraceFacts;
 use fragtrace_analyzer::measure::blame::{CallFacts, SiteFacts};
+use fragtrace_analyzer::measure::{HeapShape, TraceFacts};
 
 /// Stands for the program.
 const PROGRAM: &str = "program";
@@ -25,6 +25,19 @@ pub fn sites(sites: &mut [SiteFacts], exe: &str) {
         site.thread_name = None;
         calls(std::slice::from_mut(&mut site.site), exe);
         calls(&mut site.stack, exe);
+    }
+}
+
+/// The same with all calls that the shape of the heap names.
+pub fn calls_of(shape: &mut HeapShape, exe: &str) {
+    let usage = &mut shape.usage;
+    let top = shape.top.iter_mut().map(|top| &mut top.site);
+    let left = shape.survivors.iter_mut().map(|left| &mut left.site);
+    let churn = usage.churn.iter_mut().map(|churn| &mut churn.site);
+    let others = [&mut usage.refilled.site, &mut usage.ladder.site, &mut usage.crossed.site];
+    let others = others.into_iter().chain([&mut usage.raised_by]).flatten();
+    for call in top.chain(left).chain(churn).chain(others) {
+        calls(std::slice::from_mut(call), exe);
     }
 }
 

@@ -87,12 +87,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     if arguments.anonymize {
         anonymize::facts(&mut analysis.trace);
         anonymize::sites(&mut blame.sites, &trace.process().exe);
-        if let Some(top) = &mut shape.top {
-            anonymize::calls(std::slice::from_mut(&mut top.site), &trace.process().exe);
-        }
-        for left in &mut shape.survivors {
-            anonymize::calls(std::slice::from_mut(&mut left.site), &trace.process().exe);
-        }
+        anonymize::calls_of(&mut shape, &trace.process().exe);
     }
     let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;

@@ -26,6 +26,8 @@ pub(super) enum Of {
     Idle,
     /// Neither: live bytes, or nothing that a block could use.
     Else,
+    /// No bytes, but the time of calls and page faults.
+    Work,
 }
 
 /// What of the idle memory no finding has taken.
@@ -41,14 +43,14 @@ impl Left {
             Of::PinnedPages => finding.bytes.min(self.pinned_bytes),
             Of::EmptyPages => finding.bytes.min(self.empty_bytes),
             Of::Idle => finding.bytes.min(self.pinned_bytes + self.empty_bytes),
-            Of::Else => finding.bytes,
+            Of::Else | Of::Work => finding.bytes,
         }
     }
 
     fn take(&mut self, of: Of, bytes: u64) {
         let pinned_bytes = match of {
             Of::PinnedPages | Of::Idle => bytes.min(self.pinned_bytes),
-            Of::EmptyPages | Of::Else => 0,
+            Of::EmptyPages | Of::Else | Of::Work => 0,
         };
         self.pinned_bytes -= pinned_bytes;
         if matches!(of, Of::EmptyPages | Of::Idle) {
@@ -89,7 +91,7 @@ pub(super) fn settle(
 fn discount(finding: &mut Finding, bytes: u64, settled: &[(&'static str, Finding)]) {
     let others: Vec<&str> = settled
         .iter()
-        .filter(|(_, other)| other.of != Of::Else && other.bytes > 0)
+        .filter(|(_, other)| !matches!(other.of, Of::Else | Of::Work) && other.bytes > 0)
         .map(|(id, _)| *id)
         .collect();
     let explained = finding.bytes - bytes;

@@ -7,7 +7,8 @@
 //! memory at the end ([`Severity::of`]): serious from 32 MiB and a half on, a warning from
 //! 8 MiB and a quarter on, else info; below 4 MiB or a twentieth nothing is said. A ratio alone
 //! condemns small heaps, in which what any process has weighs most; bytes alone condemn large
-//! ones, in which the same is noise.
+//! ones, in which the same is noise. Where time is at stake and no memory, the pathology's file
+//! says what it takes.
 //!
 //! The heap is judged as it is at the end, if it has been so for the last tenth of the recorded
 //! time: what a program frees while it exits would else count as memory that it held.
@@ -17,15 +18,20 @@ mod arena_proliferation;
 mod cache_growth;
 mod cached_free_chunks;
 mod case;
+mod churn;
 mod claims;
+mod cross_thread_free;
 mod huge_page_bloat;
 mod lazy_free;
 mod leak;
 mod pinned_pages;
+mod purge_churn;
+mod realloc_ladder;
 mod remedy;
 mod retained_after_burst;
 mod rss_stairs;
 mod size_class_slop;
+mod threshold_ratchet;
 mod top_pinned;
 
 pub use case::Case;
@@ -47,18 +53,23 @@ const LEAST_PART: u64 = 20;
 type Find = fn(&Case<'_>) -> Option<Finding>;
 
 /// The pathologies that are judged: of those that explain the same bytes, the more specific first.
-const PATHOLOGIES: [(&str, Find); 12] = [
+const PATHOLOGIES: [(&str, Find); 17] = [
     ("top-pinned", top_pinned::find),
     ("cached-free-chunks", cached_free_chunks::find),
+    ("realloc-ladder", realloc_ladder::find),
     ("pinned-pages", pinned_pages::find),
     ("rss-stairs", rss_stairs::find),
+    ("cross-thread-free", cross_thread_free::find),
     ("arena-proliferation", arena_proliferation::find),
     ("huge-page-bloat", huge_page_bloat::find),
+    ("threshold-ratchet", threshold_ratchet::find),
     ("retained-after-burst", retained_after_burst::find),
     ("address-growth", address_growth::find),
     ("leak", leak::find),
     ("cache-growth", cache_growth::find),
     ("size-class-slop", size_class_slop::find),
+    ("churn", churn::find),
+    ("purge-churn", purge_churn::find),
     ("lazy-free", lazy_free::find),
 ];
 /// How the heap came to its size is told even where all that it left is counted elsewhere.
@@ -155,7 +166,8 @@ pub fn diagnose(case: &Case<'_>) -> Diagnoses {
     }
     let held_bytes = case.held_bytes();
     let found = PATHOLOGIES.iter().filter_map(|(id, find)| Some((*id, find(case)?)));
-    let is_worth = |finding: &Finding| is_worth_a_word(finding.bytes, held_bytes);
+    let is_worth =
+        |found: &Finding| found.of == Of::Work || is_worth_a_word(found.bytes, held_bytes);
     let worth = found.filter(|(_, finding)| is_worth(finding)).collect();
     let mut settled = claims::settle(case, worth);
     settled.retain(|(id, finding)| is_worth(finding) || *id == TOLD_ANYWAY);
@@ -171,9 +183,13 @@ fn is_worth_a_word(bytes: u64, held_bytes: u64) -> bool {
 
 impl Finding {
     fn weighed(self, id: &'static str, held_bytes: u64) -> Diagnosis {
+        let severity = match self.of {
+            Of::Work => self.most,
+            _ => Severity::of(self.bytes, held_bytes).min(self.most),
+        };
         Diagnosis {
             id,
-            severity: Severity::of(self.bytes, held_bytes).min(self.most),
+            severity,
             title: self.title,
             bytes: self.bytes,
             evidence: self.evidence,

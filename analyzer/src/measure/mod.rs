@@ -13,6 +13,7 @@ mod snapshot;
 mod stairs;
 mod state;
 mod survivors;
+mod usage;
 
 pub use analyze::{analyze, analyze_to_end};
 pub use facts::{Analysis, TraceFacts};
@@ -24,3 +25,4 @@ pub use snapshot::{Band, Cell, HeapMap};
 pub use stairs::Step;
 pub use state::{PAGE_BUCKETS, State};
 pub use survivors::Survivors;
+pub use usage::{Churn, Crossed, Ladder, Refilled, Usage};

@@ -2,7 +2,7 @@
 //! it, and what lies next to its end. Diagnoses go by it; one walk over pages and blocks.
 
 use super::blame::{CallFacts, Held};
-use super::{Step, Survivors};
+use super::{Step, Survivors, Usage};
 use crate::read::Trace;
 use crate::replay::{Block, Kind, Reclaim, Replay, TILE_BYTES};
 use crate::symbols::Symbols;
@@ -35,6 +35,8 @@ pub struct HeapShape {
     pub reclaim: Reclaim,
     /// What is live of the bursts that made the footprint grow, for each step of the analysis.
     pub survivors: Vec<Survivors>,
+    /// How the program uses its allocator.
+    pub usage: Usage,
 }
 
 /// One heap.
@@ -115,6 +117,7 @@ impl HeapShape {
         shape.empty_bytes = Some(empty_bytes);
         shape.never_used_bytes = Some(never_used_bytes);
         shape.arenas = arenas.into_values().collect();
+        shape.usage = Usage::of(replay, &shape.arenas, symbols);
         if let Some(brk) = brk.filter(|_| shape.glibc) {
             shape.top = top_blocks(trace, replay, &brk_range, at_ns, symbols);
             shape.brk = Some(brk);

@@ -53,6 +53,12 @@ impl Lanes {
         }
     }
 
+    /// Address and block of the lane's last realloc.
+    pub fn reallocated(&self, lane: u32) -> Option<(u64, &Block)> {
+        let known = self.by_number.get(&lane)?.realloc.as_ref()?;
+        Some((known.address, &known.block))
+    }
+
     /// The block that the lane's last realloc released, if it had this address.
     pub fn refused_realloc(&mut self, lane: u32, address: u64) -> Option<Block> {
         let known = self.of(lane).realloc.take_if(|known| known.address == address)?;

@@ -12,6 +12,7 @@ mod address_space;
 mod beginning;
 mod block;
 mod counts;
+mod habits;
 mod lane;
 mod live;
 mod reclaim;
@@ -23,6 +24,7 @@ pub use address_space::{
 };
 pub use block::Block;
 pub use counts::Counts;
+pub use habits::{Crossed, Freed, Habits, Refilled, Turnover};
 pub use live::Blocks;
 pub use reclaim::Reclaim;
 pub use sources::Sources;
@@ -50,6 +52,7 @@ pub struct Replay<'t> {
     space: AddressSpace,
     counts: Counts,
     reclaim: Reclaim,
+    habits: Habits,
     suspense: Suspense,
     overlaps: Vec<Overlap>,
     recent: Recent,
@@ -87,6 +90,7 @@ impl<'t> Replay<'t> {
             blocks: Blocks::default(),
             counts: Counts::default(),
             reclaim: Reclaim::default(),
+            habits: Habits::new(trace.most_frames()),
             suspense: Suspense::new(window),
             overlaps: Vec::new(),
             recent: Recent::default(),
@@ -145,6 +149,11 @@ impl<'t> Replay<'t> {
                 }
                 let block =
                     self.block(who, *address, (*size, *align_log2, *stack), note.as_deref());
+                let realloc = flags.has(Flags::REALLOC);
+                self.habits.acquired(&block, realloc);
+                if realloc {
+                    self.note_move(who, *address, &block);
+                }
                 self.acquire(who, *address, block);
             }
             Action::Release { address, flags } => {
@@ -232,7 +241,7 @@ impl<'t> Replay<'t> {
         {
             return self.live_and_die(address, block, early);
         }
-        self.reclaim.acquired(block.size);
+        self.reclaim.acquired(&block);
         self.settle_in(&block, address);
         if let Some(old) = self.blocks.insert(address, &block) {
             self.evict(who, address, old);
@@ -243,7 +252,13 @@ impl<'t> Replay<'t> {
     #[inline]
     fn settle_in(&mut self, block: &Block, address: u64) {
         let before = self.space.covered_bytes();
+        let (held, ever) = (self.space.footprint_bytes(), self.space.high_water_bytes());
         self.space.place(&block.extent, block.own_mapping);
+        let grown = self.space.footprint_bytes() - held;
+        let again = grown.saturating_sub(self.space.high_water_bytes() - ever);
+        if again > 0 {
+            self.habits.refilled(block, again);
+        }
         let fresh = self.space.covered_bytes() - before;
         if fresh < block.extent.end - block.extent.start {
             self.space.shrink_head(&block.extent);
@@ -298,6 +313,7 @@ impl<'t> Replay<'t> {
     /// What a release means beyond the heap.
     #[inline]
     fn gone(&mut self, who: Who, address: u64, realloc: bool, block: Block) {
+        self.habits.gone(address, &block, who.thread, realloc);
         if realloc {
             self.lanes.remember_realloc(who, address, block);
         } else {
@@ -337,6 +353,16 @@ impl<'t> Replay<'t> {
         true
     }
 
+    /// realloc returned a block: somewhere else than the one it was called for, maybe.
+    fn note_move(&mut self, who: Who, address: u64, block: &Block) {
+        if let Some((before, old)) = self.lanes.reallocated(who.lane)
+            && before != address
+            && old.size < block.size
+        {
+            self.habits.moved_up(before, old, (address, block.birth));
+        }
+    }
+
     /// The live blocks.
     pub fn blocks(&self) -> &Blocks {
         &self.blocks
@@ -360,6 +386,11 @@ impl<'t> Replay<'t> {
     /// What the allocator can have done with freed blocks.
     pub fn reclaim(&self) -> &Reclaim {
         &self.reclaim
+    }
+
+    /// How the program uses its allocator.
+    pub fn habits(&self) -> &Habits {
+        &self.habits
     }
 
     /// Where blocks came from.
