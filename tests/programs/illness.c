@@ -129,7 +129,7 @@ __attribute__((noinline)) static void *make_node(void) {
 }
 
 static void size_class_slop(int cured) {
-    enum { NODES = 1000000 };
+    enum { NODES = 1500000 };
     if (cured)
         kept[0] = filled(9 * NODES);
     else

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fragtrace_tests::report::analyze;
 use fragtrace_tests::run::{Outcome, command, run};
 use fragtrace_tests::tools;
 use fragtrace_tests::victim::Victim;
@@ -85,5 +86,8 @@ fn a_process_that_runs_out_of_memory_leaves_a_whole_trace() {
         assert_eq!(report.value("/trace/wrapped").as_bool(), Some(true), "{claim}: it wraps");
         let live = report.number("/end/live_bytes");
         assert!(live > LIMIT_BYTES / 2, "{claim}: only {live} bytes live: what was eaten?");
+        let text = analyze("report", &victim.trace(), &[]).expect_code(0).out();
+        let near = report.number("/end/footprint_bytes") >= LIMIT_BYTES / 4 * 3;
+        assert!(!near || text.contains("consistent with an OOM kill"), "{claim}: {text}");
     }
 }

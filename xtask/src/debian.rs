@@ -26,6 +26,8 @@ const NEEDS: &[(Sign, &str)] = &[
     (Sign::Command("python3"), "python3"),
     (Sign::Command("node"), "nodejs"),
     (Sign::Command("sqlite3"), "sqlite3"),
+    (Sign::Command("xz"), "xz-utils"),
+    (Sign::Command("awk"), "mawk"),
     (Sign::Command("redis-server"), "redis-server"),
     (Sign::Command("redis-benchmark"), "redis-tools"),
     (Sign::Library("libjemalloc.so.2"), "libjemalloc2"),

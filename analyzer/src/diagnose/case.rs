@@ -15,6 +15,10 @@ const OUTSIDE_SHARE: u64 = 4;
 /// What is judged has to have lasted this part of the recorded time.
 const LASTING_PART: u64 = 10;
 
+/// Live bytes that change by less, or by a smaller part than [`STILL_PART`], stay as they are.
+const MOST_STILL_BYTES: u64 = 1 << 20;
+const STILL_PART: u64 = 16;
+
 /// A process to be judged, as it was at the end.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
@@ -67,18 +71,22 @@ impl Case<'_> {
     }
 
     /// What the heap held but did not use at any time of the last tenth of the run: holes that
-    /// come and go are none of it.
+    /// come and go are none of it. Where live bytes were still on their way down then, the time
+    /// from the beginning of that way counts as well: a program that frees all before it exits
+    /// holds nothing for long, however long that takes.
     pub(super) fn lasting_idle_bytes(&self) -> u64 {
         let trace = &self.analysis.trace;
         let length_ns = trace.duration_ns.saturating_sub(trace.window_start_ns);
         let from_ns = trace.duration_ns - length_ns / LASTING_PART;
+        let series = &self.analysis.series;
+        let last = series.partition_point(|state| state.time_ns < from_ns);
+        let first = descent(series, last, self.analysis.end.live_bytes);
         let idle =
             |state: &State| state.footprint_bytes.unwrap_or(0).saturating_sub(state.live_bytes);
-        let late = self.analysis.series.iter().filter(|state| state.time_ns >= from_ns);
-        late.map(idle).chain([idle(&self.analysis.end)]).min().unwrap_or(0)
+        series[first..].iter().chain([&self.analysis.end]).map(idle).min().unwrap_or(0)
     }
 
-    /// What came free in the last tenth of the run, if it is most of what the heap holds.
+    /// What came free at the end of the run, if it is most of what the heap holds.
     pub(super) fn freed_late_bytes(&self) -> Option<u64> {
         let idle = self.held_bytes().saturating_sub(self.analysis.end.live_bytes);
         let late = idle.saturating_sub(self.lasting_idle_bytes());
@@ -119,6 +127,25 @@ impl Case<'_> {
     }
 }
 
+/// Where the descent of live bytes began that was under way at `last` and ended at `end_bytes`;
+/// `last` itself if there was none.
+fn descent(series: &[State], last: usize, end_bytes: u64) -> usize {
+    let Some(here) = series.get(last).map(|state| state.live_bytes) else { return last };
+    if here <= end_bytes + MOST_STILL_BYTES.max(here / STILL_PART) {
+        return last;
+    }
+    let (mut first, mut top) = (last, here);
+    for (index, state) in series[..last].iter().enumerate().rev() {
+        if state.live_bytes + MOST_STILL_BYTES.max(top / STILL_PART) < top {
+            break;
+        }
+        if state.live_bytes > top {
+            (first, top) = (index, state.live_bytes);
+        }
+    }
+    first
+}
+
 /// A call as evidence.
 pub(super) fn place(call: &CallFacts) -> Value {
     json!({
@@ -138,4 +165,22 @@ pub(super) fn is_code(site: &SiteFacts) -> bool {
 /// A part of a whole as a percentage.
 pub(super) fn share(part: u64, whole: u64) -> String {
     words::percent(part as f64 / whole.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descent_that_is_not_over_counts_from_its_beginning() {
+        let series = |live: &[u64]| -> Vec<State> {
+            let state = |live: &u64| State { live_bytes: live << 20, ..State::default() };
+            live.iter().map(state).collect()
+        };
+        let teardown = series(&[10, 90, 40, 100, 99, 70, 40, 20, 10]);
+        assert_eq!(descent(&teardown, 7, 0), 3);
+        let burst = series(&[10, 100, 50, 10, 10, 10, 10]);
+        assert_eq!(descent(&burst, 6, 10 << 20), 6, "it was over before");
+        assert_eq!(descent(&burst, 7, 0), 7, "nothing is on record of the last part");
+    }
 }

@@ -75,7 +75,7 @@ fn setting(allocator: Allocator) -> Option<String> {
         Allocator::Jemalloc(variable) => {
             Some(format!("{variable}=dirty_decay_ms:10000,muzzy_decay_ms:10000"))
         }
-        Allocator::Mimalloc => Some("MIMALLOC_PURGE_DELAY=1000".into()),
+        Allocator::Mimalloc => Some("MIMALLOC_PURGE_DELAY=1000 (before 2.1: MIMALLOC_RESET_DELAY=1000)".into()),
         Allocator::Other => None,
     }
 }

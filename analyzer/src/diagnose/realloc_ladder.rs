@@ -4,8 +4,8 @@
 //! *Signature*: places that realloc moved a block away from, to a larger size, are free, and the
 //! block that they led to is still live: at the end of the run nothing has used them.
 //!
-//! *Threshold*: the holes are at least half of what is live: a buffer that doubles leaves about
-//! as much as it holds, but a part of that is used again by others.
+//! *Threshold*: the holes are at least a quarter of what is live: less is what a few buffers that
+//! double leave behind in the best of times.
 //!
 //! *At stake*: these holes, as far as they have been idle for the last tenth of the run.
 
@@ -17,11 +17,14 @@ use crate::words;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// The holes are at least one part in so many of what is live.
+const LIVE_PART: u64 = 4;
+
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let ladder = &case.shape.usage.ladder;
     let end = &case.analysis.end;
     let bytes = ladder.bytes.min(case.lasting_idle_bytes());
-    if ladder.bytes == 0 || ladder.bytes < end.live_bytes / 2 {
+    if ladder.bytes == 0 || ladder.bytes < end.live_bytes / LIVE_PART {
         return None;
     }
     let site = ladder.site.as_ref();

@@ -70,7 +70,7 @@ pub(super) fn give_back(allocator: Allocator) -> Remedy {
         Allocator::Mimalloc => (
             "call `mi_collect(true);` when the burst is over.",
             "call `unsafe { libmimalloc_sys::mi_collect(true) };` at the same place.",
-            Some("MIMALLOC_PURGE_DELAY=0".to_owned()),
+            Some("MIMALLOC_PURGE_DELAY=0 (before 2.1: MIMALLOC_RESET_DELAY=0)".to_owned()),
         ),
         Allocator::Other => (
             "see how this allocator is told to give memory back.",

@@ -16,8 +16,8 @@ pub(super) fn draw(diagnoses: &Diagnoses) -> String {
         let words = match diagnoses.freed_late_bytes {
             None => "The heap is healthy: of what can be judged, nothing is wrong with it.".into(),
             Some(late) => format!(
-                "Nothing wrong is found, but {} came free only in the last tenth of the run: \
-                 whether they would be used again cannot be told.",
+                "Nothing wrong is found, but {} came free only at the end of the run: whether \
+                 they would be used again cannot be told.",
                 scale::bytes(late)
             ),
         };

@@ -261,6 +261,9 @@ fn ending(end: &str, duration_ns: u64) -> String {
         "exec" => format!("ran for {duration} and became another program through exec."),
         "running" => format!("has run for {duration} so far."),
         _ => match end.strip_prefix("signal ").and_then(|number| number.parse().ok()) {
+            Some(signal @ (1 | 2 | 15)) => {
+                format!("ran for {duration} and was told to end by {}.", signal_name(signal))
+            }
             Some(signal) => {
                 format!("ran for {duration} and was killed by {}.", signal_name(signal))
             }

@@ -9,11 +9,34 @@ const SMALL_HEAP_BYTES: u64 = 4 << 20;
 /// The sentences, most telling first.
 pub(super) fn all(analysis: &Analysis) -> Vec<String> {
     let mut out = Vec::new();
+    out.extend(out_of_memory(analysis));
     out.extend(held_at_end(&analysis.end));
     out.extend(fall_from_peaks(analysis));
     out.extend(share_of_rss(&analysis.end));
     out.extend(too_small(analysis));
     out
+}
+
+/// From this part of its cgroup's limit on, a process that is gone without a word may have been
+/// killed for it: the page cache of its files counts there as well.
+const NEAR_LIMIT: (u64, u64) = (3, 4);
+
+fn out_of_memory(analysis: &Analysis) -> Option<String> {
+    let limit = analysis.trace.cgroup_limit_bytes?;
+    let end = &analysis.end;
+    let rss = end.rss_bytes.map(|rss| rss + end.tracer_resident_bytes.unwrap_or(0));
+    // The footprint is as of the last event, RSS as of the last look before it.
+    let held = end.footprint_bytes.max(rss)?;
+    let killed = matches!(&*analysis.trace.end, "unknown" | "signal 9");
+    (killed && held >= limit / NEAR_LIMIT.1 * NEAR_LIMIT.0).then(|| {
+        format!(
+            "This is consistent with an OOM kill: the heap's last footprint was {}, the process had \
+             {} in memory, and the limit of its cgroup is {}.",
+            end.footprint_bytes.map_or_else(|| "not known".into(), scale::bytes),
+            rss.map_or_else(|| "an unknown part".into(), scale::bytes),
+            scale::bytes(limit)
+        )
+    })
 }
 
 /// A part of a whole as a percentage; `whole` must not be 0.

@@ -189,3 +189,26 @@ fn many_traces_are_a_line_each() {
     let text = list_heading() + &list_line(&fragmented(), "fragtrace-shop-server.4242.ftr");
     assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
 }
+
+#[test]
+fn a_process_gone_near_its_limit_may_have_been_killed_for_it() {
+    let text = |end: &str, limit: u64| {
+        let mut analysis = fragmented();
+        analysis.trace.end = end.into();
+        analysis.trace.cgroup_limit_bytes = Some(limit * MIB);
+        plain(&analysis, unicode()).replace('\n', " ")
+    };
+    let words = "consistent with an OOM kill: the heap's last footprint was 146 MiB";
+    let killed = text("unknown", 160);
+    assert!(
+        killed.contains(words) && killed.contains("limit of its cgroup is 160 MiB"),
+        "{killed}"
+    );
+    assert!(text("signal 9", 160).contains(words));
+    assert!(!text("unknown", 400).contains("OOM"), "far from the limit");
+    for end in ["exit", "signal 15", "signal 11", "running"] {
+        assert!(!text(end, 160).contains("OOM"), "{end}");
+    }
+    let told = text("signal 15", 160);
+    assert!(told.contains("told to end by signal 15 (SIGTERM)") && !told.contains("killed"));
+}

@@ -1,0 +1,229 @@
+//! What is said of programs that are ill, cured, nearly ill, or healthy and real: the table in
+//! docs/diagnoses/README.md is what this test found. `FRAGTRACE_BLESS=1` writes it.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use fragtrace_tests::programs::program;
+use fragtrace_tests::report::{Report, analyze};
+use fragtrace_tests::run::command;
+use fragtrace_tests::tools;
+use fragtrace_tests::traced::{Traced, preload_list};
+
+/// Settings under which an illness shows, and is cured, on one allocator.
+struct Tried {
+    allocator: &'static str,
+    library: Option<&'static str>,
+    /// The program, the illness, and what is to be found of it sick.
+    illnesses: &'static [(&'static str, &'static str, &'static str)],
+    /// What makes the allocator give back at once.
+    giving_back: &'static str,
+}
+
+const TRIED: [Tried; 3] = [
+    Tried {
+        allocator: "glibc",
+        library: None,
+        illnesses: &[
+            ("illness", "pinned-pages", "pinned-pages"),
+            ("illness", "retained-after-burst", "retained-after-burst"),
+            ("illness", "cached-free-chunks", "cached-free-chunks"),
+            ("illness", "top-pinned", "top-pinned"),
+            ("illness", "leak", "leak"),
+            ("illness", "size-class-slop", "size-class-slop"),
+            ("illness", "arena-proliferation", "arena-proliferation"),
+            ("illness", "rss-stairs", "rss-stairs"),
+            ("misuse", "cross-thread-free", "cross-thread-free"),
+            ("misuse", "realloc-ladder", "realloc-ladder"),
+            ("misuse", "churn", "churn"),
+            ("misuse", "purge-churn", "purge-churn"),
+            ("misuse", "threshold-ratchet", "threshold-ratchet"),
+        ],
+        giving_back: "",
+    },
+    Tried {
+        allocator: "jemalloc",
+        library: Some("libjemalloc.so.2"),
+        illnesses: &FOREIGN,
+        giving_back: "MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0",
+    },
+    Tried {
+        allocator: "mimalloc",
+        library: Some("libmimalloc.so.2"),
+        illnesses: &FOREIGN,
+        giving_back: "MIMALLOC_RESET_DELAY=0",
+    },
+];
+
+const FOREIGN: [(&str, &str, &str); 6] = [
+    ("illness", "retained-after-burst", "retained-after-burst"),
+    ("illness", "leak", "leak"),
+    ("illness", "size-class-slop", "size-class-slop"),
+    ("illness", "rss-stairs", "rss-stairs"),
+    ("misuse", "churn", "churn"),
+    ("misuse", "purge-churn", "purge-churn"),
+];
+
+/// Findings that are more than worth knowing, or that nothing can be said.
+fn grave(report: &Report) -> String {
+    if !report.value("/cannot_tell").is_null() {
+        return "cannot tell".into();
+    }
+    let list = report.array("/diagnoses").iter().filter(|found| found["severity"] != "info");
+    let ids: Vec<&str> = list.filter_map(|found| found["id"].as_str()).collect();
+    if ids.is_empty() { "none".into() } else { ids.join(", ") }
+}
+
+impl Tried {
+    fn run(&self, program_name: &str, name: &str, how: &str) -> String {
+        let mut line = command(program(program_name));
+        line.args([name, how]);
+        if let Some(library) = self.library {
+            let list = preload_list(&[&tools::tracer(), Path::new(library)]);
+            line.env("LD_PRELOAD", list);
+        }
+        // What is given back at once cures a burst, and makes churn of pages.
+        let gives_back = match name {
+            "retained-after-burst" => how == "cured",
+            "purge-churn" => true,
+            _ => false,
+        };
+        if let Some((variable, value)) = self.giving_back.split_once('=').filter(|_| gives_back) {
+            line.env(variable, value);
+        }
+        grave(&Traced::run_well(line).report())
+    }
+
+    fn rows(&self, rows: &mut Vec<String>) {
+        for (program_name, name, expected) in self.illnesses {
+            let found = ["ill", "cured", "near"].map(|how| self.run(program_name, name, how));
+            assert_eq!(found[0], *expected, "{name} on {}", self.allocator);
+            for (how, found) in [("cured", &found[1]), ("near", &found[2])] {
+                // Cured, some are too small to judge where allocators keep much for themselves.
+                let small = self.library.is_some() && found == "cannot tell";
+                assert!(found == "none" || small, "{name}, {how}, on {}: {found}", self.allocator);
+            }
+            let [ill, cured, near] = found;
+            rows.push(format!("| `{name}` | {} | {ill} | {cured} | {near} |", self.allocator));
+        }
+    }
+}
+
+const SQL: &str = "create table orders (id integer primary key, customer text, note text);
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 300000)
+  insert into orders select i, 'customer ' || (i % 9973), hex(randomblob(100)) from n;
+create index by_customer on orders (customer);
+select count(*), max(length(note)) from orders;";
+const PYTHON: &str = "d = {str(i * 7919): [i, str(i)] for i in range(300000)}; print(len(d))";
+const PERL: &str = "my %c; $c{$_ * 7919} = \"x$_\" for 1 .. 500000; print scalar(keys %c), \"\\n\"";
+const NODE: &str = "const b = []; for (let i = 0; i < 100; i++) b.push(Buffer.alloc(1 << 20, i)); \
+                    console.log(b.length)";
+const AWK: &str = "{ line[NR] = $0 } END { print length(line) }";
+const CPP: &str = "#include <regex>\n#include <map>\n#include <iostream>\n\
+                   int main(int, char **w) { std::regex r(\"a+(b|c)*\"); \
+                   std::map<std::string, int> m; m[w[0]]++; \
+                   std::cout << std::regex_match(w[0], r) << m.size(); }\n";
+
+/// Programs that people use, each with work for which its heap needs 64 MB or more; but for gcc,
+/// whose compiler has most of its memory from a heap of its own.
+fn real(folder: &Path) -> Vec<(&'static str, &'static str, Command)> {
+    let path = |name: &str, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).expect("a file can be written");
+        path
+    };
+    let line = |n: u64| format!("{} {n}\n", n * 7919 % 10_000_019);
+    let lines = path("lines", (0..1_000_000).map(line).collect());
+    let others = path("others", (0..1_000_000).rev().map(line).collect());
+    let source = path("source.cpp", CPP.into());
+    let script = path("script.sql", SQL.into());
+    let mut programs = Vec::new();
+    let mut add = |name: &'static str, exe: &'static str, with: &dyn Fn(&mut Command)| {
+        let Some(tool) = tools::find(name) else { return };
+        let mut tool = command(tool);
+        with(&mut tool);
+        programs.push((name, exe, tool));
+    };
+    add("sqlite3", "sqlite3", &|c| {
+        c.arg(":memory:").arg(format!(".read {}", script.display()));
+    });
+    add("git", "git", &|c| {
+        c.args(["diff", "--no-index", "--stat"]).args([&lines, &others]);
+    });
+    add("python3", "python3", &|c| {
+        c.args(["-S", "-c", PYTHON]).env("PYTHONMALLOC", "malloc");
+    });
+    add("perl", "perl", &|c| {
+        c.args(["-e", PERL]);
+    });
+    add("node", "node", &|c| {
+        c.args(["-e", NODE]);
+    });
+    add("awk", "", &|c| {
+        c.arg(AWK).args([&lines, &others]);
+    });
+    add("sort", "sort", &|c| {
+        c.args(["-S", "100M", "--parallel=1"]).arg(&lines);
+    });
+    add("xz", "xz", &|c| {
+        c.args(["-6", "-T1", "-k", "-c"]).arg(&script);
+    });
+    add("g++", "cc1plus", &|c| {
+        c.args(["-O2", "-c", "-o", "/dev/null"]).arg(&source);
+    });
+    programs
+}
+
+fn real_rows(rows: &mut Vec<String>) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    for (name, exe, command) in real(folder.path()) {
+        let traced = Traced::run(command);
+        let traces = traced.traces();
+        let mut of_exe = traces.iter().filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(exe))
+        });
+        let trace = of_exe.next().expect("the program leaves a trace");
+        let report = Report::of(trace);
+        let found = grave(&report);
+        if name == "g++" {
+            // Whether its memory lies mostly outside of malloc's heap depends on its version.
+            assert!(["none", "cannot tell"].contains(&&*found), "{name}: {found}");
+        } else {
+            assert_eq!(found, "none", "{name}: {:#}", report.value("/diagnoses"));
+            let text = analyze("report", trace, &[]).expect_code(0).out();
+            let healthy = ["The heap is healthy", "Nothing wrong is found"];
+            assert!(healthy.iter().any(|words| text.contains(words)), "{name}: {text}");
+            let peak = report.number("/peak/live_bytes");
+            assert!(peak >= 64_000_000, "{name}: a peak of {peak} proves little");
+        }
+        rows.push(format!("| {name} | glibc | {found} | | |"));
+    }
+}
+
+const BEGIN: &str = "<!-- written by tests/tests/confusion.rs -->\n";
+const END: &str = "<!-- end -->";
+
+#[test]
+fn what_is_found_is_what_the_table_says() {
+    let mut rows = Vec::new();
+    for tried in &TRIED {
+        tried.rows(&mut rows);
+    }
+    real_rows(&mut rows);
+    let page = tools::workspace().join("docs/diagnoses/README.md");
+    let text = fs::read_to_string(&page).expect("the page can be read");
+    let (before, rest) = text.split_once(BEGIN).expect("the page has a place for the table");
+    let (table, after) = rest.split_once(END).expect("the table has an end");
+    if std::env::var_os("FRAGTRACE_BLESS").is_some() {
+        let head =
+            "| program | allocator | ill, or as it is | cured | near |\n|---|---|---|---|---|";
+        let table = format!("{head}\n{}\n", rows.join("\n"));
+        fs::write(&page, format!("{before}{BEGIN}{table}{END}{after}")).expect("the page");
+        return;
+    }
+    // A program that this machine lacks has no row here.
+    let missing: Vec<_> = rows.iter().filter(|row| !table.lines().any(|l| l == *row)).collect();
+    assert!(missing.is_empty(), "not in the table: {missing:#?}");
+}
