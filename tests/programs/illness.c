@@ -61,6 +61,24 @@ static void pinned_pages(int cured) {
     end_requests(COUNT);
 }
 
+/* Sessions and requests of one size, so that every allocator has them on the same pages; one in
+ * eight stays. Cured: what stays is in one piece. Near: two in three stay. */
+enum { ONE_SIZE = 500, MIXED = 90000 };
+
+static void pinned_class(int cured) {
+    static void *mixed[MIXED];
+    if (cured)
+        kept[0] = filled((MIXED / 8) * ONE_SIZE);
+    for (int i = 0; i < MIXED; i++) {
+        int stays = near ? i % 3 != 0 : i % 8 == 0;
+        mixed[i] = stays ? NULL : begin_request(ONE_SIZE);
+        if (stays && !cured)
+            open_long_session(ONE_SIZE);
+    }
+    for (int i = 0; i < MIXED; i++)
+        free(mixed[i]);
+}
+
 /* A large block that is freed raises the trim threshold beyond what follows. Cured: trimmed. Near:
  * more than half stays in use. */
 static void retained_after_burst(int cured) {
@@ -207,6 +225,7 @@ static const struct {
     void (*act)(int cured);
 } illnesses[] = {
     {"pinned-pages", pinned_pages},
+    {"pinned-class", pinned_class},
     {"retained-after-burst", retained_after_burst},
     {"cached-free-chunks", cached_free_chunks},
     {"top-pinned", top_pinned},
