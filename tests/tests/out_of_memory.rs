@@ -87,7 +87,6 @@ fn a_process_that_runs_out_of_memory_leaves_a_whole_trace() {
         let live = report.number("/end/live_bytes");
         assert!(live > LIMIT_BYTES / 2, "{claim}: only {live} bytes live: what was eaten?");
         let text = analyze("report", &victim.trace(), &[]).expect_code(0).out();
-        let near = report.number("/end/footprint_bytes") >= LIMIT_BYTES / 4 * 3;
-        assert!(!near || text.contains("consistent with an OOM kill"), "{claim}: {text}");
+        assert!(text.contains("consistent with an OOM kill"), "{claim}: {text}");
     }
 }
