@@ -135,7 +135,7 @@ static void leak(int cured) {
         for (int work = 0; !near && work < 2; work++)
             free(begin_request(500));
         if (i % 20 == 0)
-            usleep(2000);
+            usleep(4000);
     }
     rest = 0;
 }

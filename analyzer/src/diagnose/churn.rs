@@ -55,7 +55,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         remedy: Remedy {
             c: format!(
                 "allocate the {size} of {site} once and use them again, on the stack or in a pool \
-                 of {} pieces.",
+                 (at most {} at once).",
                 words::count(u64::from(churn.most_live))
             ),
             rust: format!(

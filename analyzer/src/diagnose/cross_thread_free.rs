@@ -69,8 +69,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
                  runtime a core instead of one that steals work."
             ),
             setting: Some(
-                "MALLOC_ARENA_MAX=1 has all threads share one arena; snmalloc and mimalloc give \
-                 blocks back to the thread that acquired them."
+                "MALLOC_ARENA_MAX=1 has all threads share one arena; snmalloc is made for blocks \
+                 that are freed elsewhere."
                     .into(),
             ),
         },
