@@ -84,7 +84,7 @@ fn build_from(
     let source = programs.join(source);
     let mut key = DefaultHasher::new();
     (compiler, common, flags, file_name).hash(&mut key);
-    for text in [&source, &programs.join("answer.h")] {
+    for text in [&source, &programs.join("answer.h"), &programs.join("looks.h")] {
         fs::read(text).unwrap_or_else(|error| panic!("{}: {error}", text.display())).hash(&mut key);
     }
     let folder = cache().join(format!("{:016x}", key.finish()));

@@ -71,7 +71,7 @@ pub(super) fn end_ns(trace: &Trace) -> u64 {
 
 /// All figures of the heap as it is now.
 pub(super) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> State {
-    let look = replay.last_look();
+    let (look, summed) = (replay.last_look(), replay.last_summed_look());
     let counts = *replay.counts();
     let (live_bytes, live_blocks) = (replay.blocks().live_bytes(), replay.blocks().count());
     let usable_bytes = replay.blocks().usable_bytes();
@@ -102,8 +102,9 @@ pub(super) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
         }),
         tracer_resident_bytes,
         swapped_bytes: look.and_then(|look| look.swapped),
-        lazyfree_bytes: look.and_then(|look| look.lazyfree),
-        huge_bytes: look.and_then(|look| look.anon_huge),
+        lazyfree_bytes: summed.and_then(|look| look.lazyfree),
+        huge_bytes: summed.and_then(|look| look.anon_huge),
+        smaps_age_ns: summed.map(|look| time_ns.saturating_sub(clock.time_ns(look.stamp))),
         metadata_bytes: layout_known.then(|| overhead_bytes + space.head_bytes()),
         releasable_bytes: fullness.map(|fullness| fullness.empty_tiles * TILE_BYTES),
         free_bytes,

@@ -40,6 +40,8 @@ pub struct State {
     pub lazyfree_bytes: Option<u64>,
     /// Memory backed by transparent huge pages.
     pub huge_bytes: Option<u64>,
+    /// How long ago the two were read: that costs too much for every look.
+    pub smaps_age_ns: Option<u64>,
     /// Known overhead of the allocator: block headers and arena structures.
     pub metadata_bytes: Option<u64>,
     /// Resident heap pages that hold no live byte.

@@ -62,6 +62,8 @@ pub struct Replay<'t> {
     looks: &'t [Look],
     /// Looks that are in the past.
     looks_taken: usize,
+    /// The last of them that read what smaps sums up.
+    summed: Option<&'t Look>,
     /// Nothing but events happens before this stamp.
     due: Stamp,
     /// Of a process that goes on, the last stamp on record.
@@ -99,6 +101,7 @@ impl<'t> Replay<'t> {
             window,
             looks: trace.looks(),
             looks_taken: 0,
+            summed: None,
             due: 0,
             goes_on: (trace.ending() == Ending::Running).then(|| trace.last_stamp()),
             forked: trace.fork().map(|fork| fork.stamp).filter(|at| *at > trace.kept_from()),
@@ -180,6 +183,9 @@ impl<'t> Replay<'t> {
         {
             self.space.look(look);
             self.looks_taken += 1;
+            if look.lazyfree.is_some() {
+                self.summed = Some(look);
+            }
         }
         let expired = self.suspense.expire(now);
         self.count_expired(expired);
@@ -401,6 +407,12 @@ impl<'t> Replay<'t> {
     /// The last look that is not in the future.
     pub fn last_look(&self) -> Option<&'t Look> {
         self.looks_taken.checked_sub(1).map(|last| &self.looks[last])
+    }
+
+    /// The last look, not in the future, that read what smaps sums up over all mappings:
+    /// that costs too much for each of them.
+    pub fn last_summed_look(&self) -> Option<&'t Look> {
+        self.summed
     }
 
     /// Whether headers and heaps are those of glibc.
