@@ -71,6 +71,9 @@ pub struct Mapping {
     pub accessible: bool,
     /// Whether neither a file nor another process is behind it.
     pub private_anonymous: bool,
+    /// Whether it is the initialised data of an object: a file's, to be written by this process
+    /// alone.
+    pub object_data: bool,
     /// Path, or the kernel's name in brackets, or empty.
     pub name: Box<str>,
 }
@@ -86,6 +89,7 @@ impl Mapping {
             writable: mapping.permissions & WRITE != 0,
             accessible: mapping.permissions & ACCESS != 0,
             private_anonymous: mapping.inode == 0 && mapping.permissions & SHARED == 0,
+            object_data: mapping.inode != 0 && mapping.permissions & (SHARED | WRITE) == WRITE,
             name: mapping.name.into(),
         }
     }

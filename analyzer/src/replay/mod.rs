@@ -87,7 +87,11 @@ impl<'t> Replay<'t> {
         let layout = Layout::new(process.usable_rule, process.page_bytes, trace.classes().clone());
         let window = trace.clock().inversion_window();
         let mut replay = Replay {
-            space: AddressSpace::new(layout.is_glibc(), process.page_bytes),
+            space: AddressSpace::new(
+                layout.is_glibc(),
+                address_space::arena_heaps_are_known(&process.allocator_env),
+                process.page_bytes,
+            ),
             layout,
             blocks: Blocks::default(),
             counts: Counts::default(),

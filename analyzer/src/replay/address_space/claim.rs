@@ -6,13 +6,12 @@
 //! other allocators nothing is assumed: the mapping that the kernel showed there counts, or
 //! the block's own pages until the next look.
 
+use super::glibc::ARENA_HEAP_BYTES;
 use super::region::{Kind, Region};
 use super::{AddressSpace, MAX_ADDRESS};
+use crate::read::Mapping;
 use fragtrace_format::event::half;
 use std::ops::Range;
-
-/// HEAP_MAX_SIZE of glibc on 64 bit: twice DEFAULT_MMAP_THRESHOLD_MAX of 32 MiB.
-pub(super) const ARENA_HEAP_BYTES: u64 = 64 << 20;
 
 /// A block this far behind the known end of brk still is in the brk heap: another thread
 /// moved the end, and has not said so yet.
@@ -63,7 +62,7 @@ impl AddressSpace {
             pages.start >= brk.start && pages.start < brk.end.saturating_add(BRK_SLACK_BYTES)
         }) {
             self.infer_brk(pages, extent);
-        } else if self.glibc {
+        } else if self.arena_heaps {
             self.infer_arena(pages, extent);
         } else {
             self.infer_segment(pages);
@@ -112,11 +111,7 @@ impl AddressSpace {
             Some((_, region)) => region.end,
             None => 0,
         };
-        let at = self.seen.partition_point(|mapping| mapping.end <= pages.start);
-        let found = self.seen.get(at).filter(|mapping| {
-            mapping.start <= pages.start && mapping.private_anonymous && mapping.accessible
-        });
-        let (bounds, kind, mapping) = match found {
+        let (bounds, kind, mapping) = match segment_at(&self.seen, pages.start) {
             Some(found) => {
                 let kind = if &*found.name == "[heap]" { Kind::Brk } else { Kind::Segment };
                 let bounds = found.start.max(below)..found.end.min(above).max(pages.end);
@@ -162,6 +157,19 @@ impl AddressSpace {
             self.space.uncover(start..start + bytes);
         }
     }
+}
+
+/// The mapping that is an allocator's own, as a block lies in it. Not the zeroed part of an
+/// object, which follows the pages that its file has: musl's loader hands malloc what is left over
+/// at the ends of those (ldso/dynlink.c of 1.2, `reclaim_gaps`), and no more of it is heap.
+pub(super) fn segment_at(seen: &[Mapping], address: u64) -> Option<&Mapping> {
+    let at = seen.partition_point(|mapping| mapping.end <= address);
+    let found = seen.get(at).filter(|mapping| {
+        mapping.start <= address && mapping.private_anonymous && mapping.accessible
+    })?;
+    let before = at.checked_sub(1).map(|before| &seen[before]);
+    let of_object = before.is_some_and(|before| before.object_data && before.end == found.start);
+    (!of_object).then_some(found)
 }
 
 /// The mapping of regions that were inferred page by page.

@@ -1,6 +1,6 @@
 //! What the kernel did: events of mappings, and looks at all of them.
 
-use super::claim::ARENA_HEAP_BYTES;
+use super::glibc::ARENA_HEAP_BYTES;
 use super::region::{Kind, Region};
 use super::{AddressSpace, MAX_ADDRESS, claim};
 use crate::read::{Look, Mapping};
@@ -312,12 +312,7 @@ impl AddressSpace {
     /// A segment of which only pages with blocks were known is the whole mapping.
     fn widen(&mut self, start: u64, seen: &[Mapping]) {
         let Some((start, region)) = self.regions.at(start) else { return };
-        let at = seen.partition_point(|mapping| mapping.end <= start);
-        let Some(mapping) = seen.get(at).filter(|mapping| {
-            mapping.start <= start && mapping.private_anonymous && mapping.accessible
-        }) else {
-            return;
-        };
+        let Some(mapping) = claim::segment_at(seen, start) else { return };
         let number = self.regions.new_mapping();
         let mut gap = mapping.start;
         let mut gaps = Vec::new();

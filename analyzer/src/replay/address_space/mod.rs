@@ -5,12 +5,14 @@
 //! mappings correct it; by how much is counted as drift.
 
 mod claim;
+mod glibc;
 mod kernel;
 mod region;
 mod residency;
 mod space;
 mod territory;
 
+pub use glibc::arena_heaps_are_known;
 pub use kernel::{Purpose, Removed};
 pub use region::{Kind, Region};
 pub use space::{BUCKETS, Fullness, GRANULE_BYTES, Gaps, MAX_ADDRESS, Stretch, TILE_BYTES};
@@ -41,6 +43,8 @@ pub struct AddressSpace {
     regions: Regions,
     /// Whether heaps are those of glibc.
     glibc: bool,
+    /// Whether it is known where other arenas than the main one have theirs.
+    arena_heaps: bool,
     page_bytes: u64,
     /// The brk segment, as far as it is known.
     brk: Option<Range<u64>>,
@@ -62,12 +66,14 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
-    /// An empty address space. `page_bytes`: a power of two from 4 to 256 KiB.
-    pub fn new(glibc: bool, page_bytes: u64) -> AddressSpace {
+    /// An empty address space. `glibc`: whether heaps are those of glibc, and `arena_heaps`:
+    /// also those of its secondary arenas. `page_bytes`: a power of two from 4 to 256 KiB.
+    pub fn new(glibc: bool, arena_heaps: bool, page_bytes: u64) -> AddressSpace {
         AddressSpace {
             space: Space::new(page_bytes),
             regions: Regions::default(),
             glibc,
+            arena_heaps: glibc && arena_heaps,
             page_bytes,
             brk: None,
             brk_begun: false,
@@ -226,7 +232,7 @@ impl AddressSpace {
     /// Arenas that ever held a block: the main one, and one for each heap of another. An
     /// arena can have several heaps of 64 MiB, which cannot be told from outside.
     pub fn arena_count(&self) -> Option<u64> {
-        self.glibc.then(|| u64::from(self.has_main_arena) + self.arenas.len() as u64)
+        self.arena_heaps.then(|| u64::from(self.has_main_arena) + self.arenas.len() as u64)
     }
 
     /// Bytes by which looks corrected what had been inferred.
