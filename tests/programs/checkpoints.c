@@ -1,0 +1,214 @@
+/* Threads that fill a heap, empty most of it, have it trimmed and fill some of it again. After each
+ * step the program holds until the tracer has looked at all of it, and tells its own sums, and what
+ * the kernel says of the heap: the private anonymous memory that is neither a stack nor the zeroed
+ * part of an object. Then nothing happens for a while, whose begin and end it tells.
+ *
+ *   checkpoints MEGABYTES THREADS
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "answer.h"
+#include "looks.h"
+
+enum { MOST_THREADS = 8, STACK_BYTES = 256 << 10, MEAN_BYTES = 4600,  };
+#define SECOND_NS 1000000000ull
+
+struct kept {
+    unsigned char *block;
+    size_t size;
+};
+
+/* In the zeroed part of the program: heaps are told from stacks by that. */
+static char stacks[MOST_THREADS][STACK_BYTES] __attribute__((aligned(4096)));
+static char text[4 << 20];
+static struct kept *blocks;
+static size_t threads, blocks_each;
+static pthread_barrier_t begin, done;
+static enum { BURST, FREES, REFILL, END } step;
+
+static size_t size_of(size_t number) {
+    size_t random = number * 2654435761u % 0xffffffff;
+    return number % 1000 == 999 ? 140000 + random % 100000 : 16 + random % 9000;
+}
+
+static void take(struct kept *at, size_t size) {
+    at->block = malloc(size);
+    at->size = size;
+    memset(at->block, 1, size);
+}
+
+static void give_back(struct kept *at) {
+    free(at->block);
+    at->block = NULL;
+}
+
+static int stays(size_t number) {
+    return number % 4 == 0 || (number % blocks_each > blocks_each / 2 && number % 3 == 0);
+}
+
+static void work(size_t thread) {
+    size_t first = thread * blocks_each, last = first + blocks_each;
+    size_t other = (thread + 1) % threads * blocks_each - first;
+    for (size_t i = first; i < last; i++) {
+        /* One block in eight is freed by a neighbour. */
+        struct kept *at = &blocks[step == FREES && (i - first) % 8 == 1 ? i + other : i];
+        if (step == BURST)
+            take(at, size_of(i));
+        else if (step == FREES && at->block && !stays((size_t)(at - blocks)))
+            give_back(at);
+        else if (step == REFILL && !at->block && i % 2)
+            take(at, size_of(i * 7));
+    }
+}
+
+static void *work_on_a_thread(void *number) {
+    for (;;) {
+        pthread_barrier_wait(&begin);
+        if (step == END)
+            return NULL;
+        work((uintptr_t)number);
+        pthread_barrier_wait(&done);
+    }
+}
+
+static void do_step(int next) {
+    step = next;
+    if (threads > 1)
+        pthread_barrier_wait(&begin);
+    if (step != END)
+        work(0);
+    if (threads > 1 && step != END)
+        pthread_barrier_wait(&done);
+}
+
+static int (*of_glibc)(size_t);
+static int (*of_jemalloc)(const char *, void *, size_t *, void *, size_t);
+static void (*of_mimalloc)(_Bool);
+static void (*of_tcmalloc)(void);
+
+/* A name that is not there costs a block, for the message. */
+static void find_trims(void) {
+    of_glibc = dlsym(RTLD_DEFAULT, "malloc_trim");
+    of_jemalloc = dlsym(RTLD_DEFAULT, "mallctl");
+    of_mimalloc = dlsym(RTLD_DEFAULT, "mi_collect");
+    of_tcmalloc = dlsym(RTLD_DEFAULT, "MallocExtension_ReleaseFreeMemory");
+}
+
+/* Has the allocator give back what it can; musl has nothing of the kind. */
+static void trim(void) {
+    /* 4096 stands for all arenas (MALLCTL_ARENAS_ALL). */
+    if (of_jemalloc)
+        of_jemalloc("arena.4096.purge", NULL, NULL, NULL, 0);
+    else if (of_mimalloc)
+        of_mimalloc(1);
+    else if (of_tcmalloc)
+        of_tcmalloc();
+    else if (of_glibc)
+        of_glibc(0);
+}
+
+static uint64_t now_unix_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
+}
+
+static void answer_of(const char *when, const char *key, uint64_t value) {
+    put_text(when);
+    put_text(".");
+    answer(key, value);
+}
+
+static void tell_kernels_view(const char *when) {
+    uint64_t mapped = 0, resident = 0, last_object_end = 0;
+    size_t length = 0;
+    ssize_t got;
+    int heap = 0, file = open("/proc/self/smaps", O_RDONLY);
+    while ((got = read(file, text + length, sizeof text - 1 - length)) > 0)
+        length += (size_t)got;
+    close(file);
+    text[length] = 0;
+    for (char *line = text, *next; (next = strchr(line, '\n')); line = next + 1) {
+        unsigned long start, end, offset, inode;
+        unsigned major, minor;
+        char access[5], name[1024] = "";
+        *next = 0;
+        if (sscanf(line, "%lx-%lx %4s %lx %x:%x %lu %1023s", &start, &end, access, &offset, &major,
+                   &minor, &inode, name) >= 7) {
+            int anonymous = inode == 0 && access[3] == 'p' && access[1] == 'w';
+            heap = anonymous && (!*name || !strcmp(name, "[heap]") || !strncmp(name, "[anon", 5)) &&
+                   start != last_object_end;
+            /* The tracer's own lie far from all others. */
+            heap = heap && !(start >> 44 >= 1 && start >> 44 <= 2);
+            if (inode && access[3] == 'p')
+                last_object_end = end;
+            mapped += heap ? end - start : 0;
+        } else if (heap && !strncmp(line, "Rss:", 4)) {
+            resident += strtoull(line + 4, NULL, 10) * 1024;
+        }
+    }
+    answer_of(when, "heap_mapped_bytes", mapped);
+    answer_of(when, "heap_resident_bytes", resident);
+}
+
+static void checkpoint(const char *when, uint64_t looks, uint64_t began_ns) {
+    uint64_t live = 0, usable = 0, from_ns, rest_us;
+    hold_for_looks(looks);
+    from_ns = now_unix_ns();
+    for (size_t i = 0; i < threads * blocks_each; i++) {
+        live += blocks[i].block ? blocks[i].size : 0;
+        usable += blocks[i].block ? malloc_usable_size(blocks[i].block) : 0;
+    }
+    answer_of(when, "live_bytes", live);
+    answer_of(when, "usable_bytes", usable);
+    tell_kernels_view(when);
+    /* Long enough for one of the moments that a report shows. */
+    rest_us = 30000 + (from_ns - began_ns) / 20000;
+    usleep((useconds_t)rest_us);
+    answer_of(when, "from_unix_ns", from_ns);
+    answer_of(when, "to_unix_ns", now_unix_ns());
+    flush_answers();
+}
+
+int main(int count, char **arguments) {
+    size_t megabytes = argument(count, arguments, 1, 10);
+    uint64_t began_ns = now_unix_ns(), looks = 6 + megabytes / 40;
+    pthread_t running[MOST_THREADS];
+    threads = argument(count, arguments, 2, 1);
+    if (threads < 1 || threads > MOST_THREADS)
+        return 2;
+    blocks_each = (megabytes << 20) / MEAN_BYTES / threads;
+    /* Shared, so that it is no heap for anyone who asks the kernel. */
+    blocks = mmap(NULL, threads * blocks_each * sizeof *blocks, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_barrier_init(&begin, NULL, (unsigned)threads);
+    pthread_barrier_init(&done, NULL, (unsigned)threads);
+    for (uintptr_t i = 1; i < threads; i++) {
+        pthread_attr_t own_stack;
+        pthread_attr_init(&own_stack);
+        pthread_attr_setstack(&own_stack, stacks[i], STACK_BYTES);
+        if (pthread_create(&running[i], &own_stack, work_on_a_thread, (void *)i) != 0)
+            return 99;
+    }
+    find_trims();
+    checkpoint("begin", looks, began_ns);
+    do_step(BURST);
+    checkpoint("burst", looks, began_ns);
+    do_step(FREES);
+    checkpoint("freed", looks, began_ns);
+    trim();
+    checkpoint("trimmed", looks, began_ns);
+    do_step(REFILL);
+    checkpoint("refilled", looks, began_ns);
+    do_step(END);
+    for (size_t i = 1; i < threads; i++)
+        pthread_join(running[i], NULL);
+    return 0;
+}
