@@ -3,6 +3,8 @@
  * the kernel says of the heap: the private anonymous memory that is neither a stack nor the zeroed
  * part of an object. Then nothing happens for a while, whose begin and end it tells.
  *
+ * Beside its own sums it tells what the allocator says of itself.
+ *
  *   checkpoints MEGABYTES THREADS
  */
 #define _GNU_SOURCE
@@ -16,6 +18,10 @@
 
 #include "answer.h"
 #include "looks.h"
+
+#ifndef __GLIBC_PREREQ
+#define __GLIBC_PREREQ(major, minor) 0
+#endif
 
 enum { MOST_THREADS = 8, STACK_BYTES = 256 << 10, MEAN_BYTES = 4600,  };
 #define SECOND_NS 1000000000ull
@@ -88,17 +94,37 @@ static void do_step(int next) {
         pthread_barrier_wait(&done);
 }
 
+static uint64_t now_unix_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
+}
+
+static void answer_of(const char *when, const char *key, uint64_t value) {
+    put_text(when);
+    put_text(".");
+    answer(key, value);
+}
+
 static int (*of_glibc)(size_t);
 static int (*of_jemalloc)(const char *, void *, size_t *, void *, size_t);
 static void (*of_mimalloc)(_Bool);
 static void (*of_tcmalloc)(void);
+static int (*glibc_info)(int, FILE *);
+static FILE *info;
 
-/* A name that is not there costs a block, for the message. */
-static void find_trims(void) {
-    of_glibc = dlsym(RTLD_DEFAULT, "malloc_trim");
+/* A name that is not there costs a block, for the message, and so does a stream. */
+static void find_allocators_own(void) {
     of_jemalloc = dlsym(RTLD_DEFAULT, "mallctl");
     of_mimalloc = dlsym(RTLD_DEFAULT, "mi_collect");
     of_tcmalloc = dlsym(RTLD_DEFAULT, "MallocExtension_ReleaseFreeMemory");
+    if (of_jemalloc || of_mimalloc || of_tcmalloc)
+        return;
+    of_glibc = dlsym(RTLD_DEFAULT, "malloc_trim");
+    glibc_info = dlsym(RTLD_DEFAULT, "malloc_info");
+    info = glibc_info ? fmemopen(text, sizeof text, "w") : NULL;
+    if (info)
+        setvbuf(info, NULL, _IONBF, 0);
 }
 
 /* Has the allocator give back what it can; musl has nothing of the kind. */
@@ -114,16 +140,45 @@ static void trim(void) {
         of_glibc(0);
 }
 
-static uint64_t now_unix_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
+static uint64_t statistic(const char *name) {
+    size_t value = 0, length = sizeof value;
+    of_jemalloc(name, &value, &length, NULL, 0);
+    return value;
 }
 
-static void answer_of(const char *when, const char *key, uint64_t value) {
-    put_text(when);
-    put_text(".");
-    answer(key, value);
+/* The size in the last such element: those of all arenas together come last. */
+static uint64_t total(const char *element) {
+    const char *last = NULL;
+    for (const char *at = text; (at = strstr(at, element)); at++)
+        last = strstr(at, "size=\"");
+    return last ? strtoull(last + 6, NULL, 10) : 0;
+}
+
+/* What the allocator says of itself, after the program's own sums and those of the kernel. */
+static void tell_allocators_view(const char *when) {
+    if (of_jemalloc) {
+        uint64_t epoch = 1;
+        of_jemalloc("epoch", NULL, NULL, &epoch, sizeof epoch);
+        answer_of(when, "jemalloc.allocated", statistic("stats.allocated"));
+        answer_of(when, "jemalloc.active", statistic("stats.active"));
+        answer_of(when, "jemalloc.resident", statistic("stats.resident"));
+        answer_of(when, "jemalloc.metadata", statistic("stats.metadata"));
+    }
+#if __GLIBC_PREREQ(2, 33)
+    if (info) {
+        struct mallinfo2 now = mallinfo2();
+        answer_of(when, "mallinfo2.arena", now.arena);
+        answer_of(when, "mallinfo2.hblkhd", now.hblkhd);
+        answer_of(when, "mallinfo2.uordblks", now.uordblks);
+        answer_of(when, "mallinfo2.fordblks", now.fordblks);
+        answer_of(when, "mallinfo2.keepcost", now.keepcost);
+        rewind(info);
+        glibc_info(0, info);
+        answer_of(when, "malloc_info.mapped_blocks", total("<total type=\"mmap\""));
+        answer_of(when, "malloc_info.system", total("<system type=\"current\""));
+        answer_of(when, "malloc_info.accessible", total("<aspace type=\"mprotect\""));
+    }
+#endif
 }
 
 static void tell_kernels_view(const char *when) {
@@ -169,6 +224,7 @@ static void checkpoint(const char *when, uint64_t looks, uint64_t began_ns) {
     answer_of(when, "live_bytes", live);
     answer_of(when, "usable_bytes", usable);
     tell_kernels_view(when);
+    tell_allocators_view(when);
     /* Long enough for one of the moments that a report shows. */
     rest_us = 30000 + (from_ns - began_ns) / 20000;
     usleep((useconds_t)rest_us);
@@ -197,7 +253,7 @@ int main(int count, char **arguments) {
         if (pthread_create(&running[i], &own_stack, work_on_a_thread, (void *)i) != 0)
             return 99;
     }
-    find_trims();
+    find_allocators_own();
     checkpoint("begin", looks, began_ns);
     do_step(BURST);
     checkpoint("burst", looks, began_ns);

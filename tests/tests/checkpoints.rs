@@ -4,7 +4,7 @@
 //! the heaps larger than the 10 MB of every day.
 #![forbid(unsafe_code)]
 
-use fragtrace_tests::check::{Answers, assert_near};
+use fragtrace_tests::check::{Answers, assert_near, assert_numbers};
 use fragtrace_tests::programs::{musl_program, program};
 use fragtrace_tests::report::Report;
 use fragtrace_tests::run::command;
@@ -22,93 +22,117 @@ const MAPPED: u64 = 10;
 const RESIDENT: u64 = 20;
 const USABLE: u64 = 1;
 
-fn run(name: &str, program: &Path, threads: u64, preloaded: Option<&str>, tunables: &str) {
-    let megabytes = std::env::var("FRAGTRACE_TEST_MEGABYTES").unwrap_or_else(|_| "10".into());
-    let mut command = command(program);
-    command.args([&megabytes, &threads.to_string()]).env("FRAGTRACE_LOOK_MS", "20");
-    if !tunables.is_empty() {
-        command.env("GLIBC_TUNABLES", tunables);
-    }
-    if let Some(library) = preloaded {
-        command.env("LD_PRELOAD", preload_list(&[&tools::tracer(), Path::new(library)]));
-    }
-    let traced = Traced::run_well(command);
-    let (answers, report) = (Answers::of(&traced.outcome), traced.report());
-    report.assert_complete();
-    let name = format!("{name}, {threads} threads");
-    // What the C library, libstdc++ and the allocator's library took for themselves by then.
-    let begin = states_at(&report, &answers, "begin");
-    let others = |key: &str| begin[0][key].as_u64().expect("known");
-    let (others_live, others_usable) = (others("live_bytes"), others("usable_bytes"));
-    for step in STEPS {
-        for state in states_at(&report, &answers, step) {
-            let check = |key: &str, more: u64, thousandths: u64| {
-                let expected = answers.get(&format!("{step}.{key}"));
-                let found =
-                    state[key].as_u64().unwrap_or_else(|| panic!("{name}, {step}: no {key}"));
-                let slack = expected / 1000 * thousandths;
-                assert_near(&format!("{name}, {step}: {key}"), expected + more, found, slack);
+/// What jemalloc takes for itself from its own arenas.
+const OF_JEMALLOC_BYTES: u64 = 64 << 10;
+
+/// A run with what its program and its report say.
+struct Run {
+    name: String,
+    threads: u64,
+    answers: Answers,
+    report: Report,
+}
+
+impl Run {
+    fn new(name: &str, program: &Path, threads: u64, settings: &[(&str, &str)]) -> Run {
+        let megabytes = std::env::var("FRAGTRACE_TEST_MEGABYTES").unwrap_or_else(|_| "10".into());
+        let mut command = command(program);
+        command.args([&megabytes, &threads.to_string()]).env("FRAGTRACE_LOOK_MS", "20");
+        for (key, value) in settings {
+            match *key {
+                "LD_PRELOAD" => {
+                    command.env(key, preload_list(&[&tools::tracer(), Path::new(value)]))
+                }
+                _ => command.env(key, value),
             };
-            check("live_bytes", others_live, 0);
-            check("usable_bytes", others_usable, USABLE);
-            check("heap_mapped_bytes", 0, MAPPED);
-            check("heap_resident_bytes", 0, RESIDENT);
+        }
+        let traced = Traced::run_well(command);
+        let (answers, report) = (Answers::of(&traced.outcome), traced.report());
+        report.assert_complete();
+        Run { name: format!("{name}, {threads} threads"), threads, answers, report }
+    }
+
+    /// What the program and its allocator said at a step.
+    fn said(&self, step: &str, key: &str) -> u64 {
+        self.answers.get(&format!("{step}.{key}"))
+    }
+
+    /// The report's moments while the program stood still after a step.
+    fn states(&self, step: &str) -> Vec<Value> {
+        let start_ns = self.report.number("/trace/start_unix_ns");
+        let at = |key: &str| self.said(step, key) - start_ns;
+        let still = at("from_unix_ns") + CLOCKS_NS..at("to_unix_ns") - CLOCKS_NS;
+        let time_ns = |state: &Value| number(state, "time_ns");
+        let states = self.report.array("/series").iter();
+        let states: Vec<Value> =
+            states.filter(|state| still.contains(&time_ns(state))).cloned().collect();
+        assert!(!states.is_empty(), "no moment of the series lies in {still:?}");
+        states
+    }
+
+    /// Every figure at every step is the program's own, or the kernel's.
+    fn assert_true(&self) {
+        // What the C library, libstdc++ and the allocator's library took for themselves by then.
+        let begin = &self.states("begin")[0];
+        for step in STEPS {
+            for state in self.states(step) {
+                let check = |key: &str, others: u64, thousandths: u64| {
+                    let expected = self.said(step, key);
+                    let what = format!("{}, {step}: {key}", self.name);
+                    let slack = expected / 1000 * thousandths;
+                    assert_near(&what, expected + others, number(&state, key), slack);
+                };
+                check("live_bytes", number(begin, "live_bytes"), 0);
+                check("usable_bytes", number(begin, "usable_bytes"), USABLE);
+                check("heap_mapped_bytes", 0, MAPPED);
+                check("heap_resident_bytes", 0, RESIDENT);
+            }
         }
     }
 }
 
-/// The report's moments while the program stood still.
-fn states_at(report: &Report, answers: &Answers, step: &str) -> Vec<Value> {
-    let start_ns = report.number("/trace/start_unix_ns");
-    let at = |key: &str| answers.get(&format!("{step}.{key}")) - start_ns;
-    let still = at("from_unix_ns") + CLOCKS_NS..at("to_unix_ns") - CLOCKS_NS;
-    let states = report.array("/series").iter();
-    let states: Vec<Value> = states
-        .filter(|state| still.contains(&state["time_ns"].as_u64().expect("an integer")))
-        .cloned()
-        .collect();
-    assert!(!states.is_empty(), "no moment of the series lies in {still:?}");
-    states
+fn number(state: &Value, key: &str) -> u64 {
+    state[key].as_u64().unwrap_or_else(|| panic!("{key} is {}", state[key]))
 }
 
 fn glibc() -> PathBuf {
     program("checkpoints")
 }
 
-fn on_one_thread_and_on_eight(name: &str, program: &Path, preloaded: Option<&str>) {
+fn on_one_thread_and_on_eight(name: &str, program: &Path, settings: &[(&str, &str)]) {
     for threads in [1, 8] {
-        run(name, program, threads, preloaded, "");
+        Run::new(name, program, threads, settings).assert_true();
     }
 }
 
 #[test]
 fn on_glibc() {
-    on_one_thread_and_on_eight("glibc", &glibc(), None);
+    on_one_thread_and_on_eight("glibc", &glibc(), &[]);
 }
 
 #[test]
 fn on_musl() {
     let Some(program) = musl_program("checkpoints") else { return };
-    on_one_thread_and_on_eight("musl", &program, None);
+    on_one_thread_and_on_eight("musl", &program, &[]);
 }
 
 #[test]
 fn on_jemalloc() {
-    on_one_thread_and_on_eight("jemalloc", &glibc(), Some("libjemalloc.so.2"));
+    on_one_thread_and_on_eight("jemalloc", &glibc(), &[("LD_PRELOAD", "libjemalloc.so.2")]);
 }
 
 #[test]
 fn on_mimalloc() {
-    on_one_thread_and_on_eight("mimalloc", &glibc(), Some("libmimalloc.so.2"));
+    on_one_thread_and_on_eight("mimalloc", &glibc(), &[("LD_PRELOAD", "libmimalloc.so.2")]);
 }
 
 #[test]
 fn on_tcmalloc() {
-    on_one_thread_and_on_eight("tcmalloc", &glibc(), Some("libtcmalloc_minimal.so.4"));
+    on_one_thread_and_on_eight("tcmalloc", &glibc(), &[("LD_PRELOAD", "libtcmalloc_minimal.so.4")]);
 }
 
 fn with_tunables(tunables: &str) {
-    run(tunables, &glibc(), 8, None, tunables);
+    Run::new(tunables, &glibc(), 8, &[("GLIBC_TUNABLES", tunables)]).assert_true();
 }
 
 #[test]
@@ -136,4 +160,72 @@ fn with_heaps_that_are_trimmed_at_once() {
 fn with_heaps_of_huge_pages() {
     with_tunables("glibc.malloc.hugetlb=1");
     with_tunables("glibc.malloc.hugetlb=2");
+}
+
+/// What glibc's mallinfo2 and malloc_info say, beside ours: docs/metrics.md explains the rest.
+#[test]
+fn glibc_says_the_same_of_itself() {
+    for (tunables, cached_at_most) in
+        [("glibc.malloc.tcache_count=0", 0), ("glibc.malloc.tcache_count=7", 7 * 64 * 1040)]
+    {
+        let run = Run::new(tunables, &glibc(), 8, &[("GLIBC_TUNABLES", tunables)]);
+        for step in STEPS {
+            let said = |key: &str| run.said(step, key);
+            for state in run.states(step) {
+                let ours = |key: &str| number(&state, key);
+                let name = format!("{}, {step}", run.name);
+                assert_numbers(
+                    &name,
+                    &[(
+                        "mapped",
+                        said("malloc_info.accessible") + said("malloc_info.mapped_blocks"),
+                        ours("heap_mapped_bytes"),
+                    )],
+                );
+                // The word before a heap's first header counts as metadata here, and as a part
+                // of its last chunk there.
+                let used = said("mallinfo2.uordblks") + said("mallinfo2.hblkhd");
+                let used_here =
+                    ours("usable_bytes") + ours("metadata_bytes") - 8 * ours("arena_count");
+                assert!(
+                    (used_here..=used_here + cached_at_most * run.threads).contains(&used),
+                    "{name}: {used} in use or cached for a thread, {used_here} of it in use"
+                );
+                // Free there: ours without what is cached, and what was never touched.
+                let free = said("mallinfo2.fordblks") + used - used_here;
+                let untouched = ours("heap_mapped_bytes") - ours("footprint_bytes");
+                assert_near(
+                    &format!("{name}: free"),
+                    free,
+                    ours("free_bytes") + untouched,
+                    8 * ours("arena_count"),
+                );
+            }
+        }
+    }
+}
+
+/// What jemalloc's statistics say, beside ours: docs/metrics.md explains the rest.
+#[test]
+fn jemalloc_says_the_same_of_itself() {
+    for (conf, cached_at_most) in [("tcache:false", 0), ("tcache:true", 16 << 20)] {
+        let settings = [("LD_PRELOAD", "libjemalloc.so.2"), ("MALLOC_CONF", conf)];
+        let run = Run::new(conf, &glibc(), 8, &settings);
+        for step in STEPS {
+            let said = |key: &str| run.said(step, &format!("jemalloc.{key}"));
+            for state in run.states(step) {
+                let ours = |key: &str| number(&state, key);
+                let name = format!("{}, {step}", run.name);
+                let (allocated, usable) = (said("allocated"), ours("usable_bytes"));
+                let most = usable + OF_JEMALLOC_BYTES + cached_at_most;
+                assert!(
+                    (usable..=most).contains(&allocated),
+                    "{name}: {allocated} allocated, {usable} usable"
+                );
+                assert!(said("active") >= allocated, "{name}: active");
+                let (there, here) = (said("resident"), ours("heap_resident_bytes"));
+                assert!(there >= here, "{name}: {there} resident, {here} in memory");
+            }
+        }
+    }
 }
