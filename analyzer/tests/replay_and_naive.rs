@@ -5,7 +5,9 @@
 
 mod support;
 
+use fragtrace_analyzer::measure;
 use fragtrace_analyzer::order;
+use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::replay::Replay;
 use fragtrace_format::event::{Acquire, Flags};
 use fragtrace_format::pages::{TILE_PAGES, TilePages, TileWriter};
@@ -163,6 +165,8 @@ struct Walk {
     /// Tiles as looks told them last.
     told: BTreeMap<u64, TilePages>,
     events: u64,
+    /// Where blocks were released, and with which event.
+    releases: Vec<(Range<u64>, u64)>,
     /// After so many events, these are the figures.
     expected: Vec<(u64, Figures)>,
 }
@@ -177,7 +181,8 @@ impl Walk {
         }
         let naive = Naive::new(page_bytes.into());
         let told = BTreeMap::new();
-        Walk { naive, rule, begun: [false; 3], builder, told, events, expected: Vec::new() }
+        let (releases, expected) = (Vec::new(), Vec::new());
+        Walk { naive, rule, begun: [false; 3], builder, told, events, releases, expected }
     }
 
     fn say(&mut self, lane: u32, said: Said) {
@@ -225,6 +230,7 @@ impl Walk {
         let count = self.naive.live.len();
         let address = *self.naive.live.keys().nth(which.checked_rem(count)?)?;
         self.say(lane, Said::Release { address, flags });
+        self.releases.push((self.naive.live[&address].extent.clone(), self.events));
         self.naive.release(address);
         Some(address)
     }
@@ -350,6 +356,29 @@ impl Walk {
         let counts = replay.counts();
         prop_assert_eq!(counts.events, self.events);
         prop_assert_eq!((counts.order_anomalies, counts.unknown_frees), (0, 0));
+        let is_glibc = self.rule == UsableRule::Glibc;
+        if is_glibc { self.compare_holes(&trace) } else { Ok(()) }
+    }
+
+    /// Each hole at the end, with what stands around it, and since when nothing was in it.
+    fn compare_holes(&self, trace: &Trace) -> Result<(), TestCaseError> {
+        let end_ns = measure::resolve_time(trace, measure::TimeSpec::End).expect("it is there");
+        let mut found = measure::holes_at(trace, end_ns, usize::MAX).largest;
+        found.sort_unstable_by_key(|hole| hole.address);
+        let holes = self.naive.holes();
+        prop_assert_eq!(found.len(), holes.len());
+        for (found, hole) in found.iter().zip(holes) {
+            prop_assert_eq!((found.address, found.bytes), (hole.start, hole.end - hole.start));
+            let meets = |range: &Range<u64>| range.start < hole.end && hole.start < range.end;
+            let last = self.releases.iter().filter(|(range, _)| meets(range)).map(|(_, at)| at);
+            let age = last.max().map(|event| end_ns - trace.clock().time_ns(event * 1000));
+            prop_assert_eq!(found.age_ns, age);
+            let block = |is: &dyn Fn(&Block) -> bool| {
+                self.naive.live.values().find(|block| is(block)).map(|block| block.size)
+            };
+            prop_assert_eq!(found.before, block(&|block| block.extent.end == hole.start));
+            prop_assert_eq!(found.after, block(&|block| block.extent.start == hole.end));
+        }
         Ok(())
     }
 }

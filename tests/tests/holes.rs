@@ -8,9 +8,16 @@ use fragtrace_tests::run::command;
 use fragtrace_tests::traced::Traced;
 use serde_json::Value;
 
+/// How long the program holds its blocks before it frees every second one.
+const WAIT_NS: u64 = 100_000_000;
+
 fn traced(size: &str) -> (Answers, Traced) {
+    traced_with(&[size])
+}
+
+fn traced_with(arguments: &[&str]) -> (Answers, Traced) {
     let mut holes = command(program("holes"));
-    holes.arg(size);
+    holes.args(arguments);
     let traced = Traced::run_well(holes);
     (Answers::of(&traced.outcome), traced)
 }
@@ -64,29 +71,40 @@ fn the_answers_add_up_and_agree_with_the_report() {
     report.assert_adds_up();
 }
 
+/// All 500 of them, each where the program freed a block, and what stands on both sides.
 #[test]
-fn the_largest_holes_lie_where_the_program_freed() {
-    let (answers, traced) = traced("2000");
-    let holes = Report::holes(&traced.trace(), &[]);
-    let largest = holes.array("/largest");
-    assert!(!largest.is_empty(), "there are largest holes");
-    let sizes: Vec<_> = largest.iter().map(|hole| integer(hole, "bytes")).collect();
-    assert!(sizes.is_sorted_by(|one, next| one >= next), "largest first: {sizes:?}");
-    let (first, last) = (answers.get("first_block"), answers.get("last_block"));
-    let inside = largest.iter().filter(|hole| (first..last).contains(&integer(hole, "address")));
-    let mut seen = 0;
-    for hole in inside {
-        seen += 1;
+fn holes_lie_where_the_program_freed() {
+    for (arguments, region) in [(&["2000"][..], "brk heap"), (&["2000", "thread"], "arena heap")] {
+        let (answers, traced) = traced_with(arguments);
+        let holes = Report::holes(&traced.trace(), &["--largest", "1000"]);
+        let largest = holes.array("/largest");
+        let sizes: Vec<_> = largest.iter().map(|hole| integer(hole, "bytes")).collect();
+        assert!(sizes.is_sorted_by(|one, next| one >= next), "largest first: {sizes:?}");
+        let (first, last) = (answers.get("first_block"), answers.get("last_block"));
         let bytes = answers.get("hole_bytes");
-        assert_numbers("a hole between two blocks", &[("bytes", bytes, integer(hole, "bytes"))]);
+        let mut found: Vec<u64> = Vec::new();
+        for hole in largest.iter().filter(|hole| (first..last).contains(&integer(hole, "address")))
+        {
+            assert_numbers(
+                "a hole between two blocks",
+                &[
+                    ("bytes", bytes, integer(hole, "bytes")),
+                    ("block before", 2000, integer(hole, "before")),
+                    ("block after", 2000, integer(hole, "after")),
+                ],
+            );
+            assert_eq!(hole["region"], region);
+            // The program waited before it freed.
+            let age_ns = integer(hole, "age_ns");
+            assert!(age_ns <= holes.number("/at_ns") - WAIT_NS, "{age_ns} ns: {hole}");
+            found.push(integer(hole, "address"));
+        }
+        found.sort_unstable();
         // A hole begins with the header of the block that was there.
-        let from_first = integer(hole, "address") - (first - 8);
-        assert!(
-            from_first % (2 * bytes) == bytes,
-            "the hole lies {from_first} bytes behind the first block, expected odd multiples of {bytes}"
-        );
+        let expected: Vec<u64> =
+            (0..answers.get("holes")).map(|hole| first - 8 + (2 * hole + 1) * bytes).collect();
+        assert!(found == expected, "{arguments:?}: holes at {found:x?}, expected {expected:x?}");
     }
-    assert!(seen > 0, "none of {largest:?} lies in {first:#x}..{last:#x}");
 }
 
 #[test]
@@ -100,6 +118,13 @@ fn what_would_fit_is_told() {
     let (fits, too_large) = (share("1500"), share("1M"));
     assert!(fits > 0.98, "1,500 bytes fit into nearly all that is free, found {fits}");
     assert!(too_large < 0.001, "1 MiB fits into nothing that is free, found {too_large}");
+    let holes = Report::holes(&traced.trace(), &["--fit", "1500"]);
+    let over_time = holes.array("/fit/over_time");
+    assert_eq!(over_time.len(), 100);
+    assert_eq!(over_time[99]["share_ratio"], holes.json["fit"]["share_ratio"]);
+    assert_eq!(over_time[99]["time_ns"], holes.json["at_ns"]);
+    let text = analyze("holes", &traced.trace(), &["--fit", "1500"]).expect_code(0).out();
+    assert!(text.contains("Over time that share was from"), "{text}");
 }
 
 #[test]

@@ -20,6 +20,10 @@ uses, and that was not given back to the kernel.
 
 TIME is 12.5s (or ms, min, h) since the start, 80%, peak, end, or 2025-06-01T12:00:00Z.";
 
+/// Largest holes that are listed.
+const IN_TEXT: usize = 10;
+const IN_JSON: usize = 20;
+
 /// Show the holes in the heap at one moment
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -34,6 +38,10 @@ pub struct Arguments {
     /// Say how much of the free memory would hold a block of this size
     #[arg(long, value_name = "SIZE", value_parser = arguments::size)]
     fit: Option<u64>,
+
+    /// List so many of the largest holes: in the text 10, in JSON 20 without this
+    #[arg(long, value_name = "COUNT")]
+    largest: Option<usize>,
 
     /// Print JSON
     #[arg(long)]
@@ -51,8 +59,13 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let trace = input::open(&arguments.trace)?;
     let at_ns = measure::resolve_time(&trace, arguments.at)?;
-    let holes = measure::holes_at(&trace, at_ns);
-    let fit = arguments.fit.map(|size| Fit { size, share_ratio: holes.fit_share(size) });
+    let listed = arguments.largest.unwrap_or(if arguments.json { IN_JSON } else { IN_TEXT });
+    let holes = measure::holes_at(&trace, at_ns, listed);
+    let fit = arguments.fit.map(|size| Fit {
+        size,
+        share_ratio: holes.fit_share(size),
+        over_time: measure::fit_over_time(&trace, size),
+    });
     if arguments.json {
         let mut out = output.plain();
         holes::json(&holes, fit, &mut out)?;

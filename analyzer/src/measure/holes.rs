@@ -1,6 +1,8 @@
 //! The holes at one moment: how many, how large, where, and what would fit.
 
-use super::playback::stop_at_times;
+use super::hole_ages::last_releases;
+use super::moment::{end_ns, start_ns};
+use super::playback::{heap_at, stop_at_times};
 use crate::read::Trace;
 use crate::replay::Replay;
 use serde::Serialize;
@@ -8,8 +10,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
-/// Holes that are listed one by one.
-const LISTED: usize = 20;
+/// Moments at which it is asked what would fit.
+const FIT_MOMENTS: u64 = 100;
 
 /// Holes of about one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,7 +37,7 @@ pub struct Hole {
     pub before: Option<u64>,
     /// Bytes asked for of the block that begins where the hole ends.
     pub after: Option<u64>,
-    /// How long it has been there; not known yet.
+    /// How long ago the last block on it was released; `None`: no release is on record.
     pub age_ns: Option<u64>,
 }
 
@@ -67,24 +69,59 @@ impl Holes {
     }
 }
 
-/// The holes at a moment, in nanoseconds since the start. Of allocators whose layout is not
-/// known nothing is said.
-pub fn holes_at(trace: &Trace, at_ns: u64) -> Holes {
-    let mut holes = Holes { at_ns, ..Holes::default() };
-    stop_at_times(
-        trace,
-        &[at_ns],
-        |_, _| {},
-        |_, replay| {
-            if replay.is_glibc() {
-                holes = collect(replay, at_ns);
-            }
-        },
-    );
+/// What would fit at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct FitMoment {
+    /// Nanoseconds since the start.
+    pub time_ns: u64,
+    /// Share of the free bytes in holes that hold the size; `None`: nothing is free.
+    pub share_ratio: Option<f64>,
+}
+
+/// The holes at a moment, in nanoseconds since the start, with the `listed` largest one by
+/// one. Of allocators whose layout is not known nothing is said.
+pub fn holes_at(trace: &Trace, at_ns: u64, listed: usize) -> Holes {
+    let replay = heap_at(trace, at_ns);
+    if !replay.is_glibc() {
+        return Holes { at_ns, ..Holes::default() };
+    }
+    let mut holes = collect(&replay, at_ns, listed);
+    let ranges: Vec<Range<u64>> =
+        holes.largest.iter().map(|hole| hole.address..hole.address + hole.bytes).collect();
+    for (hole, last) in holes.largest.iter_mut().zip(last_releases(trace, at_ns, &ranges)) {
+        hole.age_ns = last.map(|stamp| at_ns.saturating_sub(trace.clock().time_ns(stamp)));
+    }
     holes
 }
 
-fn collect(replay: &Replay<'_>, at_ns: u64) -> Holes {
+/// What would fit over time, at evenly spread moments. Empty where holes are not known.
+pub fn fit_over_time(trace: &Trace, size: u64) -> Vec<FitMoment> {
+    let (start_ns, length_ns) = (start_ns(trace), end_ns(trace) - start_ns(trace));
+    let count = FIT_MOMENTS.min(length_ns).max(1);
+    let offset = |index| (u128::from(length_ns) * u128::from(index) / u128::from(count)) as u64;
+    let times_ns: Vec<u64> = (1..=count).map(|index| start_ns + offset(index)).collect();
+    let mut moments = Vec::new();
+    stop_at_times(
+        trace,
+        &times_ns,
+        |_, _| {},
+        |index, replay| {
+            if replay.is_glibc() {
+                let (mut free, mut fitting) = (0, 0);
+                replay.space().for_each_hole(|hole| {
+                    let bytes = hole.end - hole.start;
+                    free += bytes;
+                    fitting += if bytes >= size { bytes } else { 0 };
+                });
+                let share_ratio = (free > 0).then(|| fitting as f64 / free as f64);
+                moments.push(FitMoment { time_ns: times_ns[index], share_ratio });
+            }
+        },
+    );
+    moments
+}
+
+fn collect(replay: &Replay<'_>, at_ns: u64, listed: usize) -> Holes {
     let mut buckets: BTreeMap<u64, Bucket> = BTreeMap::new();
     let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
     let mut largest: BinaryHeap<Reverse<(u64, Reverse<u64>)>> = BinaryHeap::new();
@@ -99,7 +136,7 @@ fn collect(replay: &Replay<'_>, at_ns: u64) -> Holes {
         bucket.count += 1;
         bucket.bytes += bytes;
         largest.push(Reverse((bytes, Reverse(start))));
-        if largest.len() > LISTED {
+        if largest.len() > listed {
             largest.pop();
         }
     });

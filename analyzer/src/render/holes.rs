@@ -2,22 +2,22 @@
 
 use super::picture::scale;
 use super::text::{self, BOLD, DIM};
-use crate::measure::{Hole, Holes};
+use crate::measure::{FitMoment, Hole, Holes};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// How many of the largest holes are listed in the text.
-const LISTED: usize = 10;
 const BAR_COLUMNS: usize = 24;
 
 /// What would fit: a size, and the share of the free bytes that lies in holes which hold it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fit {
     /// Bytes of the block that is to be placed.
     pub size: u64,
     /// Share of the free bytes, from 0 to 1; `None` when nothing is free.
     pub share_ratio: Option<f64>,
+    /// The same over time, evenly spread.
+    pub over_time: Vec<FitMoment>,
 }
 
 /// The holes as text.
@@ -39,17 +39,36 @@ pub fn report(holes: &Holes, fit: Option<Fit>, unicode: bool) -> String {
         scale::duration(holes.at_ns),
         scale::bytes(free_bytes)
     );
-    if let Some(Fit { size, share_ratio: Some(share) }) = fit {
+    if let Some(Fit { size, share_ratio: Some(share), over_time }) = &fit {
         let _ = writeln!(
             out,
             "{} of that lies in holes that would hold a block of {}.",
-            scale::percent(share),
-            scale::bytes(size)
+            scale::percent(*share),
+            scale::bytes(*size)
         );
+        fit_course(over_time, &mut out);
     }
     histogram(holes, unicode, &mut out);
     largest(&holes.largest, &mut out);
     out
+}
+
+/// Between which bounds the share was, over the moments at which something was free.
+fn fit_course(over_time: &[FitMoment], out: &mut String) {
+    let shares =
+        || over_time.iter().filter_map(|moment| Some((moment.share_ratio?, moment.time_ns)));
+    let least = shares().min_by(|one, other| one.0.total_cmp(&other.0));
+    let most = shares().max_by(|one, other| one.0.total_cmp(&other.0));
+    if let (Some(least), Some(most)) = (least, most) {
+        let _ = writeln!(
+            out,
+            "Over time that share was from {} (at {}) to {} (at {}).",
+            scale::percent(least.0),
+            scale::duration(least.1),
+            scale::percent(most.0),
+            scale::duration(most.1)
+        );
+    }
 }
 
 fn histogram(holes: &Holes, unicode: bool, out: &mut String) {
@@ -75,13 +94,21 @@ fn largest(holes: &[Hole], out: &mut String) {
     if holes.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\n{BOLD}{:>12}  {:<16}  region{BOLD:#}", "largest", "address");
-    for hole in holes.iter().take(LISTED) {
+    let _ = writeln!(
+        out,
+        "\n{BOLD}{:>12}  {:<16}  {:>12}{:>12}{:>12}  region{BOLD:#}",
+        "largest", "address", "free for", "before", "after"
+    );
+    for hole in holes {
+        let block = |size: Option<u64>| size.map_or("-".to_owned(), scale::bytes);
         let _ = writeln!(
             out,
-            "{:>12}  {:<16}  {}",
+            "{:>12}  {:<16}  {:>12}{:>12}{:>12}  {}",
             scale::bytes(hole.bytes),
             format!("{:#x}", hole.address),
+            hole.age_ns.map_or("-".to_owned(), scale::duration),
+            block(hole.before),
+            block(hole.after),
             hole.region.as_deref().unwrap_or("-")
         );
     }

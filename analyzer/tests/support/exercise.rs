@@ -12,7 +12,7 @@ pub fn exercise(trace: &Trace) {
     let map = measure::heap_map(trace, 10, 50);
     assert!(map.bands.len() < 10_000);
     let end_ns = analysis.trace.duration_ns;
-    measure::holes_at(trace, end_ns / 2).fit_share(100);
+    measure::holes_at(trace, end_ns / 2, 20).fit_share(100);
     for by in [By::Stack, By::Module, By::Thread] {
         let replay = heap_at(trace, end_ns);
         let mut symbols = Symbols::new(trace, Places::default(), Rules::default());
