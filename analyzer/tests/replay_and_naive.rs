@@ -350,6 +350,9 @@ impl Walk {
                 expected.next_if(|(events, _)| *events == replay.counts().events)
             {
                 prop_assert_eq!(&Figures::of_replay(&mut replay), figures);
+                // What is remembered is what is found without.
+                let residency = replay.space().residency();
+                prop_assert_eq!(replay.space_mut().residency_now(), residency);
             }
         }
         replay.finish();

@@ -82,7 +82,7 @@ pub(super) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
     let gaps = space.gaps();
     let free_bytes = layout_known.then(|| space.free_bytes());
     let growth = space.growth_despite_fit();
-    let (heap_resident_bytes, oldest_scan) = space.residency().unzip();
+    let (heap_resident_bytes, oldest_scan) = space.residency_now().unzip();
     let fullness = if oldest_scan.is_some() { space.fullness() } else { None };
     let sum = |parts: &[Option<u64>]| parts.iter().copied().sum::<Option<u64>>();
     let tracer_resident_bytes = look.map(|look| look.tracer_resident);

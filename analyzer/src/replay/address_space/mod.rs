@@ -7,6 +7,7 @@
 mod claim;
 mod glibc;
 mod kernel;
+mod oldest;
 mod region;
 mod residency;
 mod space;
@@ -20,6 +21,7 @@ pub use territory::Territory;
 
 use crate::read::Mapping;
 use fragtrace_format::Stamp;
+use oldest::OldestScan;
 use region::Regions;
 use residency::Residency;
 use space::Space;
@@ -59,6 +61,7 @@ pub struct AddressSpace {
     has_main_arena: bool,
     territory: Territory,
     residency: Residency,
+    oldest_scan: OldestScan,
     /// Whether pages of the process may be swapped out.
     swapping: bool,
     growth: GrowthDespiteFit,
@@ -84,6 +87,7 @@ impl AddressSpace {
             has_main_arena: false,
             territory: Territory::default(),
             residency: Residency::new(page_bytes),
+            oldest_scan: OldestScan::default(),
             swapping: true,
             growth: GrowthDespiteFit::default(),
             drift_bytes: 0,
@@ -254,10 +258,16 @@ impl AddressSpace {
     /// The same, and when the one of them was scanned of which
     /// that was longest ago; `None`: not all of the memory was scanned yet.
     pub fn residency(&self) -> Option<(u64, Stamp)> {
-        let heap = self.regions.iter().filter(|(_, region)| region.kind.is_heap());
-        let scans =
-            heap.filter_map(|(start, region)| self.residency.oldest_scan(&(start..region.end)));
-        let oldest = scans.min().filter(|_| self.residency.is_known())?;
+        let oldest = oldest::oldest_of_all(&self.regions, &self.residency);
+        Some((self.resident_bytes(), oldest.filter(|_| self.residency.is_known())?))
+    }
+
+    /// The same, in short time where little changed since it was asked for last.
+    pub fn residency_now(&mut self) -> Option<(u64, Stamp)> {
+        if !self.residency.is_known() {
+            return None;
+        }
+        let oldest = self.oldest_scan.find(&mut self.regions, &self.residency)?;
         Some((self.resident_bytes(), oldest))
     }
 

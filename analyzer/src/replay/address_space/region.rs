@@ -49,9 +49,25 @@ pub struct Region {
     pub mapping: u64,
 }
 
+/// More changes than this are not kept: then all is looked at anew.
+const MAX_CHANGES: usize = 64;
+
+/// A range became heap, or is none any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Where.
+    pub range: Range<u64>,
+    /// It became heap.
+    pub added: bool,
+}
+
 /// All regions that are known, by start. None overlap.
 #[derive(Debug, Default)]
 pub struct Regions {
+    /// What became heap and what is none any more, since that was asked for last.
+    changes: Vec<Change>,
+    /// There were more.
+    too_many_changes: bool,
     by_start: BTreeMap<u64, Region>,
     reserved_bytes: u64,
     mapped_bytes: u64,
@@ -79,6 +95,11 @@ impl Regions {
         if !region.kind.is_heap() {
             return;
         }
+        if self.changes.len() < MAX_CHANGES {
+            self.changes.push(Change { range: start..region.end, added: add });
+        } else {
+            self.too_many_changes = true;
+        }
         let bytes = region.end - start;
         let mapped = if region.accessible { bytes } else { 0 };
         if add {
@@ -88,6 +109,12 @@ impl Regions {
             self.reserved_bytes -= bytes;
             self.mapped_bytes -= mapped;
         }
+    }
+
+    /// What became heap, or is none any more, since this was asked for last; `None`: too much.
+    pub fn take_changes(&mut self) -> Option<Vec<Change>> {
+        let changes = std::mem::take(&mut self.changes);
+        (!std::mem::take(&mut self.too_many_changes)).then_some(changes)
     }
 
     fn add(&mut self, start: u64, region: Region) {

@@ -23,6 +23,8 @@ pub struct Residency {
     scanned: BTreeMap<u64, (u64, Stamp)>,
     /// All of the memory was scanned at least once.
     complete: bool,
+    /// Counts changes of what was scanned, and when.
+    version: u64,
 }
 
 impl Residency {
@@ -33,6 +35,7 @@ impl Residency {
             tiles: BTreeMap::new(),
             scanned: BTreeMap::new(),
             complete: false,
+            version: 1,
         }
     }
 
@@ -44,6 +47,11 @@ impl Residency {
     /// Whether all of the process's memory was scanned at least once.
     pub fn is_known(&self) -> bool {
         self.complete
+    }
+
+    /// Another number whenever other ranges were scanned, or at other times.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     fn tile_bytes(&self) -> u64 {
@@ -62,6 +70,7 @@ impl Residency {
             self.copy_told(by, &scan.range);
             self.carve_scanned(&scan.range);
             self.scanned.insert(scan.range.start, (scan.range.end, look.stamp));
+            self.version += 1;
         }
         self.complete |= look.scans_end;
     }
@@ -135,6 +144,7 @@ impl Residency {
         let parts: Vec<(u64, (u64, Stamp))> =
             self.scanned.range(from..range.end).map(|(start, part)| (*start, *part)).collect();
         for (start, (end, stamp)) in parts {
+            self.version += 1;
             self.scanned.remove(&start);
             if start < range.start {
                 self.scanned.insert(start, (range.start, stamp));
