@@ -14,17 +14,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 
-#include "answer.h"
-#include "looks.h"
+#include "checkpoint.h"
 
 #ifndef __GLIBC_PREREQ
 #define __GLIBC_PREREQ(major, minor) 0
 #endif
 
 enum { MOST_THREADS = 8, STACK_BYTES = 256 << 10, MEAN_BYTES = 4600,  };
-#define SECOND_NS 1000000000ull
 
 struct kept {
     unsigned char *block;
@@ -33,7 +30,6 @@ struct kept {
 
 /* In the zeroed part of the program: heaps are told from stacks by that. */
 static char stacks[MOST_THREADS][STACK_BYTES] __attribute__((aligned(4096)));
-static char text[4 << 20];
 static struct kept *blocks;
 static size_t threads, blocks_each;
 static pthread_barrier_t begin, done;
@@ -92,18 +88,6 @@ static void do_step(int next) {
         work(0);
     if (threads > 1 && step != END)
         pthread_barrier_wait(&done);
-}
-
-static uint64_t now_unix_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
-}
-
-static void answer_of(const char *when, const char *key, uint64_t value) {
-    put_text(when);
-    put_text(".");
-    answer(key, value);
 }
 
 static int (*of_glibc)(size_t);
@@ -181,42 +165,8 @@ static void tell_allocators_view(const char *when) {
 #endif
 }
 
-static void tell_kernels_view(const char *when) {
-    uint64_t mapped = 0, resident = 0, last_object_end = 0;
-    size_t length = 0;
-    ssize_t got;
-    int heap = 0, file = open("/proc/self/smaps", O_RDONLY);
-    while ((got = read(file, text + length, sizeof text - 1 - length)) > 0)
-        length += (size_t)got;
-    close(file);
-    text[length] = 0;
-    for (char *line = text, *next; (next = strchr(line, '\n')); line = next + 1) {
-        unsigned long start, end, offset, inode;
-        unsigned major, minor;
-        char access[5], name[1024] = "";
-        *next = 0;
-        if (sscanf(line, "%lx-%lx %4s %lx %x:%x %lu %1023s", &start, &end, access, &offset, &major,
-                   &minor, &inode, name) >= 7) {
-            int anonymous = inode == 0 && access[3] == 'p' && access[1] == 'w';
-            heap = anonymous && (!*name || !strcmp(name, "[heap]") || !strncmp(name, "[anon", 5)) &&
-                   start != last_object_end;
-            /* The tracer's own lie far from all others. */
-            heap = heap && !(start >> 44 >= 1 && start >> 44 <= 2);
-            if (inode && access[3] == 'p')
-                last_object_end = end;
-            mapped += heap ? end - start : 0;
-        } else if (heap && !strncmp(line, "Rss:", 4)) {
-            resident += strtoull(line + 4, NULL, 10) * 1024;
-        }
-    }
-    answer_of(when, "heap_mapped_bytes", mapped);
-    answer_of(when, "heap_resident_bytes", resident);
-}
-
-static void checkpoint(const char *when, uint64_t looks, uint64_t began_ns) {
-    uint64_t live = 0, usable = 0, from_ns, rest_us;
-    hold_for_looks(looks);
-    from_ns = now_unix_ns();
+static void checkpoint(const char *when, uint64_t looks) {
+    uint64_t live = 0, usable = 0, from_ns = hold_still(looks);
     for (size_t i = 0; i < threads * blocks_each; i++) {
         live += blocks[i].block ? blocks[i].size : 0;
         usable += blocks[i].block ? malloc_usable_size(blocks[i].block) : 0;
@@ -225,17 +175,12 @@ static void checkpoint(const char *when, uint64_t looks, uint64_t began_ns) {
     answer_of(when, "usable_bytes", usable);
     tell_kernels_view(when);
     tell_allocators_view(when);
-    /* Long enough for one of the moments that a report shows. */
-    rest_us = 30000 + (from_ns - began_ns) / 20000;
-    usleep((useconds_t)rest_us);
-    answer_of(when, "from_unix_ns", from_ns);
-    answer_of(when, "to_unix_ns", now_unix_ns());
-    flush_answers();
+    stay_still(when, from_ns);
 }
 
 int main(int count, char **arguments) {
     size_t megabytes = argument(count, arguments, 1, 10);
-    uint64_t began_ns = now_unix_ns(), looks = 6 + megabytes / 40;
+    uint64_t looks = 6 + megabytes / 40;
     pthread_t running[MOST_THREADS];
     threads = argument(count, arguments, 2, 1);
     if (threads < 1 || threads > MOST_THREADS)
@@ -254,15 +199,15 @@ int main(int count, char **arguments) {
             return 99;
     }
     find_allocators_own();
-    checkpoint("begin", looks, began_ns);
+    checkpoint("begin", looks);
     do_step(BURST);
-    checkpoint("burst", looks, began_ns);
+    checkpoint("burst", looks);
     do_step(FREES);
-    checkpoint("freed", looks, began_ns);
+    checkpoint("freed", looks);
     trim();
-    checkpoint("trimmed", looks, began_ns);
+    checkpoint("trimmed", looks);
     do_step(REFILL);
-    checkpoint("refilled", looks, began_ns);
+    checkpoint("refilled", looks);
     do_step(END);
     for (size_t i = 1; i < threads; i++)
         pthread_join(running[i], NULL);

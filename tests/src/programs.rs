@@ -56,8 +56,29 @@ pub fn cpp_program(name: &str) -> PathBuf {
 
 /// A Rust program, optimised, without frame pointers.
 pub fn rust_program(name: &str) -> PathBuf {
+    rust_program_with(name, &[])
+}
+
+/// The same, linked with a library `lib<NAME>.so`.
+pub fn rust_program_with_library(name: &str, library: &Path) -> PathBuf {
+    let folder = library.parent().expect("a library lies in a folder").display();
+    let file = library.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let linked = file.strip_prefix("lib").unwrap_or(&file);
+    rust_program_with(
+        name,
+        &[
+            format!("-L{folder}"),
+            format!("-ldylib={linked}"),
+            format!("-Clink-arg=-Wl,-rpath,{folder}"),
+        ],
+    )
+}
+
+fn rust_program_with(name: &str, more: &[String]) -> PathBuf {
     let flags = ["--edition=2021", "-O", "-g", "-C", "force-frame-pointers=no"];
-    build_from("rustc", &format!("{name}.rs"), name, &flags.map(String::from), &[])
+    let flags: Vec<String> =
+        flags.iter().map(ToString::to_string).chain(more.iter().cloned()).collect();
+    build_from("rustc", &format!("{name}.rs"), name, &flags, &[])
 }
 
 /// A shared library, under the given file name, with `NAME=value` macros defined.
@@ -84,7 +105,8 @@ fn build_from(
     let source = programs.join(source);
     let mut key = DefaultHasher::new();
     (compiler, common, flags, file_name).hash(&mut key);
-    for text in [&source, &programs.join("answer.h"), &programs.join("looks.h")] {
+    let headers = ["answer.h", "checkpoint.h", "looks.h"].map(|name| programs.join(name));
+    for text in headers.iter().chain([&source]) {
         fs::read(text).unwrap_or_else(|error| panic!("{}: {error}", text.display())).hash(&mut key);
     }
     let folder = cache().join(format!("{:016x}", key.finish()));

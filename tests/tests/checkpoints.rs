@@ -4,18 +4,13 @@
 //! the heaps larger than the 10 MB of every day.
 #![forbid(unsafe_code)]
 
-use fragtrace_tests::check::{Answers, assert_near, assert_numbers};
+use fragtrace_tests::check::{assert_near, assert_numbers};
+use fragtrace_tests::checkpoint::{Checkpoints, number};
 use fragtrace_tests::programs::{musl_program, program};
-use fragtrace_tests::report::Report;
 use fragtrace_tests::run::command;
-use fragtrace_tests::tools;
-use fragtrace_tests::traced::{Traced, preload_list};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 const STEPS: [&str; 4] = ["burst", "freed", "trimmed", "refilled"];
-/// How far clocks of the program and of the report may be apart.
-const CLOCKS_NS: u64 = 1_000_000;
 
 /// How far figures may be apart, in thousandths.
 const MAPPED: u64 = 10;
@@ -25,74 +20,30 @@ const USABLE: u64 = 1;
 /// What jemalloc takes for itself from its own arenas.
 const OF_JEMALLOC_BYTES: u64 = 64 << 10;
 
-/// A run with what its program and its report say.
-struct Run {
-    name: String,
-    threads: u64,
-    answers: Answers,
-    report: Report,
+/// A run of so many threads, with variables set.
+fn run(name: &str, program: &Path, threads: u64, settings: &[(&str, &str)]) -> Checkpoints {
+    let megabytes = std::env::var("FRAGTRACE_TEST_MEGABYTES").unwrap_or_else(|_| "10".into());
+    let mut command = command(program);
+    command.args([&megabytes, &threads.to_string()]);
+    Checkpoints::of(&format!("{name}, {threads} threads"), command, settings)
 }
 
-impl Run {
-    fn new(name: &str, program: &Path, threads: u64, settings: &[(&str, &str)]) -> Run {
-        let megabytes = std::env::var("FRAGTRACE_TEST_MEGABYTES").unwrap_or_else(|_| "10".into());
-        let mut command = command(program);
-        command.args([&megabytes, &threads.to_string()]).env("FRAGTRACE_LOOK_MS", "20");
-        for (key, value) in settings {
-            match *key {
-                "LD_PRELOAD" => {
-                    command.env(key, preload_list(&[&tools::tracer(), Path::new(value)]))
-                }
-                _ => command.env(key, value),
+/// Every figure at every step is the program's own, or the kernel's.
+fn assert_true(run: &Checkpoints) {
+    for step in STEPS {
+        for state in run.states(step) {
+            let check = |key: &str, others: u64, thousandths: u64| {
+                let expected = run.said(step, key);
+                let what = format!("{}, {step}: {key}", run.name);
+                let slack = expected / 1000 * thousandths;
+                assert_near(&what, expected + others, number(&state, key), slack);
             };
-        }
-        let traced = Traced::run_well(command);
-        let (answers, report) = (Answers::of(&traced.outcome), traced.report());
-        report.assert_complete();
-        Run { name: format!("{name}, {threads} threads"), threads, answers, report }
-    }
-
-    /// What the program and its allocator said at a step.
-    fn said(&self, step: &str, key: &str) -> u64 {
-        self.answers.get(&format!("{step}.{key}"))
-    }
-
-    /// The report's moments while the program stood still after a step.
-    fn states(&self, step: &str) -> Vec<Value> {
-        let start_ns = self.report.number("/trace/start_unix_ns");
-        let at = |key: &str| self.said(step, key) - start_ns;
-        let still = at("from_unix_ns") + CLOCKS_NS..at("to_unix_ns") - CLOCKS_NS;
-        let time_ns = |state: &Value| number(state, "time_ns");
-        let states = self.report.array("/series").iter();
-        let states: Vec<Value> =
-            states.filter(|state| still.contains(&time_ns(state))).cloned().collect();
-        assert!(!states.is_empty(), "no moment of the series lies in {still:?}");
-        states
-    }
-
-    /// Every figure at every step is the program's own, or the kernel's.
-    fn assert_true(&self) {
-        // What the C library, libstdc++ and the allocator's library took for themselves by then.
-        let begin = &self.states("begin")[0];
-        for step in STEPS {
-            for state in self.states(step) {
-                let check = |key: &str, others: u64, thousandths: u64| {
-                    let expected = self.said(step, key);
-                    let what = format!("{}, {step}: {key}", self.name);
-                    let slack = expected / 1000 * thousandths;
-                    assert_near(&what, expected + others, number(&state, key), slack);
-                };
-                check("live_bytes", number(begin, "live_bytes"), 0);
-                check("usable_bytes", number(begin, "usable_bytes"), USABLE);
-                check("heap_mapped_bytes", 0, MAPPED);
-                check("heap_resident_bytes", 0, RESIDENT);
-            }
+            check("live_bytes", run.of_others("live_bytes"), 0);
+            check("usable_bytes", run.of_others("usable_bytes"), USABLE);
+            check("heap_mapped_bytes", 0, MAPPED);
+            check("heap_resident_bytes", 0, RESIDENT);
         }
     }
-}
-
-fn number(state: &Value, key: &str) -> u64 {
-    state[key].as_u64().unwrap_or_else(|| panic!("{key} is {}", state[key]))
 }
 
 fn glibc() -> PathBuf {
@@ -101,7 +52,7 @@ fn glibc() -> PathBuf {
 
 fn on_one_thread_and_on_eight(name: &str, program: &Path, settings: &[(&str, &str)]) {
     for threads in [1, 8] {
-        Run::new(name, program, threads, settings).assert_true();
+        assert_true(&run(name, program, threads, settings));
     }
 }
 
@@ -132,7 +83,7 @@ fn on_tcmalloc() {
 }
 
 fn with_tunables(tunables: &str) {
-    Run::new(tunables, &glibc(), 8, &[("GLIBC_TUNABLES", tunables)]).assert_true();
+    assert_true(&run(tunables, &glibc(), 8, &[("GLIBC_TUNABLES", tunables)]));
 }
 
 #[test]
@@ -168,7 +119,7 @@ fn glibc_says_the_same_of_itself() {
     for (tunables, cached_at_most) in
         [("glibc.malloc.tcache_count=0", 0), ("glibc.malloc.tcache_count=7", 7 * 64 * 1040)]
     {
-        let run = Run::new(tunables, &glibc(), 8, &[("GLIBC_TUNABLES", tunables)]);
+        let run = run(tunables, &glibc(), 8, &[("GLIBC_TUNABLES", tunables)]);
         for step in STEPS {
             let said = |key: &str| run.said(step, key);
             for state in run.states(step) {
@@ -188,7 +139,7 @@ fn glibc_says_the_same_of_itself() {
                 let used_here =
                     ours("usable_bytes") + ours("metadata_bytes") - 8 * ours("arena_count");
                 assert!(
-                    (used_here..=used_here + cached_at_most * run.threads).contains(&used),
+                    (used_here..=used_here + cached_at_most * 8).contains(&used),
                     "{name}: {used} in use or cached for a thread, {used_here} of it in use"
                 );
                 // Free there: ours without what is cached, and what was never touched.
@@ -210,7 +161,7 @@ fn glibc_says_the_same_of_itself() {
 fn jemalloc_says_the_same_of_itself() {
     for (conf, cached_at_most) in [("tcache:false", 0), ("tcache:true", 16 << 20)] {
         let settings = [("LD_PRELOAD", "libjemalloc.so.2"), ("MALLOC_CONF", conf)];
-        let run = Run::new(conf, &glibc(), 8, &settings);
+        let run = run(conf, &glibc(), 8, &settings);
         for step in STEPS {
             let said = |key: &str| run.said(step, &format!("jemalloc.{key}"));
             for state in run.states(step) {

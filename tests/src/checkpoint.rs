@@ -1,0 +1,73 @@
+//! Programs that tell in their middle what is true of them (`tests/programs/checkpoint.h`), and
+//! what the report says of the same moments.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::check::Answers;
+use crate::report::Report;
+use crate::tools;
+use crate::traced::{Traced, preload_list};
+
+/// How far clocks of the program and of the report may be apart.
+const CLOCKS_NS: u64 = 1_000_000;
+/// Looks come often, so that a program need not hold for long.
+const LOOK_MS: &str = "20";
+
+/// A run with what its program and its report say.
+pub struct Checkpoints {
+    /// For messages.
+    pub name: String,
+    /// About the trace, which is complete.
+    pub report: Report,
+    answers: Answers,
+}
+
+impl Checkpoints {
+    /// Runs a program under the tracer, with variables set; what is preloaded comes behind it.
+    pub fn of(name: &str, mut command: Command, settings: &[(&str, &str)]) -> Self {
+        command.env("FRAGTRACE_LOOK_MS", LOOK_MS);
+        for (key, value) in settings {
+            match *key {
+                "LD_PRELOAD" => {
+                    command.env(key, preload_list(&[&tools::tracer(), Path::new(value)]))
+                }
+                _ => command.env(key, value),
+            };
+        }
+        let traced = Traced::run_well(command);
+        let (answers, report) = (Answers::of(&traced.outcome), traced.report());
+        report.assert_complete();
+        Self { name: name.into(), report, answers }
+    }
+
+    /// What the program and its allocator said at a step.
+    pub fn said(&self, step: &str, key: &str) -> u64 {
+        self.answers.get(&format!("{step}.{key}"))
+    }
+
+    /// The report's moments while the program stood still after a step: at least one.
+    pub fn states(&self, step: &str) -> Vec<Value> {
+        let start_ns = self.report.number("/trace/start_unix_ns");
+        let at = |key: &str| self.said(step, key) - start_ns;
+        let still = at("from_unix_ns") + CLOCKS_NS..at("to_unix_ns") - CLOCKS_NS;
+        let states = self.report.array("/series").iter();
+        let states: Vec<Value> =
+            states.filter(|state| still.contains(&number(state, "time_ns"))).cloned().collect();
+        assert!(!states.is_empty(), "{}: no moment of the series lies in {still:?}", self.name);
+        states
+    }
+
+    /// A figure of the report at the program's first step, before it has any block: what the C
+    /// library, libstdc++ and the allocator's library took for themselves.
+    pub fn of_others(&self, key: &str) -> u64 {
+        number(&self.states("begin")[0], key)
+    }
+}
+
+/// A figure of a moment.
+pub fn number(state: &Value, key: &str) -> u64 {
+    state[key].as_u64().unwrap_or_else(|| panic!("{key} is {}", state[key]))
+}

@@ -1,0 +1,141 @@
+//! Workloads that were published on fragmentation in services: the ratio that the report gives is
+//! what the kernel and the program's own sum come to, over time and on each allocator; and where
+//! memory did not come back, the figures say why.
+#![forbid(unsafe_code)]
+
+use fragtrace_tests::check::assert_near;
+use fragtrace_tests::checkpoint::{Checkpoints, number};
+use fragtrace_tests::programs::{library, program, rust_program_with_library};
+use fragtrace_tests::run::command;
+use std::path::PathBuf;
+
+const ALLOCATORS: [(&str, &[(&str, &str)]); 3] = [
+    ("glibc", &[]),
+    ("jemalloc", &[("LD_PRELOAD", "libjemalloc.so.2")]),
+    ("mimalloc", &[("LD_PRELOAD", "libmimalloc.so.2")]),
+];
+/// glibc keeps no freed chunk apart: all are merged at once.
+const NOTHING_CACHED: (&str, &str) =
+    ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0");
+/// How far ratios may be apart.
+const RATIO: f64 = 0.02;
+/// Blocks that libraries took before the program's first: libstdc++'s reserve of 72,704 bytes,
+/// which comes with jemalloc, and Rust's runtime.
+const MOST_OF_OTHERS: u64 = 80 << 10;
+const PAGE: u64 = 4096;
+
+/// The ratio at each step is (resident heap − live) / live, of the kernel's and the program's own.
+fn assert_ratios(run: &Checkpoints, steps: &[&str]) {
+    let others = run.of_others("live_bytes");
+    assert!(others <= MOST_OF_OTHERS, "{}: {others} bytes before the first block", run.name);
+    for step in steps {
+        let live = (run.said(step, "live_bytes") + others) as f64;
+        let expected = (run.said(step, "heap_resident_bytes") as f64 - live) / live;
+        for state in run.states(step) {
+            let found = state["fragmentation_ratio"].as_f64().expect("something is live");
+            assert!(
+                (found - expected).abs() <= expected * RATIO,
+                "{}, {step}: the ratio is {found}, expected {expected}",
+                run.name
+            );
+            assert_eq!(number(&state, "live_bytes") as f64, live, "{}, {step}", run.name);
+        }
+    }
+}
+
+#[test]
+fn the_async_server_fragments_as_the_kernel_and_its_own_sum_say() {
+    for (name, settings) in ALLOCATORS {
+        let run = Checkpoints::of(name, command(program("async")), settings);
+        assert_ratios(&run, &["load1", "load2", "load3", "load4", "load5"]);
+        // After the drop nothing of the program's is live, and no ratio says anything.
+        let expected = run.said("dropped", "heap_resident_bytes");
+        for state in run.states("dropped") {
+            assert_near(name, expected, number(&state, "heap_resident_bytes"), expected / 50);
+        }
+    }
+}
+
+fn in_c() -> PathBuf {
+    program("interleaved")
+}
+
+fn in_rust() -> PathBuf {
+    let checkpoint = library("checkpoint_for_rust", "libcheckpoint.so", &[]);
+    rust_program_with_library("interleaved", &checkpoint)
+}
+
+const STEPS: [&str; 3] = ["filled", "without_small", "without_any"];
+
+fn interleaved(
+    name: &str,
+    program: PathBuf,
+    first: bool,
+    settings: &[(&str, &str)],
+) -> Checkpoints {
+    let mut command = command(program);
+    if first {
+        command.arg("first");
+    }
+    let run = Checkpoints::of(name, command, settings);
+    assert_ratios(&run, &STEPS);
+    run
+}
+
+/// 5,000 blocks of 64 bytes between 5,000 of 4,096: freeing the small ones makes 5,000 holes that
+/// no page fits into, and not one page without a live byte.
+fn assert_small_ones_hold_no_page(run: &Checkpoints) {
+    let before = run.said("filled", "heap_resident_bytes");
+    assert_near("resident", before, run.said("without_small", "heap_resident_bytes"), before / 50);
+    for state in run.states("without_small") {
+        let holes = number(&state, "hole_count");
+        assert!((5000..5010).contains(&holes), "{}: {holes} holes", run.name);
+        assert!(number(&state, "largest_hole_bytes") < PAGE, "{}: {state:#}", run.name);
+        assert_eq!(number(&state, "releasable_bytes"), 0, "{}", run.name);
+        // Each hole is a chunk of 80 bytes.
+        assert!(number(&state, "pinned_waste_bytes") >= 5000 * 80, "{}: {state:#}", run.name);
+    }
+}
+
+/// Of what is still resident, so much has no live byte.
+fn releasable_in_the_end(run: &Checkpoints) -> f64 {
+    let resident = run.said("without_any", "heap_resident_bytes");
+    let state = &run.states("without_any")[0];
+    number(state, "releasable_bytes") as f64 / resident as f64
+}
+
+#[test]
+fn interleaved_sizes_in_c() {
+    let run = interleaved("C", in_c(), false, &[]);
+    assert_small_ones_hold_no_page(&run);
+    // Nothing is live there, and all of it stays.
+    assert!(run.said("without_any", "heap_resident_bytes") > 20_000_000);
+    assert!(releasable_in_the_end(&run) > 0.99);
+    let merged = interleaved("C, nothing cached", in_c(), false, &[NOTHING_CACHED]);
+    assert_small_ones_hold_no_page(&merged);
+    assert!(merged.said("without_any", "heap_resident_bytes") < 2_000_000);
+}
+
+#[test]
+fn interleaved_sizes_in_rust() {
+    for first in [false, true] {
+        let run = interleaved("Rust", in_rust(), first, &[]);
+        assert_small_ones_hold_no_page(&run);
+        assert!(run.said("without_any", "heap_resident_bytes") > 20_000_000);
+        assert!(releasable_in_the_end(&run) > 0.98);
+    }
+    // Where chunks are merged, stdout's buffer alone holds the top, unless it was there before.
+    let pinned = interleaved("Rust, nothing cached", in_rust(), false, &[NOTHING_CACHED]);
+    assert!(pinned.said("without_any", "heap_resident_bytes") > 20_000_000);
+    assert!(releasable_in_the_end(&pinned) > 0.98);
+    let printed = interleaved("Rust, printed first", in_rust(), true, &[NOTHING_CACHED]);
+    assert!(printed.said("without_any", "heap_resident_bytes") < 2_000_000);
+}
+
+#[test]
+fn interleaved_sizes_on_other_allocators() {
+    for (name, settings) in &ALLOCATORS[1..] {
+        interleaved(name, in_c(), false, settings);
+        interleaved(name, in_rust(), false, settings);
+    }
+}
