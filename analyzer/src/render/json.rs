@@ -6,7 +6,7 @@
 use super::blame;
 use crate::diagnose::Diagnoses;
 use crate::measure::blame::SiteFacts;
-use crate::measure::{Analysis, State, TraceFacts};
+use crate::measure::{Analysis, JohnstoneWilson, State, TraceFacts};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -32,6 +32,8 @@ pub fn report(
         write!(out, ",\n\"{key}\": ")?;
         value(state, out)?;
     }
+    out.write_all(b",\n\"johnstone_wilson\": ")?;
+    value(&JohnstoneWilson::of(analysis), out)?;
     out.write_all(b",\n\"series\": [")?;
     for (index, state) in series.iter().enumerate() {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
@@ -89,9 +91,17 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         let keys: Vec<&str> =
             json.as_object().expect("an object").keys().map(String::as_str).collect();
-        for key in
-            ["schema", "trace", "peak", "peak_footprint", "end", "series", "diagnoses", "sites"]
-        {
+        for key in [
+            "schema",
+            "trace",
+            "peak",
+            "peak_footprint",
+            "end",
+            "johnstone_wilson",
+            "series",
+            "diagnoses",
+            "sites",
+        ] {
             assert!(keys.contains(&key), "{key} is missing");
         }
         assert_eq!(json["schema"], 1);
