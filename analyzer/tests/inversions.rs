@@ -9,6 +9,7 @@ use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::replay::{Counts, Replay};
 use fragtrace_format::event::Flags;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use support::naive::{Block, Naive};
 use support::{Builder, Said, free, malloc, realloc_from, realloc_to};
@@ -83,6 +84,20 @@ fn cross_thread_frees(history: &[Happened]) -> u64 {
     history.windows(2).filter(|pair| crosses(pair)).count() as u64
 }
 
+/// Who freed blocks of whom: how many, and what was asked for.
+fn handovers(history: &[Happened]) -> BTreeMap<(u32, u32), (u64, u64)> {
+    let mut pairs: BTreeMap<(u32, u32), (u64, u64)> = BTreeMap::new();
+    for pair in history.windows(2) {
+        if let (Some(size), None) = (pair[0].size, pair[1].size)
+            && pair[0].lane != pair[1].lane
+        {
+            let handed = pairs.entry((pair[0].lane, pair[1].lane)).or_default();
+            *handed = (handed.0 + 1, handed.1 + size);
+        }
+    }
+    pairs
+}
+
 #[test]
 fn exchanges_at_one_address_are_undone_exactly() {
     for length in 1..=5u32 {
@@ -110,6 +125,10 @@ fn exchanges_at_one_address_are_undone_exactly() {
                     ..Counts::default()
                 };
                 assert_eq!(*replay.counts(), counts, "{told}");
+                let pairs = replay.handovers().pairs().into_iter();
+                let pairs: BTreeMap<(u32, u32), (u64, u64)> =
+                    pairs.map(|(pair, handed)| (pair, (handed.blocks, handed.bytes))).collect();
+                assert_eq!(pairs, handovers(&history), "{told}");
                 let heads = replay.space().head_bytes();
                 let usable = live.map_or(0, |size| Block::glibc(FIRST, size).usable + 8);
                 assert_eq!(replay.space().covered_bytes(), heads + usable, "{told}");

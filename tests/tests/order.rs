@@ -56,7 +56,11 @@ fn eight_threads_hand_over_without_an_anomaly() {
 fn almost_every_handover_is_seen_as_a_free_on_another_thread() {
     let traced = Traced::run_well(handover(4, 400_000, "off"));
     let freed = Answers::of(&traced.outcome).get("frees");
-    let across = traced.report().number("/end/cross_thread_frees");
+    let report = traced.report();
+    let across = report.number("/end/cross_thread_frees");
+    let pairs = report.array("/trace/cross_thread_pairs").iter();
+    let of_pairs: u64 = pairs.filter_map(|pair| pair["blocks"].as_u64()).sum();
+    assert_eq!(of_pairs, across, "each is one of a pair of threads");
     assert!(
         across == freed,
         "every one of {freed} frees was on another thread, the report says {across}"

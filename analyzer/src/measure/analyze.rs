@@ -9,15 +9,17 @@
 use super::moment::{self, end_ns, start_ns};
 use super::playback::stop_at_times;
 use super::stairs::Stairs;
-use super::{Analysis, State, TraceFacts};
+use super::{Analysis, State, ThreadPair, TraceFacts};
 use crate::order::{Action, Event, Told};
 use crate::read::Trace;
-use crate::replay::Replay;
+use crate::replay::{Handed, Replay};
 use fragtrace_format::Stamp;
 use fragtrace_format::header::Count;
 
 /// Moments of the series, but for the two peaks.
 const SAMPLES: u64 = 1000;
+/// Pairs of threads that are told, of those with most blocks.
+const MOST_THREAD_PAIRS: usize = 50;
 /// Between two moments lies at least this time: stamps are hardly finer.
 const LEAST_STEP_NS: u64 = 1000;
 
@@ -198,6 +200,7 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         madvises: counts.madvises,
         brk_changes: counts.brk_changes
             + looks.windows(2).filter(|pair| moved(pair)).count() as u64,
+        cross_thread_pairs: thread_pairs(replay),
         dropped_events: header.dropped_events,
         order_anomalies: counts.order_anomalies,
         unknown_frees: counts.unknown_frees,
@@ -205,6 +208,17 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         tracer_cost_ns: trace.clock().duration_ns(header.slow_path_stamps),
         looks: header.looks,
     }
+}
+
+fn thread_pairs(replay: &Replay<'_>) -> Vec<ThreadPair> {
+    let pairs = replay.handovers().pairs().into_iter().take(MOST_THREAD_PAIRS);
+    let pair = |((acquired_by, freed_by), Handed { blocks, bytes })| ThreadPair {
+        acquired_by,
+        freed_by,
+        blocks,
+        bytes,
+    };
+    pairs.map(pair).collect()
 }
 
 /// A word of a command line as a shell would need it.

@@ -3,6 +3,19 @@
 use super::{State, Step};
 use serde::Serialize;
 
+/// Blocks that one thread acquired and another one freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct ThreadPair {
+    /// Number of the thread that acquired them.
+    pub acquired_by: u32,
+    /// Number of the thread that freed them.
+    pub freed_by: u32,
+    /// How many.
+    pub blocks: u64,
+    /// What was asked for.
+    pub bytes: u64,
+}
+
 /// The process, its recording and its counts. Counts are of the whole life of the process.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct TraceFacts {
@@ -70,6 +83,8 @@ pub struct TraceFacts {
     pub madvises: u64,
     /// Times the end of the brk segment was seen to have moved.
     pub brk_changes: u64,
+    /// Who freed blocks of whom, while events are kept: the pairs with most blocks.
+    pub cross_thread_pairs: Vec<ThreadPair>,
     /// Events that found no room in the ring.
     pub dropped_events: u64,
     /// Acquisitions of a live address, or releases of a free one, that no order explains.

@@ -18,7 +18,7 @@ mod survivors;
 mod usage;
 
 pub use analyze::{analyze, analyze_to_end};
-pub use facts::{Analysis, TraceFacts};
+pub use facts::{Analysis, ThreadPair, TraceFacts};
 pub use heap_map::heap_map;
 pub use holes::{Bucket, FitMoment, Hole, Holes, fit_over_time, holes_at};
 pub use johnstone_wilson::JohnstoneWilson;

@@ -128,7 +128,9 @@ impl Replay<'_> {
         self.counts.reallocs = self.counts.reallocs.saturating_sub(1);
         self.counts.frees += 1;
         if let Some(known) = self.lanes.of(lane).realloc.take() {
-            self.counts.cross_thread_frees += u64::from(known.block.thread != known.who.thread);
+            let (acquired_by, freed_by) = (known.block.thread, known.who.thread);
+            self.counts.cross_thread_frees += u64::from(acquired_by != freed_by);
+            self.handovers.freed(acquired_by, freed_by, known.block.size);
         }
     }
 }

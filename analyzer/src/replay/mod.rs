@@ -13,6 +13,7 @@ mod beginning;
 mod block;
 mod counts;
 mod habits;
+mod handovers;
 mod lane;
 mod live;
 mod reclaim;
@@ -25,6 +26,7 @@ pub use address_space::{
 pub use block::Block;
 pub use counts::Counts;
 pub use habits::{Crossed, Freed, Habits, Refilled, Turnover};
+pub use handovers::{Handed, Handovers};
 pub use live::Blocks;
 pub use reclaim::Reclaim;
 pub use sources::Sources;
@@ -51,6 +53,7 @@ pub struct Replay<'t> {
     blocks: Blocks,
     space: AddressSpace,
     counts: Counts,
+    handovers: Handovers,
     reclaim: Reclaim,
     habits: Habits,
     suspense: Suspense,
@@ -95,6 +98,7 @@ impl<'t> Replay<'t> {
             layout,
             blocks: Blocks::default(),
             counts: Counts::default(),
+            handovers: Handovers::default(),
             reclaim: Reclaim::default(),
             habits: Habits::new(trace.most_frames()),
             suspense: Suspense::new(window),
@@ -328,6 +332,7 @@ impl<'t> Replay<'t> {
             self.lanes.remember_realloc(who, address, block);
         } else {
             self.counts.cross_thread_frees += u64::from(block.thread != who.thread);
+            self.handovers.freed(block.thread, who.thread, block.size);
         }
     }
 
@@ -391,6 +396,11 @@ impl<'t> Replay<'t> {
     /// What was counted.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Which threads freed what others had acquired.
+    pub fn handovers(&self) -> &Handovers {
+        &self.handovers
     }
 
     /// What the allocator can have done with freed blocks.
