@@ -6,7 +6,7 @@
 //!
 //! And where a child of fork goes on from its parent's heap.
 
-use super::{Counts, Replay, Who};
+use super::{Counts, Handovers, Replay, Who};
 use crate::order::Note;
 use crate::read::Base;
 use fragtrace_format::Stamp;
@@ -50,6 +50,8 @@ impl Replay<'_> {
         // What still waits for its order was the parent's, and cut off by the fork.
         self.suspense.expire_all();
         self.counts = Counts::default();
+        self.handovers = Handovers::default();
+        self.habits.begin_anew();
         self.sources.count_anew(self.blocks.iter().map(|(_, block)| block.stack));
     }
 

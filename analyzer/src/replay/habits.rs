@@ -88,6 +88,16 @@ impl Habits {
         Habits { most, ..Habits::default() }
     }
 
+    /// What was until now is another process's; the blocks are still there.
+    pub(super) fn begin_anew(&mut self) {
+        for (turnover, _) in &mut self.turnover {
+            *turnover = Turnover { allocs: 0, most_live: turnover.live, ..*turnover };
+        }
+        self.freed.clear();
+        self.crossed.clear();
+        self.refilled.clear();
+    }
+
     /// A call returned this block.
     #[inline]
     pub(super) fn acquired(&mut self, block: &Block, realloc: bool) {

@@ -74,7 +74,7 @@ impl Table {
         self.capacity = (self.bytes / ENTRY_BYTES as u64).min(MAX_ENTRIES) as u32;
         let last = (0..self.capacity).rev().find(|number| self.cell(*number).key() != 0);
         self.used = last.map_or(0, |last| last + 1);
-        self.populated = self.used as usize * ENTRY_BYTES & !(PAGE as usize - 1);
+        self.populated = (self.used as usize * ENTRY_BYTES) & !(PAGE as usize - 1);
         for number in 0..self.used {
             let key = self.cell(number).key();
             if key == 0 {
