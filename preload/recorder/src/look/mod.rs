@@ -133,6 +133,7 @@ fn take(cause: LookCause) {
     let looker = unsafe { &mut *LOOKER.0.get() };
     let begun = clock::stamp();
     let begun_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
+    let begun_cpu_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
     let header = file::header();
     if looker.look(cause, begun, begun_ns) {
         header.looks.fetch_add(1, Relaxed);
@@ -141,14 +142,16 @@ fn take(cause: LookCause) {
     }
     process::note_clock();
     let cost = clock::stamp().saturating_sub(begun);
-    let cost_ns = sys::clock_ns(libc::CLOCK_MONOTONIC).saturating_sub(begun_ns);
+    let length_ns = sys::clock_ns(libc::CLOCK_MONOTONIC).saturating_sub(begun_ns);
+    // What others did on a busy machine in the middle of it was no cost.
+    let cpu_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(begun_cpu_ns);
     header.slow_path_stamps.fetch_add(cost, Relaxed);
     if looker.interval_ns == 0 {
         return;
     }
     // Stamps and nanoseconds of this very look give the unit.
-    let wait_ns = looker.interval_ns.max(cost_ns * COST_SHARE);
-    let wait = (wait_ns as u128 * cost.max(1) as u128 / cost_ns.max(1) as u128) as u64;
+    let wait_ns = looker.interval_ns.max(cpu_ns.min(length_ns) * COST_SHARE);
+    let wait = (wait_ns as u128 * cost.max(1) as u128 / length_ns.max(1) as u128) as u64;
     NEXT.store(begun.saturating_add(wait), Relaxed);
 }
 
@@ -354,12 +357,13 @@ fn read_rollup(text: &mut [u8], look: &mut Look) {
     if look.cause != LookCause::Exit && (cost_ns > MAX_COST_NS / 2 || !due) {
         return;
     }
-    let started_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
+    let started_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
     let Ok(len) = sys::read_file(b"/proc/self/smaps_rollup\0", text) else { return };
     let text = &text[..len];
     look.lazyfree = kilobytes(text, b"LazyFree:");
     look.anon_huge = kilobytes(text, b"AnonHugePages:");
-    ROLLUP_COST.store(sys::clock_ns(libc::CLOCK_MONOTONIC).saturating_sub(started_ns), Relaxed);
+    let cost_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(started_ns);
+    ROLLUP_COST.store(cost_ns, Relaxed);
     ROLLUP_TIME.store(begun_ns, Relaxed);
 }
 
