@@ -180,7 +180,7 @@ static void checkpoint(const char *when, uint64_t looks) {
 
 int main(int count, char **arguments) {
     size_t megabytes = argument(count, arguments, 1, 10);
-    uint64_t looks = 6 + megabytes / 40;
+    uint64_t looks = 8 + megabytes / 40;
     pthread_t running[MOST_THREADS];
     threads = argument(count, arguments, 2, 1);
     if (threads < 1 || threads > MOST_THREADS)

@@ -27,7 +27,7 @@ const MIN_BYTES: u64 = 256 << 10;
 const MAX_BYTES: u64 = 1 << 30;
 /// Looks cost at most this share of run time.
 const COST_SHARE: u64 = 100;
-/// A look stops its thread for at most about this long, but for the last one.
+/// A look takes at most about this much of its thread's time, but for the last one.
 const MAX_COST_NS: u64 = 1_000_000;
 /// Time for pages in a look. The last one goes over all of them, as far as this suffices.
 const PAGES_NS: u64 = 600_000;
@@ -285,7 +285,7 @@ impl Looker {
             0
         });
         let time_ns = if look.cause == LookCause::Exit { LAST_PAGES_NS } else { PAGES_NS };
-        let deadline_ns = sys::clock_ns(libc::CLOCK_MONOTONIC) + time_ns;
+        let deadline_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID) + time_ns;
         let Scratch { regions, tiles, out, .. } = scratch;
         let mut room = Room { regions, tiles, out: &mut out[end..most] };
         let (scans, bytes) = self.pages.scan(self.maps.last_read(), &mut room, deadline_ns);

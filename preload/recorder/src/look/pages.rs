@@ -197,7 +197,7 @@ impl Pages {
     ) -> (u64, usize) {
         let mut writer = TileWriter::new(tiles, range.start / TILE_BYTES);
         let mut at = range.start;
-        let mut before_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
+        let mut before_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
         while at < range.end && before_ns < deadline_ns && writer.has_room() {
             // Up to the end of a tile, so that each is told once.
             let end = (at + self.piece_bytes) & !(TILE_BYTES - 1);
@@ -205,7 +205,7 @@ impl Pages {
             let Some(reached) = self.scan_piece(fd, &piece, regions, &mut writer) else {
                 return (at, writer.len());
             };
-            let now_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
+            let now_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
             let quick = now_ns - before_ns < QUICK_NS;
             self.piece_bytes =
                 if quick { (self.piece_bytes * 2).min(LAST_PIECE) } else { FIRST_PIECE };
