@@ -130,6 +130,34 @@ fn a_daemon_and_its_child_and_grandchild_are_recorded() {
     }
 }
 
+/// A pool of workers, each with the data of the process that it was forked by.
+const POOL: &str = "
+import multiprocessing
+def work(n):
+    return sum(len([str(i)]) for i in range(n))
+data = [list(range(100)) for _ in range(3000)]
+with multiprocessing.get_context('fork').Pool(3) as pool:
+    print(pool.map(work, [20000] * 6))
+";
+
+#[test]
+fn the_workers_of_a_real_pool_begin_with_its_data() {
+    let Some(python) = tools::find("python3") else { return tools::skip("no python3 here") };
+    let mut pool = command(python);
+    pool.args(["-c", POOL]).env("PYTHONMALLOC", "malloc");
+    let traced = Traced::run_well(pool);
+    let python = |trace: &PathBuf| trace.to_string_lossy().contains("/python");
+    let reports = traced.traces().into_iter().filter(python).map(|trace| Report::of(&trace));
+    let (workers, parents): (Vec<Report>, Vec<Report>) =
+        reports.partition(|report| report.value("/trace/forked_from").is_u64());
+    assert!((workers.len(), parents.len()) == (3, 1), "a process and three workers");
+    for worker in workers {
+        worker.assert_complete();
+        let live = worker.number("/end/live_blocks");
+        assert!(live > 3000, "the lists at least are live, found {live} blocks");
+    }
+}
+
 #[test]
 fn children_that_only_exec_leave_no_trace() {
     let traced = Traced::run_well(shell("for i in 1 2 3 4 5; do /bin/true $i; done; exit 0"));

@@ -20,8 +20,11 @@ use libc::c_int;
 /// How long the parent's folds wait, should the child die while it copies: on most machines
 /// about a second.
 const LONGEST_COPY: u64 = 1 << 26;
-/// How often it is waited, 100 µs each, for a fold under way to end.
-const PATIENCE: u32 = 200;
+/// How often it is waited, 100 µs each, for a fold under way to end: its thread may not be
+/// running.
+const PATIENCE: u32 = 2000;
+/// How often a copy is tried.
+const TRIES: u32 = 4;
 
 /// Makes a file beside the parent's, named by `pattern`, with what the parent has in its own, of
 /// its events so many bytes, and maps it where that was mapped. `None`: there is none.
@@ -33,14 +36,16 @@ pub(crate) fn inherit(pattern: &[u8], names: &Names<'_>, events_bytes: u64) -> O
     // SAFETY: by the caller, nobody else is here.
     let growth = unsafe { &mut *GROWTH.0.get() };
     let parents = header();
-    parents.fork.copied_until.store(clock::stamp() + LONGEST_COPY, Relaxed);
+    let until = clock::stamp() + LONGEST_COPY;
+    parents.fork.copied_until.fetch_max(until, Relaxed);
     let caught_up = catch_up(growth);
     let directory = growth.path.bytes().iter().rposition(|byte| *byte == b'/');
     growth.path.truncate(directory.map_or(0, |slash| slash + 1));
     expand(pattern, names, &mut growth.path);
     let fd = (!growth.path.cut).then(|| create_new(&mut growth.path).ok()).flatten();
     let filled = fd.map(|fd| fill(fd, growth, events_bytes));
-    parents.fork.copied_until.store(0, Relaxed);
+    // Unless another child came later, and still copies.
+    let _ = parents.fork.copied_until.compare_exchange(until, 0, Relaxed, Relaxed);
     let (fd, filled) = fd.zip(filled)?;
     let made = filled.and_then(|whole| {
         unmap_parents(growth);
@@ -114,11 +119,16 @@ fn fill(fd: c_int, growth: &Growth, events_bytes: u64) -> Result<bool, c_int> {
     let head = (HEADER_BYTES + DESCRIPTION_BYTES) as u64;
     reserve(fd, 0, end.unwrap_or(head)).map_err(|_| libc::ENOSPC)?;
     let parents = header();
-    let folds = settled();
-    copy(fd, growth, events_bytes)?;
-    fence(Acquire);
-    let behind = (parents.folds.load(Relaxed), parents.folding.load(Relaxed));
-    Ok(folds.is_some_and(|folds| behind == (folds, folds)))
+    for _ in 0..TRIES {
+        let folds = settled();
+        copy(fd, growth, events_bytes)?;
+        fence(Acquire);
+        let behind = (parents.folds.load(Relaxed), parents.folding.load(Relaxed));
+        if folds.is_some_and(|folds| behind == (folds, folds)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The number of folds, when none is under way.
