@@ -44,14 +44,20 @@ fn trace_of(traced: &Traced, pid: u64) -> PathBuf {
     trace.unwrap_or_else(|| panic!("process {pid} has no trace"))
 }
 
-/// Each child's trace holds what the child says that it has live.
+/// Each child's trace holds what the child says that it has live. Children whose trace says that
+/// they came too late for what their parent had are not checked: how many.
 #[track_caller]
-fn assert_exact(traced: &Traced) {
-    let mut checked = 0;
+fn late_among_exact(traced: &Traced) -> usize {
+    let (mut checked, mut late) = (0, 0);
     for line in traced.outcome.out().lines() {
         let words: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
         let [pid, least, most] = words[..] else { panic!("no line of a child's: {line}") };
-        let report = Report::of(&trace_of(traced, pid));
+        let trace = trace_of(traced, pid);
+        let report = Report::of(&trace);
+        if report.number("/trace/unknown_frees") > 0 && says_late(&trace) {
+            late += 1;
+            continue;
+        }
         report.assert_complete();
         let live = report.number("/end/live_bytes");
         assert!(
@@ -61,6 +67,17 @@ fn assert_exact(traced: &Traced) {
         checked += 1;
     }
     assert!(checked > 0, "{}", traced.outcome.describe());
+    late
+}
+
+fn says_late(trace: &Path) -> bool {
+    let text = analyze("report", trace, &[]).expect_code(0).out();
+    text.contains("when this process was forked is not known")
+}
+
+#[track_caller]
+fn assert_exact(traced: &Traced) {
+    assert_eq!(late_among_exact(traced), 0, "children came too late for what their parent had");
 }
 
 #[test]
@@ -74,7 +91,9 @@ fn a_child_begins_with_its_parents_heap_where_the_ring_went_round() {
     let traced = forks(program("forks"), 0, tools::soak("FRAGTRACE_SOAK_FORKS", 50), 0, "64K");
     let parent = Report::of(&trace_of(&traced, traced.outcome.pid.into()));
     assert!(parent.value("/trace/wrapped") == true, "the ring is too large for this test");
-    assert_exact(&traced);
+    // Where the parent is stopped in the middle of a fold for long, a child gives up.
+    let (late, all) = (late_among_exact(&traced), traced.outcome.out().lines().count());
+    assert!(late <= all / 10, "{late} of {all} children came too late");
 }
 
 /// Threads that allocate all the time, but for moments of sleep.
@@ -174,8 +193,7 @@ fn what_is_not_known_of_the_parent_is_said() {
     for trace in traced.traces() {
         let report = Report::of(&trace);
         if report.number("/trace/unknown_frees") > 0 {
-            let text = analyze("report", &trace, &[]).expect_code(0).out();
-            assert!(text.contains("when this process was forked is not known"), "{text}");
+            assert!(says_late(&trace), "{}", trace.display());
         }
         assert_numbers(
             &trace.display().to_string(),
