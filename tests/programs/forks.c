@@ -2,6 +2,7 @@
  * the blocks that it has, and says at its end what is live, as far as it can know.
  *
  *   forks THREADS CHILDREN EVENTS [PAUSE]
+ *   forks late EVENTS      one child, which begins after so many events of a later thread
  *
  * With PAUSE the threads sleep for so many microseconds after 64 events each.
  *
@@ -73,6 +74,12 @@ static void *work(void *mine) {
     return NULL;
 }
 
+static void *work_a_while(void *events) {
+    for (int i = 0; i < *(int *)events; i++)
+        change(&accounts[1]);
+    return NULL;
+}
+
 static void child(int events) {
     size_t least = 0, uncertain = 0;
     for (int i = 0; i < events; i++)
@@ -92,7 +99,33 @@ static void child(int events) {
     _exit(0);
 }
 
+/* A child that does nothing until its parent, on a thread begun after the fork, has done so many
+ * events, while the one that forked does none. */
+static int begin_late(int events) {
+    int go[2], status;
+    char byte;
+    pthread_t late;
+    accounts[0].random = accounts[1].random = 88172645463325252u;
+    for (int i = 0; i < 40000; i++)
+        change(&accounts[0]);
+    if (pipe(go) != 0)
+        return 5;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (read(go[0], &byte, 1) != 1)
+            _exit(6);
+        child(1);
+    }
+    pthread_create(&late, NULL, work_a_while, &events);
+    pthread_join(late, NULL);
+    if (write(go[1], "", 1) != 1 || waitpid(pid, &status, 0) < 0)
+        return 7;
+    return status;
+}
+
 int main(int count, char **arguments) {
+    if (count == 3 && strcmp(arguments[1], "late") == 0)
+        return begin_late(atoi(arguments[2]));
     if (count < 4)
         return 2;
     pause_us = count > 4 ? atoi(arguments[4]) : 0;

@@ -186,6 +186,25 @@ fn children_that_only_exec_leave_no_trace() {
 }
 
 #[test]
+fn what_a_later_thread_of_the_parent_has_is_not_a_childs() {
+    // So few that nothing of them is folded, and so many that the ring holds nothing else.
+    for (events, late) in [(100, false), (200_000, true)] {
+        let mut forks = command(program("forks"));
+        forks.args(["late", &events.to_string()]).env("FRAGTRACE_RING", "64K");
+        let traced = Traced::run_well(forks);
+        let line = traced.outcome.out();
+        let words: Vec<u64> =
+            line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [pid, least, most] = words[..] else { panic!("no line of a child's: {line}") };
+        let trace = trace_of(&traced, pid);
+        assert_eq!(says_late(&trace), late, "{events} events of another thread");
+        let live = Report::of(&trace).number("/end/live_bytes");
+        let range = if late { 0..=OTHERS_BYTES } else { least..=most + OTHERS_BYTES };
+        assert!(range.contains(&live), "{events} events: {range:?} bytes, found {live}");
+    }
+}
+
+#[test]
 fn what_is_not_known_of_the_parent_is_said() {
     // Threads that never rest, and a ring that holds a few milliseconds of what they do: some
     // children come too late.

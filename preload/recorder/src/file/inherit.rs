@@ -3,7 +3,8 @@
 //! The child still has its parent's file mapped, and the parent goes on writing there. What was
 //! written before the fork does not change until it is folded, so the copy is good if no fold
 //! was under way meanwhile. The parent's folds wait for it; a thread of the parent's waits only
-//! where the ring has no chunk left, and not for long. [`crate::inherit`] sorts out what is newer than the fork.
+//! where the ring has no chunk left, and not for long. [`crate::inherit`] sorts out what is
+//! newer than the fork.
 
 use super::names::expand;
 use super::places::{GROWING_AREAS, of_area};

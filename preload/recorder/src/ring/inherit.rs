@@ -5,7 +5,9 @@ use super::{CHUNK_BYTES, Chunk, POOL, RESIDENT, SPARE, SPARE_COUNT, chunks, map_
 use crate::file::{self, Private};
 use crate::{lane, sys};
 use core::sync::atomic::Ordering::Relaxed;
+use fragtrace_format::Stamp;
 use fragtrace_format::chunk::FOLDED;
+use fragtrace_format::event::Decoder;
 
 const PAGE: usize = 4096;
 
@@ -30,7 +32,8 @@ pub(crate) fn inherit(copied: bool) -> Option<bool> {
         && (1..=lanes).all(|number| match lane::inherited(number) {
             (0, _) => true,
             (cursor, sequence) => cut_behind(cursor, number, sequence, folds),
-        });
+        })
+        && (folds == 0 || nothing_newer_is_folded(folds, lanes));
     let taken = POOL.load(Relaxed) & 0xffff_ffff;
     let bytes = (taken as usize * size_of::<Member>()).next_multiple_of(PAGE);
     // The index is not there yet.
@@ -97,6 +100,25 @@ fn cut_behind(cursor: usize, lane: u32, sequence: u64, folds: u64) -> bool {
     // SAFETY: inside the chunk, which nobody writes any more.
     unsafe { core::ptr::write_bytes(cursor as *mut u8, 0, end - cursor) };
     true
+}
+
+/// Whether what is folded ends where the lanes do, or before. A thread that the parent began
+/// after the fork may have had all that was folded since, on a lane that the child knows nothing
+/// of.
+fn nothing_newer_is_folded(folds: u64, lanes: u32) -> bool {
+    let cut = file::header().cuts[(folds & 1) as usize].stamp();
+    (1..=lanes).any(|number| last_stamp(lane::inherited(number).0) >= Some(cut))
+}
+
+/// The stamp of the last event before a lane's cursor.
+fn last_stamp(cursor: usize) -> Option<Stamp> {
+    let chunk = Chunk::around(cursor)?;
+    let written = cursor.checked_sub(chunk.first())?;
+    // SAFETY: inside the chunk, which nobody writes any more.
+    let bytes = unsafe { core::slice::from_raw_parts(chunk.first() as *const u8, written) };
+    let mut decoder = Decoder::new(bytes, chunk.header().state());
+    while let Ok(Some(_)) = decoder.next_event() {}
+    Some(decoder.state().stamp)
 }
 
 /// What a chunk is, if it was written before the fork and is not folded as a whole.
