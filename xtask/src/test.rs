@@ -119,7 +119,7 @@ fn packages() -> Result<Outcome> {
 
 fn tests() -> Result<Outcome> {
     let mut cargo = project::cargo();
-    cargo.args(["test", "--release", "--workspace", "--exclude", "fragtrace-preload"]);
+    cargo.args(["test", "--profile", "checks", "--workspace", "--exclude", "fragtrace-preload"]);
     if shell::is_root() && shell::find("apt-get").is_some() {
         // Then everything was installed above: a test that finds something missing must fail.
         cargo.env("FRAGTRACE_REQUIRE_ALL", "1");
