@@ -1,0 +1,69 @@
+//! The functions of each allocator, a file each. A new allocator is a new file and a line here.
+
+pub mod jemalloc;
+pub mod mimalloc;
+pub mod operators;
+pub mod rpmalloc;
+pub mod snmalloc;
+pub mod standard;
+pub mod tcmalloc;
+
+use crate::call::Call;
+
+/// An allocator's public names.
+#[derive(Debug)]
+pub struct Names {
+    /// What people call it.
+    pub allocator: &'static str,
+    /// Names of which any tells that it is there; what stands before them is its prefix.
+    pub tell_tale: &'static [&'static str],
+    /// Whether builds choose the prefix; else names are just as they stand here.
+    pub any_prefix: bool,
+    /// Functions that acquire and release blocks, without the prefix.
+    pub lists: &'static [List],
+    /// What tells the usable bytes of a block, without the prefix.
+    pub usable_size: &'static [&'static str],
+}
+
+impl Names {
+    /// Whether it goes by any names but those of the C library.
+    pub fn has_own_names(&self) -> bool {
+        self.lists.iter().any(|list| list.scope == Scope::Own)
+    }
+}
+
+/// Functions, and where their names count.
+#[derive(Debug)]
+pub struct List {
+    /// Which names they are.
+    pub scope: Scope,
+    /// What they do.
+    pub calls: &'static [Call],
+}
+
+/// Whose names they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Nobody else's.
+    Own,
+    /// The C library's, with a prefix or not; without, libfragtrace.so has hooks by these names.
+    Standard,
+    /// C++'s, never with a prefix.
+    Operators,
+}
+
+impl List {
+    const fn own(calls: &'static [Call]) -> List {
+        List { scope: Scope::Own, calls }
+    }
+}
+
+/// All that are known, those with names of their own first.
+pub const ALL: [&Names; 6] = [
+    &jemalloc::NAMES,
+    &mimalloc::NAMES,
+    &snmalloc::NAMES,
+    &rpmalloc::NAMES,
+    &tcmalloc::NAMES,
+    &standard::NAMES,
+];
