@@ -134,6 +134,11 @@ impl Object {
         self.end - self.start
     }
 
+    /// What is added to addresses in its file.
+    pub(crate) fn base(&self) -> usize {
+        self.base
+    }
+
     /// Its path; empty for the program itself.
     pub(crate) fn path(&self) -> &'static CStr {
         if self.name.is_null() {

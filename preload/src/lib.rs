@@ -7,6 +7,7 @@
 
 mod elf;
 mod hooks;
+mod linked;
 mod next;
 mod start;
 

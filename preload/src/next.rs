@@ -52,6 +52,13 @@ macro_rules! next {
                     self.$name.store(found, Ordering::Relaxed);
                 })*
             }
+
+            /// Whatever called the code at `from` calls that at `to` instead.
+            pub(crate) fn rebind(&self, from: usize, to: usize) {
+                $(if self.$name.load(Ordering::Relaxed) as usize == from {
+                    self.$name.store(to as *mut (), Ordering::Relaxed);
+                })*
+            }
         }
 
         /// Stubs: what a slot holds before anything was called.

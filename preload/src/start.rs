@@ -1,16 +1,47 @@
 //! Finding the next definitions, and beginning to record.
 
 use crate::elf::{self, Object};
+use crate::linked;
 use crate::next::NEXT;
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use fragtrace_recorder::{Facilities, Facts, UsableRule};
+use fragtrace_recorder::{self as recorder, Acquire, Facilities, Facts, UsableRule, UsableSize};
 
 /// Whether malloc is glibc's, so that each block has its size word before it.
 static IS_GLIBC: AtomicBool = AtomicBool::new(false);
 
 /// Where the object lies whose malloc is called.
 static ALLOCATOR: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+const SECOND_GLIBC: u8 = 1;
+const SECOND_OTHER: u8 = 2;
+
+/// Not 0: the executable has another allocator, and malloc is only the second one.
+static SECOND: AtomicU8 = AtomicU8::new(0);
+/// What tells the usable bytes of malloc's blocks then; 0 = nothing.
+static SECOND_USABLE: AtomicUsize = AtomicUsize::new(0);
+
+/// A block from malloc, with what is known of it. `None`: malloc's is the main allocator, and
+/// the recorder knows.
+#[inline]
+pub(crate) fn block_of_second(block: usize, size: usize) -> Option<Acquire> {
+    match SECOND.load(Ordering::Relaxed) {
+        0 => None,
+        // SAFETY: glibc's malloc has just returned it.
+        SECOND_GLIBC => Some(unsafe { recorder::glibc_block(block, size) }),
+        _ => {
+            let ask = SECOND_USABLE.load(Ordering::Relaxed);
+            // SAFETY: 0, or malloc_usable_size.
+            let ask: Option<UsableSize> = unsafe { core::mem::transmute(ask) };
+            // SAFETY: the block is live, and of the allocator that is asked.
+            let usable = ask.map_or(size, |ask| unsafe { ask(block as *mut c_void) });
+            Some(Acquire {
+                usable: Some(usable.max(size) as u64),
+                ..recorder::bare_block(block, size)
+            })
+        }
+    }
+}
 
 /// Whether code at an address is the allocator's.
 pub(crate) fn is_allocators(address: usize) -> bool {
@@ -42,7 +73,7 @@ extern "C" fn at_start() {
 }
 
 extern "C" fn at_exit() {
-    fragtrace_recorder::end(fragtrace_recorder::End::Exit);
+    recorder::end(recorder::End::Exit);
 }
 
 /// Sets everything up, once: at the first call of any hook, or when we are loaded.
@@ -70,7 +101,8 @@ pub(crate) fn start() {
     let provider = next(c"malloc").map(|(object, _)| object);
     let glibc = provider.is_some_and(|object| object.find(c"gnu_get_libc_version").is_some())
         && version.is_some_and(is_known_glibc);
-    IS_GLIBC.store(glibc, Ordering::Relaxed);
+    let linked = linked::hook(is_ours);
+    IS_GLIBC.store(glibc && !linked.main, Ordering::Relaxed);
     // What a C library maps is its own business: its malloc calls past the hooks.
     let is_libc = |object: &Object| object.find(c"__libc_start_main").is_some();
     if let Some(allocator) = provider.filter(|object| !is_libc(object)) {
@@ -78,24 +110,34 @@ pub(crate) fn start() {
         ALLOCATOR[1].store(allocator.range().end, Ordering::Relaxed);
     }
     // The size that a block says must be that of the allocator it is from.
-    let usable_size = next(c"malloc_usable_size")
+    let of_provider = next(c"malloc_usable_size")
         .filter(|(object, at)| {
             let provider = provider.filter(|provider| provider.contains(*at));
-            !glibc && provider.is_some_and(|provider| provider.path() == object.path())
+            provider.is_some_and(|provider| provider.path() == object.path())
         })
-        .map(|(_, at)| at);
+        // SAFETY: the allocator's function of this name is of this type.
+        .map(|(_, at)| unsafe { core::mem::transmute::<usize, UsableSize>(at) });
+    // Where the executable has an allocator of its own, that one's blocks go by size class, and
+    // each of the C library's says what may be used of it.
+    let usable_size = if linked.main { linked.usable_size } else { of_provider };
+    if linked.main {
+        SECOND.store(if glibc { SECOND_GLIBC } else { SECOND_OTHER }, Ordering::Relaxed);
+        SECOND_USABLE.store(of_provider.map_or(0, |at| at as usize), Ordering::Relaxed);
+    }
     let mut libc_name = [0; 32];
+    let provider_path = provider.map_or("", |object| object.path().to_str().unwrap_or(""));
     let facts = Facts {
         libc: name_libc(version, &mut libc_name),
-        allocator: provider.map_or("", |object| object.path().to_str().unwrap_or("")),
+        allocator: if linked.main { linked.allocator.as_str() } else { provider_path },
+        unseen: linked.refusals.as_str(),
         usable_rule: match usable_size {
-            _ if glibc => UsableRule::Glibc,
+            _ if malloc_is_glibc() => UsableRule::Glibc,
             Some(_) => UsableRule::ByClass,
             None => UsableRule::Unknown,
         },
         // glibc's own calls go past the hooks. musl's calloc calls malloc by name, its
         // posix_memalign calls aligned_alloc, and of others nothing is known.
-        may_nest: !glibc,
+        may_nest: !glibc || linked.any(),
         image_bytes: own_bytes(),
     };
     // SAFETY: each symbol is of the type that libc gives it.
@@ -106,13 +148,13 @@ pub(crate) fn start() {
             pthread_key_create: any(c"pthread_key_create").map(|at| core::mem::transmute(at)),
             pthread_setspecific: any(c"pthread_setspecific").map(|at| core::mem::transmute(at)),
             pthread_atfork: any(c"pthread_atfork").map(|at| core::mem::transmute(at)),
-            usable_size: usable_size.map(|at| core::mem::transmute(at)),
+            usable_size: usable_size.filter(|_| !malloc_is_glibc()),
             current_brk: version.and(any(c"__curbrk")).map(|at| at as *const usize),
         }
     };
     STATE.store(RESOLVED, Ordering::Release);
     // SAFETY: as above.
-    unsafe { fragtrace_recorder::start(&facilities, &facts) };
+    unsafe { recorder::start(&facilities, &facts) };
 }
 
 /// Versions whose layout of a block's header is known: unchanged since 2.17 at least.

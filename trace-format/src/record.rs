@@ -83,7 +83,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// The process and the machine: the one record of the description area.
+/// The process and the machine: the first record of the description area.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Description<'a> {
     /// The executable's path.
@@ -118,6 +118,13 @@ pub struct Description<'a> {
     pub usable_rule: UsableRule,
     /// The parent process.
     pub parent_pid: u32,
+}
+
+/// Allocators whose blocks are not in the trace: the second record of the description area.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Unseen<'a> {
+    /// A line each: which, and why.
+    pub allocators: &'a str,
 }
 
 /// How usable size follows from requested size, where an event does not say it.

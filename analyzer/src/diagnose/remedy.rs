@@ -38,7 +38,12 @@ impl Allocator {
         if glibc {
             Allocator::Glibc
         } else if name.contains("jemalloc") {
-            Allocator::Jemalloc("MALLOC_CONF")
+            // jemalloc(3): the prefix of its functions, in capitals, is that of the variable.
+            Allocator::Jemalloc(match name {
+                _ if name.ends_with("_rjem_malloc") => "_RJEM_MALLOC_CONF",
+                _ if name.ends_with("je_malloc") => "JE_MALLOC_CONF",
+                _ => "MALLOC_CONF",
+            })
         } else if name.contains("mimalloc") {
             Allocator::Mimalloc
         } else {

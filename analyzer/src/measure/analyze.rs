@@ -172,6 +172,7 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         kernel: known(&process.kernel),
         libc: known(&process.libc),
         allocator: known(&process.allocator),
+        unseen_allocators: process.unseen_allocators.clone(),
         allocator_env: process.allocator_env.clone(),
         tracer_version: known(&process.tracer_version),
         page_size: process.page_bytes,

@@ -33,6 +33,8 @@ pub struct TraceFacts {
     pub libc: Option<String>,
     /// Object whose malloc the program calls.
     pub allocator: Option<String>,
+    /// Allocators whose blocks are not in the trace, and why.
+    pub unseen_allocators: Vec<String>,
     /// Environment variables that steer allocators, NAME=value.
     pub allocator_env: Vec<String>,
     /// Version of the tracer.

@@ -2,7 +2,7 @@
 
 use super::area::AreaBytes;
 use super::source::Source;
-use fragtrace_format::record::{self, Description, UsableRule};
+use fragtrace_format::record::{self, Description, Unseen, UsableRule};
 
 /// The process and the machine. Texts are empty where the trace does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Process {
     pub libc: String,
     /// Path of the object whose malloc is called.
     pub allocator: String,
+    /// Allocators whose blocks are not in the trace, and why.
+    pub unseen_allocators: Vec<String>,
     /// Environment variables that steer allocators, NAME=value.
     pub allocator_env: Vec<String>,
     /// Memory limit of the cgroup in bytes.
@@ -56,6 +58,7 @@ impl Process {
             kernel: description.kernel.into(),
             libc: description.libc.into(),
             allocator: description.allocator.into(),
+            unseen_allocators: Vec::new(),
             allocator_env: texts(description.allocator_env),
             cgroup_limit_bytes: description.cgroup_limit_bytes,
             page_bytes: if sensible { page_bytes } else { MIN_PAGE_BYTES },
@@ -76,10 +79,16 @@ fn texts(bytes: &[u8]) -> Vec<String> {
 }
 
 pub(super) fn read(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) -> Process {
-    let mut found = None;
-    area.for_each_record(source, "description", damage, |payload| {
-        if let Some((description, _)) = record::decode::<Description<'_>>(payload) {
-            found.get_or_insert_with(|| Process::new(&description));
+    let mut found: Option<Process> = None;
+    area.for_each_record(source, "description", damage, |payload| match &mut found {
+        None => {
+            let description = record::decode::<Description<'_>>(payload);
+            found = description.map(|(description, _)| Process::new(&description));
+        }
+        Some(process) => {
+            if let Some((unseen, _)) = record::decode::<Unseen<'_>>(payload) {
+                process.unseen_allocators = unseen.allocators.lines().map(str::to_owned).collect();
+            }
         }
     });
     if found.is_none() {

@@ -13,9 +13,8 @@
 //! looked for are jumps from other functions into the middle of this one, and such by a table:
 //! compilers make them only into the far parts of one and the same function.
 
+use crate::instruction::{Flow, Instruction, decode};
 use core::fmt;
-use yaxpeax_arch::LengthedInstruction;
-use yaxpeax_x86::long_mode::{InstDecoder, Instruction, Opcode, Operand, RegSpec};
 
 /// Bytes of the jump.
 pub const JUMP_BYTES: usize = 5;
@@ -39,6 +38,8 @@ pub enum Refusal {
     Entered,
     /// What it refers to is too far from the trampoline.
     Far,
+    /// In memory it is not what its file says.
+    Changed,
 }
 
 impl fmt::Display for Refusal {
@@ -50,6 +51,7 @@ impl fmt::Display for Refusal {
             Refusal::Jump => "it begins with a jump that cannot be moved",
             Refusal::Entered => "it jumps back to its first instructions",
             Refusal::Far => "no room was found near it",
+            Refusal::Changed => "somebody else has changed it",
         })
     }
 }
@@ -123,8 +125,7 @@ fn is_not_entered(
 ) -> Result<(), Refusal> {
     while offset < body.len() {
         let step = Step::decode(&body[offset..], address + offset as u64)?;
-        let jumps = !matches!(step.opcode(), Opcode::CALL);
-        if jumps && step.target().is_some_and(|to| (address..replaced.end).contains(&to)) {
+        if step.target().is_some_and(|to| (address..replaced.end).contains(&to)) {
             return Err(Refusal::Entered);
         }
         offset += step.bytes.len();
@@ -146,96 +147,23 @@ struct Step<'a> {
 
 impl<'a> Step<'a> {
     fn decode(code: &'a [u8], address: u64) -> Result<Step<'a>, Refusal> {
-        let instruction =
-            InstDecoder::default().decode_slice(code).map_err(|_| Refusal::Unknown)?;
-        let len = instruction.len().to_const() as usize;
-        let bytes = code.get(..len).ok_or(Refusal::Unknown)?;
-        Ok(Step { instruction, bytes, address })
+        let instruction = decode(code).ok_or(Refusal::Unknown)?;
+        Ok(Step { instruction, bytes: &code[..instruction.bytes], address })
     }
 
-    fn opcode(&self) -> Opcode {
-        self.instruction.opcode()
+    /// What stands so far from its end.
+    fn behind(&self, distance: i32) -> u64 {
+        let end = self.address + self.bytes.len() as u64;
+        end.wrapping_add_signed(distance.into())
     }
 
-    fn end(&self) -> u64 {
-        self.address + self.bytes.len() as u64
-    }
-
-    /// Where a jump or call leads, as far as it says so itself.
+    /// Where a jump leads, as far as it says so itself.
     fn target(&self) -> Option<u64> {
-        if !is_branch(self.opcode()) {
-            return None;
+        match self.instruction.flow {
+            Flow::Jump(step) | Flow::JumpIf(_, step) | Flow::Loop(step) => Some(self.behind(step)),
+            Flow::On | Flow::Call | Flow::Away => None,
         }
-        let step = match self.instruction.operand(0) {
-            Operand::ImmediateI8 { imm } => i64::from(imm),
-            Operand::ImmediateI32 { imm } => i64::from(imm),
-            _ => return None,
-        };
-        Some(self.end().wrapping_add(step as u64))
     }
-
-    /// The distance that an operand in memory has from the instruction's end.
-    fn relative(&self) -> Option<i32> {
-        (0..self.instruction.operand_count()).find_map(|index| {
-            match self.instruction.operand(index) {
-                Operand::Disp { base: RegSpec::RIP, disp } => Some(disp),
-                Operand::MemDeref { base: RegSpec::RIP } => Some(0),
-                Operand::DispMasked { base: RegSpec::RIP, disp, .. } => Some(disp),
-                Operand::MemDerefMasked { base: RegSpec::RIP, .. } => Some(0),
-                _ => None,
-            }
-        })
-    }
-
-    /// Where in the bytes that distance stands: at the end, before an immediate operand.
-    fn relative_at(&self, relative: i32) -> Result<usize, Refusal> {
-        let places = [0, 1, 2, 4].into_iter().filter_map(|behind| {
-            let at = self.bytes.len().checked_sub(4 + behind)?;
-            (self.bytes[at..at + 4] == relative.to_le_bytes()).then_some(at)
-        });
-        // Another distance there must be another distance, and nothing else.
-        let tells = |at: &usize| {
-            let mut other = [0; 16];
-            other[..self.bytes.len()].copy_from_slice(self.bytes);
-            let probe = relative ^ 0x0155_5500;
-            other[*at..*at + 4].copy_from_slice(&probe.to_le_bytes());
-            Step::decode(&other[..self.bytes.len()], self.address).is_ok_and(|step| {
-                step.relative() == Some(probe)
-                    && step.bytes.len() == self.bytes.len()
-                    && step.opcode() == self.opcode()
-            })
-        };
-        places.into_iter().find(tells).ok_or(Refusal::Unknown)
-    }
-}
-
-fn is_branch(opcode: Opcode) -> bool {
-    matches!(opcode, Opcode::JMP | Opcode::CALL | Opcode::XBEGIN | Opcode::JRCXZ)
-        || matches!(opcode, Opcode::LOOP | Opcode::LOOPZ | Opcode::LOOPNZ)
-        || condition(opcode).is_some()
-}
-
-/// The low four bits that a conditional jump's opcode ends with.
-fn condition(opcode: Opcode) -> Option<u8> {
-    Some(match opcode {
-        Opcode::JO => 0,
-        Opcode::JNO => 1,
-        Opcode::JB => 2,
-        Opcode::JNB => 3,
-        Opcode::JZ => 4,
-        Opcode::JNZ => 5,
-        Opcode::JNA => 6,
-        Opcode::JA => 7,
-        Opcode::JS => 8,
-        Opcode::JNS => 9,
-        Opcode::JP => 10,
-        Opcode::JNP => 11,
-        Opcode::JL => 12,
-        Opcode::JGE => 13,
-        Opcode::JLE => 14,
-        Opcode::JG => 15,
-        _ => return None,
-    })
 }
 
 /// A trampoline under construction.
@@ -267,38 +195,28 @@ impl Writer {
     /// Makes an instruction do here what it does where it stands. True: control does not go on
     /// behind it.
     fn move_here(&mut self, step: &Step<'_>) -> Result<bool, Refusal> {
-        if let Some(to) = step.target() {
-            return self.move_branch(step, to);
-        }
-        match step.opcode() {
-            Opcode::CALL | Opcode::CALLF => return Err(Refusal::Call),
-            Opcode::JMPF | Opcode::INT | Opcode::SYSCALL => return Err(Refusal::Jump),
-            _ => {}
-        }
-        if let Some(relative) = step.relative() {
-            let at = self.len + step.relative_at(relative)?;
-            let to = step.end().wrapping_add(relative as i64 as u64);
-            let moved = distance(self.end_of(step.bytes.len()), to)?;
-            self.put(step.bytes)?;
-            self.code[at..at + 4].copy_from_slice(&moved.to_le_bytes());
-        } else {
-            self.put(step.bytes)?;
-        }
-        Ok(matches!(step.opcode(), Opcode::JMP | Opcode::RETURN | Opcode::UD2))
-    }
-
-    fn move_branch(&mut self, step: &Step<'_>, to: u64) -> Result<bool, Refusal> {
-        match step.opcode() {
-            Opcode::JMP => self.jump(to).map(|()| true),
-            Opcode::CALL => Err(Refusal::Call),
-            opcode => {
-                let condition = condition(opcode).ok_or(Refusal::Jump)?;
-                let step = distance(self.end_of(6), to)?;
+        match step.instruction.flow {
+            Flow::Call => return Err(Refusal::Call),
+            Flow::Loop(_) => return Err(Refusal::Jump),
+            Flow::Jump(by) => return self.jump(step.behind(by)).map(|()| true),
+            Flow::JumpIf(condition, by) => {
+                let moved = distance(self.end_of(6), step.behind(by))?;
                 self.put(&[0x0f, 0x80 | condition])?;
-                self.put(&step.to_le_bytes())?;
-                Ok(false)
+                self.put(&moved.to_le_bytes())?;
+                return Ok(false);
             }
+            Flow::On | Flow::Away => {}
         }
+        let start = self.len;
+        self.put(step.bytes)?;
+        if let Some(at) = step.instruction.relative_at {
+            let mut relative = [0; 4];
+            relative.copy_from_slice(&step.bytes[at..at + 4]);
+            let to = step.behind(i32::from_le_bytes(relative));
+            let moved = distance(self.end_of(0), to)?;
+            self.code[start + at..start + at + 4].copy_from_slice(&moved.to_le_bytes());
+        }
+        Ok(step.instruction.flow == Flow::Away)
     }
 }
 

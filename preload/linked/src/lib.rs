@@ -22,6 +22,7 @@ mod call;
 pub mod detour;
 pub mod elf;
 mod find;
+mod instruction;
 pub mod names;
 
 pub use call::{Alignment, Call, Length, Operation};

@@ -5,7 +5,7 @@ use crate::text::{self, Text, find};
 use crate::{file, sys};
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
-use fragtrace_format::record::{self, Description, FRAME_BYTES, UsableRule};
+use fragtrace_format::record::{self, Description, FRAME_BYTES, Unseen, UsableRule};
 
 /// What the layer above knows of the libraries in the process.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,8 @@ pub struct Facts<'a> {
     pub libc: &'a str,
     /// Path of the object whose malloc is called.
     pub allocator: &'a str,
+    /// What allocators are not seen, and why: a line each.
+    pub unseen: &'a str,
     /// How usable size follows from requested size.
     pub usable_rule: UsableRule,
     /// Whether that allocator may call its own public functions from inside others.
@@ -91,10 +93,17 @@ pub(crate) fn write(
             file::DESCRIPTION_BYTES,
         )
     };
-    let (frame, payload) = area.split_at_mut(FRAME_BYTES);
-    if let Some(len) = record::encode(&description, payload) {
-        frame.copy_from_slice(&record::frame(&payload[..len]).to_le_bytes());
-    }
+    let used = describe_with(area, |payload| record::encode(&description, payload));
+    let unseen = Unseen { allocators: facts.unseen };
+    describe_with(&mut area[used..], |payload| record::encode(&unseen, payload));
+}
+
+/// Writes a record and its frame; the bytes that they take.
+fn describe_with(area: &mut [u8], encode: impl FnOnce(&mut [u8]) -> Option<usize>) -> usize {
+    let Some((frame, payload)) = area.split_at_mut_checked(FRAME_BYTES) else { return 0 };
+    let Some(len) = encode(payload) else { return 0 };
+    frame.copy_from_slice(&record::frame(&payload[..len]).to_le_bytes());
+    record::framed_bytes(len)
 }
 
 fn executable_path<const N: usize>(into: &mut Text<N>) {

@@ -31,9 +31,9 @@ use fragtrace_format::event::{
 use fragtrace_format::record::Cold;
 
 pub(crate) use hand_out::{adopt, count, cursor, first_chunk, forget, inherited, thread_exits};
-pub use slow::block;
 #[cfg(test)]
 pub(crate) use slow::testing;
+pub use slow::{bare_block, block, glibc_block};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.
 pub(crate) const MAX_LANES: usize = 1 << 14;

@@ -29,6 +29,8 @@ mod inherit;
 mod keep;
 mod lane;
 mod look;
+/// What may be done to the process itself.
+pub mod own;
 mod ownership;
 mod process;
 mod ring;
@@ -45,8 +47,9 @@ pub use fragtrace_format::header::End;
 pub use fragtrace_format::record::{Cold, UsableRule};
 pub use inherit::fork_follows;
 pub use lane::{
-    acquire, acquire_glibc, acquire_with, begin_compound, block, cold, end_compound, release,
-    release_with,
+    acquire, acquire_glibc, acquire_with, bare_block, begin_compound, block, cold, end_compound,
+    glibc_block, release, release_with,
 };
 pub use process::{Facilities, ForkHandler, clock_vanishes, end, filter_follows, start};
 pub use stack::Caller;
+pub use text::Text;

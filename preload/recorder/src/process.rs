@@ -117,6 +117,11 @@ pub unsafe fn start(facilities: &Facilities, facts: &Facts<'_>) {
     let environment = unsafe { Environment::new(facilities.environ) };
     let config = Config::from_environment(environment);
     say(&config, config.complaint.bytes());
+    for line in facts.unseen.lines() {
+        let mut text = Text::<512>::new();
+        let _ = writeln!(text, "fragtrace: {line} (fragtrace doctor tells more)");
+        say(&config, text.bytes());
+    }
     let started = begin(facilities, facts, &config, environment);
     if !config.children {
         // SAFETY: by the caller; the process is starting, so nobody else reads them yet.

@@ -176,6 +176,11 @@ pub(crate) fn identity(fd: c_int) -> Result<(u64, u64), c_int> {
     status(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
+/// Bytes of an open file.
+pub(crate) fn file_bytes(fd: c_int) -> Result<u64, c_int> {
+    status(fd).map(|stat| stat.st_size as u64)
+}
+
 /// Whether an open file is a plain one.
 pub(crate) fn is_regular(fd: c_int) -> bool {
     status(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG)
@@ -216,6 +221,12 @@ pub(crate) fn map(
 pub(crate) fn unmap(address: usize, bytes: usize) {
     // SAFETY: callers unmap what they mapped.
     let _ = unsafe { call(libc::SYS_munmap, [address, bytes, 0, 0, 0, 0]) };
+}
+
+/// Changes what may be done with a mapping of our own.
+pub(crate) fn protect(address: usize, bytes: usize, protection: c_int) -> Result<(), c_int> {
+    // SAFETY: callers protect what they mapped.
+    unsafe { call(libc::SYS_mprotect, [address, bytes, protection as usize, 0, 0, 0]) }.map(drop)
 }
 
 pub(crate) fn advise(address: usize, bytes: usize, advice: c_int) -> Result<(), c_int> {

@@ -3,19 +3,28 @@
 use core::fmt;
 
 /// Text that grows in a buffer of its own and drops what does not fit.
-pub(crate) struct Text<const N: usize> {
+#[derive(Debug)]
+pub struct Text<const N: usize> {
     bytes: [u8; N],
     len: usize,
     /// Something did not fit.
     pub(crate) cut: bool,
 }
 
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<const N: usize> Text<N> {
-    pub(crate) const fn new() -> Self {
+    /// No text.
+    pub const fn new() -> Self {
         Text { bytes: [0; N], len: 0, cut: false }
     }
 
-    pub(crate) fn push(&mut self, more: &[u8]) {
+    /// Adds bytes, as many as there is room for.
+    pub fn push(&mut self, more: &[u8]) {
         // One byte stays zero, so that the text is a C string too.
         let room = N - 1 - self.len;
         let taken = more.len().min(room);
@@ -29,17 +38,18 @@ impl<const N: usize> Text<N> {
         self.len = len;
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// What there is.
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
     /// With the zero at its end.
-    pub(crate) fn c_str(&self) -> &[u8] {
+    pub fn c_str(&self) -> &[u8] {
         &self.bytes[..self.len + 1]
     }
 
     /// The text up to the first byte that is not UTF-8.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         valid_utf8(self.bytes())
     }
 }

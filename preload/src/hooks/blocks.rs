@@ -5,7 +5,7 @@
 
 use super::entry::entries;
 use crate::next::NEXT;
-use crate::start::malloc_is_glibc;
+use crate::start::{block_of_second, malloc_is_glibc};
 use core::ffi::{c_int, c_void};
 use fragtrace_recorder as recorder;
 use recorder::{Acquire, Caller, Cold, Flags};
@@ -24,14 +24,18 @@ fn acquired(block: *mut c_void, size: usize, caller: Caller) {
 /// Apart, so that the path of the usual allocator is short.
 #[inline(never)]
 fn acquired_elsewhere(block: *mut c_void, size: usize, caller: Caller) {
-    recorder::acquire(block as usize, size, caller);
+    match block_of_second(block as usize, size) {
+        None => recorder::acquire(block as usize, size, caller),
+        Some(known) => recorder::acquire_with(&known, caller),
+    }
 }
 
 /// A block came from something that says more than its size.
 fn acquired_with(block: *mut c_void, size: usize, flags: Flags, alignment: usize, caller: Caller) {
     // Alignments that every block has are no news.
     let align_log2 = if alignment > 16 { alignment.ilog2() as u8 } else { 0 };
-    let plain = recorder::block(block as usize, size);
+    let address = block as usize;
+    let plain = block_of_second(address, size).unwrap_or_else(|| recorder::block(address, size));
     recorder::acquire_with(&Acquire { flags, align_log2, ..plain }, caller);
 }
 

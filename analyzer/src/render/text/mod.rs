@@ -118,6 +118,11 @@ fn sites(extras: &ReportExtras) -> String {
     out
 }
 
+/// Whose malloc it is: a file's, or one that is linked in, which is no path.
+fn allocator(path: &str) -> String {
+    if path.contains('/') { format!("malloc from {}", file_name(path)) } else { path.to_owned() }
+}
+
 /// A line about one trace, for a list of many; with its heading as [`list_heading`].
 pub fn list_line(analysis: &Analysis, name: &str) -> String {
     let Analysis { trace, peak, peak_footprint, end, .. } = analysis;
@@ -157,8 +162,7 @@ fn heading(trace: &TraceFacts) -> String {
     }
     let mut setting = Vec::new();
     setting.extend(trace.libc.clone());
-    setting
-        .extend(trace.allocator.as_deref().map(|path| format!("malloc from {}", file_name(path))));
+    setting.extend(trace.allocator.as_deref().map(allocator));
     setting.extend(trace.allocator_env.iter().cloned());
     setting.extend(
         trace

@@ -14,6 +14,13 @@ const HARDLY_SHARE: u64 = 32;
 /// The warning, if the memory of the process grew and malloc's blocks account for little.
 pub(super) fn warning(analysis: &Analysis) -> Option<String> {
     let trace = &analysis.trace;
+    // The tracer knows best.
+    if let Some(known) = trace.unseen_allocators.first() {
+        return Some(format!(
+            "{known}. `fragtrace doctor {}` tells what to do.",
+            trace.exe.as_deref().unwrap_or("PROGRAM")
+        ));
+    }
     // Where events are missing, blocks are missing for that reason.
     if trace.dropped_events > 0 || !analysis.damage.is_empty() {
         return None;

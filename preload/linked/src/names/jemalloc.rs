@@ -15,6 +15,7 @@ const EXTENDED: &[Call] = &[
 /// jemalloc's names.
 pub const NAMES: Names = Names {
     allocator: "jemalloc",
+    shown: "malloc",
     tell_tale: &["mallocx", "sdallocx"],
     any_prefix: true,
     lists: &[standard::FAMILY, List::own(EXTENDED), operators::OPERATORS],

@@ -85,6 +85,7 @@ const OPERATORS: &[Call] = &[
 /// mimalloc's names.
 pub const NAMES: Names = Names {
     allocator: "mimalloc",
+    shown: "mi_malloc",
     tell_tale: &["mi_malloc", "mi_malloc_aligned", "mi_free"],
     any_prefix: false,
     lists: &[List::own(STANDARD), List::own(ALIGNED), List::own(HEAPS), List::own(OPERATORS)],

@@ -15,6 +15,8 @@ use crate::call::Call;
 pub struct Names {
     /// What people call it.
     pub allocator: &'static str,
+    /// The name that it goes by in texts, without the prefix.
+    pub shown: &'static str,
     /// Names of which any tells that it is there; what stands before them is its prefix.
     pub tell_tale: &'static [&'static str],
     /// Whether builds choose the prefix; else names are just as they stand here.

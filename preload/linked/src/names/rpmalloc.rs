@@ -20,6 +20,7 @@ const CALLS: &[Call] = &[
 /// rpmalloc's names.
 pub const NAMES: Names = Names {
     allocator: "rpmalloc",
+    shown: "rpmalloc",
     tell_tale: &["rpmalloc", "rpaligned_alloc"],
     any_prefix: false,
     lists: &[List::own(CALLS)],

@@ -24,6 +24,7 @@ const CALLS: &[Call] = &[
 /// snmalloc's names.
 pub const NAMES: Names = Names {
     allocator: "snmalloc",
+    shown: "sn_*",
     tell_tale: &["sn_rust_alloc", "sn_malloc"],
     any_prefix: false,
     lists: &[List::own(CALLS)],

@@ -26,7 +26,8 @@ pub(super) const FAMILY: List = List { scope: Scope::Standard, calls: CALLS };
 
 /// An allocator under the usual names.
 pub const NAMES: Names = Names {
-    allocator: "malloc",
+    allocator: "an allocator",
+    shown: "malloc",
     tell_tale: &["malloc"],
     any_prefix: false,
     lists: &[FAMILY, operators::OPERATORS],

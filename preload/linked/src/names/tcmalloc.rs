@@ -41,6 +41,7 @@ const CALLS: &[Call] = &[
 /// tcmalloc's names.
 pub const NAMES: Names = Names {
     allocator: "tcmalloc",
+    shown: "tc_malloc",
     tell_tale: &["tc_malloc", "tc_new"],
     any_prefix: false,
     lists: &[List::own(CALLS), standard::FAMILY, operators::OPERATORS],

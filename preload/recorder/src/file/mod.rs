@@ -13,7 +13,7 @@ mod places;
 
 pub(crate) use inherit::{inherit, remove};
 pub(crate) use names::{DEFAULT_PATTERN, Names, path_in, pattern, wanted_path};
-pub(crate) use places::Private;
+pub(crate) use places::{BASES, Private};
 
 use crate::config::PATH_ROOM;
 use crate::sync::TryLock;
@@ -24,7 +24,7 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use fragtrace_format::header::{Area, HEADER_BYTES, Header, limit};
 use libc::c_int;
-use places::{BASES, LANES_AT, SCRATCH_AT, SCRATCH_BYTES, SPAN};
+use places::{LANES_AT, SCRATCH_AT, SCRATCH_BYTES, SPAN};
 
 /// Room for the description, mapped together with the header.
 pub(crate) const DESCRIPTION_BYTES: usize = 16 << 10;

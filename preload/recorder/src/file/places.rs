@@ -33,7 +33,7 @@ pub(super) const SPAN: u64 = 1 << 42;
 
 /// Bases to try, 4 TiB apart: between the heap of programs at fixed addresses and that of
 /// position-independent ones.
-pub(super) const BASES: [usize; 4] =
+pub(crate) const BASES: [usize; 4] =
     [0x1800_0000_0000, 0x1c00_0000_0000, 0x2000_0000_0000, 0x1400_0000_0000];
 
 /// Where an area that grows is mapped, its segments end to end.

@@ -40,7 +40,7 @@ pub(super) const fn glibc_chunk(size: usize) -> usize {
 /// A live block as the event path knows it, and what the allocator's own notes add to that.
 #[must_use]
 pub fn block(address: usize, size: usize) -> Acquire {
-    let mut block = Acquire { address: address as u64, size: size as u64, ..Acquire::default() };
+    let mut block = bare_block(address, size);
     match process::usable_rule() {
         // SAFETY: the block is live, and malloc is glibc's: `process` looked.
         UsableRule::Glibc => unsafe { add_glibc_notes(&mut block, address) },
@@ -48,6 +48,25 @@ pub fn block(address: usize, size: usize) -> Acquire {
         UsableRule::ByClass => block.usable = unsafe { classes::ask(address, size) },
         UsableRule::Unknown => {}
     }
+    block
+}
+
+/// A live block, and no more than that.
+#[must_use]
+pub fn bare_block(address: usize, size: usize) -> Acquire {
+    Acquire { address: address as u64, size: size as u64, ..Acquire::default() }
+}
+
+/// A live block of glibc's where usable bytes do not go by glibc's rule.
+///
+/// # Safety
+/// It is one, of a glibc whose headers are known.
+#[must_use]
+pub unsafe fn glibc_block(address: usize, size: usize) -> Acquire {
+    let mut block = bare_block(address, size);
+    block.usable = Some(glibc_chunk(size) as u64 - 8);
+    // SAFETY: by the caller.
+    unsafe { add_glibc_notes(&mut block, address) };
     block
 }
 

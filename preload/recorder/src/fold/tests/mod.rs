@@ -81,6 +81,7 @@ fn start(directory: &Path, chunks: usize) {
     let facts = Facts {
         libc: "",
         allocator: "",
+        unseen: "",
         usable_rule: UsableRule::Glibc,
         may_nest: false,
         image_bytes: 0,

@@ -1,0 +1,247 @@
+//! What runs when a hooked function is called: the recorder hears of blocks that go, the
+//! function runs, the recorder hears of blocks that come.
+//!
+//! While the function runs, block events of this thread are the allocator's own business: its
+//! functions call each other by names that are hooked as well.
+
+use super::{BY_CLASS, Hook, NOBODY};
+use core::sync::atomic::Ordering::Relaxed;
+use fragtrace_linked::{Alignment, Call, Length, Operation};
+use fragtrace_recorder::{self as recorder, Acquire, Caller, Cold, Flags, UsableSize};
+
+/// A call under way, as [`entered`] lays it out on the stack.
+#[repr(C)]
+pub(super) struct Frame {
+    arguments: [usize; 6],
+    hook: &'static Hook,
+    /// What the function returned, in both registers that it may use.
+    result: [usize; 2],
+    /// Whether this call has told the recorder not to listen.
+    compound: bool,
+}
+
+const FRAME_BYTES: usize = 88;
+const _: () = assert!(size_of::<Frame>() <= FRAME_BYTES && FRAME_BYTES % 16 == 8);
+
+/// Where all stubs lead, with the hook in r11.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn entered() {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "endbr64",
+        "sub rsp, {frame}",
+        ".cfi_adjust_cfa_offset {frame}",
+        "mov [rsp], rdi",
+        "mov [rsp + 8], rsi",
+        "mov [rsp + 16], rdx",
+        "mov [rsp + 24], rcx",
+        "mov [rsp + 32], r8",
+        "mov [rsp + 40], r9",
+        "mov [rsp + 48], r11",
+        "mov rdi, rsp",
+        "call {before}",
+        "mov rdi, [rsp]",
+        "mov rsi, [rsp + 8]",
+        "mov rdx, [rsp + 16]",
+        "mov rcx, [rsp + 24]",
+        "mov r8, [rsp + 32]",
+        "mov r9, [rsp + 40]",
+        "mov r11, [rsp + 48]",
+        "call [r11]",
+        "mov [rsp + 56], rax",
+        "mov [rsp + 64], rdx",
+        "mov rdi, rsp",
+        "lea rsi, [rsp + {frame}]",
+        "mov rdx, rbp",
+        "call {after}",
+        "mov rax, [rsp + 56]",
+        "mov rdx, [rsp + 64]",
+        "add rsp, {frame}",
+        ".cfi_adjust_cfa_offset -{frame}",
+        "ret",
+        ".cfi_endproc",
+        frame = const FRAME_BYTES,
+        before = sym before,
+        after = sym after,
+    )
+}
+
+/// Nothing is hooked elsewhere.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) unsafe extern "C" fn entered() {}
+
+impl Hook {
+    #[inline(always)]
+    fn call(&self) -> &'static Call {
+        // SAFETY: `object::prepare` stored it from a constant, before any stub could be called.
+        unsafe { &*self.call.load(Relaxed) }
+    }
+}
+
+impl Frame {
+    #[inline(always)]
+    fn argument(&self, index: u8) -> usize {
+        self.arguments[usize::from(index) % 6]
+    }
+}
+
+/// The function is about to run.
+extern "C" fn before(frame: &mut Frame) {
+    match frame.hook.call().operation {
+        Operation::Release(block) => {
+            let block = frame.argument(block);
+            if block != 0 {
+                recorder::release(block);
+            }
+        }
+        Operation::Move(block)
+        | Operation::MoveOrKeep(block)
+        | Operation::MoveOrRelease(block)
+        | Operation::Resize(block) => {
+            let block = frame.argument(block);
+            if block != 0 {
+                recorder::release_with(block, Flags::REALLOC);
+            }
+        }
+        Operation::Acquire | Operation::AcquireInto(_) => {}
+    }
+    frame.compound = recorder::begin_compound();
+}
+
+/// The function has run.
+extern "C" fn after(frame: &Frame, sp: usize, bp: usize) {
+    recorder::end_compound(frame.compound);
+    let caller = Caller { sp, bp };
+    let result = frame.result[0];
+    match frame.hook.call().operation {
+        Operation::Release(_) => {}
+        Operation::Acquire => acquired(frame, result, Flags::NONE, caller),
+        Operation::AcquireInto(place) => {
+            if result as i32 == 0 {
+                // SAFETY: the function has just written there, and reported success.
+                let block = unsafe { *(frame.argument(place) as *const usize) };
+                acquired(frame, block, Flags::NONE, caller);
+            }
+        }
+        Operation::Resize(block) => {
+            let block = frame.argument(block);
+            if result >= length(frame, block) {
+                acquired(frame, block, Flags::REALLOC, caller);
+            } else {
+                again(block, caller);
+            }
+        }
+        operation @ (Operation::Move(old)
+        | Operation::MoveOrKeep(old)
+        | Operation::MoveOrRelease(old)) => {
+            let old = frame.argument(old);
+            if old == 0 {
+                acquired(frame, result, Flags::NONE, caller);
+            } else if result != 0 {
+                acquired(frame, result, Flags::REALLOC, caller);
+            } else if is_gone(operation, length(frame, 0)) {
+                recorder::cold(&Cold::ReallocFreed { address: old as u64 });
+            } else {
+                again(old, caller);
+            }
+        }
+    }
+}
+
+/// What null means for the block that was to be moved.
+fn is_gone(operation: Operation, bytes: usize) -> bool {
+    match operation {
+        Operation::MoveOrRelease(_) => true,
+        Operation::Move(_) => bytes == 0,
+        _ => false,
+    }
+}
+
+/// A block that was to be moved is where it was.
+fn again(block: usize, caller: Caller) {
+    let flags = Flags::REALLOC.with(Flags::AGAIN);
+    let again = Acquire { address: block as u64, flags, ..Acquire::default() };
+    recorder::acquire_with(&again, caller);
+}
+
+/// Bytes asked for. `block`: what was returned.
+#[inline(always)]
+fn length(frame: &Frame, block: usize) -> usize {
+    match frame.hook.call().length {
+        Length::Bytes(bytes) => frame.argument(bytes),
+        // A block that exists has a size that does not overflow.
+        Length::Product(count, bytes) => frame.argument(count).wrapping_mul(frame.argument(bytes)),
+        Length::Text => text_bytes(block),
+        Length::None => 0,
+    }
+}
+
+/// Bytes of a C string, with its end.
+fn text_bytes(text: usize) -> usize {
+    let mut bytes = 1;
+    // SAFETY: the function that returned it has copied a string there.
+    while text != 0 && unsafe { *((text + bytes - 1) as *const u8) } != 0 {
+        bytes += 1;
+    }
+    bytes
+}
+
+/// Alignment asked for as a power of two, 0 = no news; and whether flags ask for zeroes.
+#[inline(always)]
+fn alignment(frame: &Frame) -> (u8, bool) {
+    const ALIGNMENT: usize = 0x3f;
+    const ZERO: usize = 0x40;
+    let (bytes, zeroed) = match frame.hook.call().alignment {
+        Alignment::Usual => (0, false),
+        Alignment::Bytes(argument) => (frame.argument(argument), false),
+        Alignment::Page => (4096, false),
+        Alignment::Flags(argument) => {
+            let flags = frame.argument(argument);
+            (1 << (flags & ALIGNMENT), flags & ZERO != 0)
+        }
+    };
+    (if bytes > 16 { bytes.ilog2() as u8 } else { 0 }, zeroed)
+}
+
+#[inline(always)]
+fn acquired(frame: &Frame, block: usize, flags: Flags, caller: Caller) {
+    if block == 0 {
+        return;
+    }
+    let size = length(frame, block);
+    let (align_log2, zeroed) = alignment(frame);
+    let flags = if zeroed | frame.hook.call().zeroed { flags.with(Flags::ZEROED) } else { flags };
+    let ask = frame.hook.usable_size.load(Relaxed);
+    if ask == BY_CLASS && align_log2 == 0 && flags.is_empty() {
+        recorder::acquire(block, size, caller);
+    } else {
+        acquired_with(block, size, (flags, align_log2, ask), caller);
+    }
+}
+
+#[inline(never)]
+fn acquired_with(
+    block: usize,
+    size: usize,
+    (flags, align_log2, ask): (Flags, u8, usize),
+    caller: Caller,
+) {
+    let known = |usable: usize| Acquire {
+        address: block as u64,
+        size: size as u64,
+        usable: Some(usable.max(size) as u64),
+        ..Acquire::default()
+    };
+    let plain = match ask {
+        BY_CLASS => recorder::block(block, size),
+        NOBODY => known(size),
+        ask => {
+            // SAFETY: `object::hook_allocator` stored the allocator's function that tells this.
+            let ask: UsableSize = unsafe { core::mem::transmute(ask) };
+            // SAFETY: the block is live, and its own.
+            known(unsafe { ask(block as *mut core::ffi::c_void) })
+        }
+    };
+    recorder::acquire_with(&Acquire { flags, align_log2, ..plain }, caller);
+}
