@@ -10,7 +10,8 @@ use fragtrace_recorder::{self as recorder, Acquire, Facilities, Facts, UsableRul
 /// Whether malloc is glibc's, so that each block has its size word before it.
 static IS_GLIBC: AtomicBool = AtomicBool::new(false);
 
-/// Where the object lies whose malloc is called.
+/// Where the code of the main allocator lies: the object whose malloc is called, or a part of the
+/// executable.
 static ALLOCATOR: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
 const SECOND_GLIBC: u8 = 1;
@@ -105,9 +106,10 @@ pub(crate) fn start() {
     IS_GLIBC.store(glibc && !linked.main, Ordering::Relaxed);
     // What a C library maps is its own business: its malloc calls past the hooks.
     let is_libc = |object: &Object| object.find(c"__libc_start_main").is_some();
-    if let Some(allocator) = provider.filter(|object| !is_libc(object)) {
-        ALLOCATOR[0].store(allocator.range().start, Ordering::Relaxed);
-        ALLOCATOR[1].store(allocator.range().end, Ordering::Relaxed);
+    let object = provider.filter(|object| !is_libc(object)).map(|object| object.range());
+    if let Some(code) = if linked.main { linked.code.clone() } else { object } {
+        ALLOCATOR[0].store(code.start, Ordering::Relaxed);
+        ALLOCATOR[1].store(code.end, Ordering::Relaxed);
     }
     // The size that a block says must be that of the allocator it is from.
     let of_provider = next(c"malloc_usable_size")
@@ -137,7 +139,7 @@ pub(crate) fn start() {
         },
         // glibc's own calls go past the hooks. musl's calloc calls malloc by name, its
         // posix_memalign calls aligned_alloc, and of others nothing is known.
-        may_nest: !glibc || linked.any(),
+        may_nest: !glibc,
         image_bytes: own_bytes(),
     };
     // SAFETY: each symbol is of the type that libc gives it.

@@ -20,6 +20,8 @@ pub struct Allocator<'a> {
     pub prefix: &'a [u8],
     /// Where its function is that tells usable bytes.
     pub usable_size: Option<u64>,
+    /// Where its code lies: from the first to the end of the last function that has its name.
+    pub code: Option<(u64, u64)>,
 }
 
 /// A function of an allocator.
@@ -63,7 +65,15 @@ impl<'a> Found<'a> {
             return;
         }
         if let Some(free) = self.allocators.iter_mut().find(|place| place.is_none()) {
-            *free = Some(Allocator { names, prefix, usable_size: None });
+            *free = Some(Allocator { names, prefix, usable_size: None, code: None });
+        }
+    }
+
+    fn note_code(&mut self, number: usize, symbol: &Symbol<'_>) {
+        if let Some(allocator) = &mut self.allocators[number] {
+            let (from, to) = (symbol.address, symbol.address.saturating_add(symbol.bytes));
+            let (start, end) = allocator.code.unwrap_or((from, to));
+            allocator.code = Some((start.min(from), end.max(to)));
         }
     }
 
@@ -114,6 +124,11 @@ fn note<'a>(
     symbol: &Symbol<'a>,
     interposed: bool,
 ) {
+    let prefixed = !allocator.prefix.is_empty() && symbol.name.starts_with(allocator.prefix);
+    let begins = |start: &&str| symbol.name.starts_with(start.as_bytes());
+    if prefixed || allocator.names.code.iter().any(begins) {
+        found.note_code(number, symbol);
+    }
     let Some(name) = symbol.name.strip_prefix(allocator.prefix) else { return };
     if allocator.names.usable_size.iter().any(|usable| usable.as_bytes() == name)
         && let Some(allocator) = &mut found.allocators[number]

@@ -51,6 +51,8 @@ const KEPT_AT: usize = ALL_KEPT_AT + LANE_BYTES / 2;
 /// Low bits of `busy`; the rest is the stack pointer of who set it.
 const STORING: usize = 1;
 const COMPOUND: usize = 2;
+const LINKED: usize = 4;
+const REASONS: usize = 7;
 
 /// A thread's writing place. All zero: no room, nothing known.
 #[repr(C, align(256))]
@@ -295,6 +297,30 @@ pub fn cold(event: &Cold<'_>) {
 #[inline(always)]
 pub fn begin_compound() -> bool {
     slow::begin_compound(stack_pointer())
+}
+
+/// A call of an allocator's begins that is linked in, from a frame at `sp`: until the matching
+/// [`end_compound`], which takes what this returns, [`in_linked`] is true for deeper frames.
+/// Blocks of others are still on record.
+#[inline(always)]
+pub fn begin_linked(sp: usize) -> bool {
+    let Some(lane) = lane_of_thread() else { return slow::begin_linked_apart(sp) };
+    let busy = lane.busy.load(Relaxed);
+    if busy != 0 {
+        return slow::begin_linked_apart(sp);
+    }
+    lane.busy.store(sp | LINKED, Relaxed);
+    true
+}
+
+/// Whether a frame at `sp` is inside a call of an allocator's that is linked in: what it does with
+/// blocks is its own business.
+#[inline(always)]
+pub fn in_linked(sp: usize) -> bool {
+    lane_of_thread().is_some_and(|lane| {
+        let busy = lane.busy.load(Relaxed);
+        busy & LINKED != 0 && sp < busy & !REASONS
+    })
 }
 
 /// The call that [`begin_compound`] announced is over.

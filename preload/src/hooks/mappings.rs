@@ -99,7 +99,9 @@ macro_rules! mmap_to {
             offset: i64,
             caller: usize,
         ) -> *mut c_void {
-            mapped((at, bytes), protection, flags, is_allocators(caller), || {
+            // An allocator that is linked in has no object of its own, but its calls are known.
+            let heap = is_allocators(caller) || recorder::in_linked(recorder::stack_pointer());
+            mapped((at, bytes), protection, flags, heap, || {
                 // SAFETY: by the caller.
                 unsafe { NEXT.$name(at, bytes, protection, flags, fd, offset) }
             })

@@ -1,8 +1,9 @@
 //! What runs when a hooked function is called: the recorder hears of blocks that go, the
 //! function runs, the recorder hears of blocks that come.
 //!
-//! While the function runs, block events of this thread are the allocator's own business: its
-//! functions call each other by names that are hooked as well.
+//! While the function runs, what it calls of its own allocator is that one's business: its
+//! functions call each other by names that are hooked as well. What it has from the C library
+//! (for a thread's end, say) counts.
 
 use super::{BY_CLASS, Hook, NOBODY};
 use core::sync::atomic::Ordering::Relaxed;
@@ -16,8 +17,20 @@ pub(super) struct Frame {
     hook: &'static Hook,
     /// What the function returned, in both registers that it may use.
     result: [usize; 2],
-    /// Whether this call has told the recorder not to listen.
-    compound: bool,
+    /// What the call is to the recorder.
+    call: Heard,
+}
+
+/// What a call is to the recorder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Heard {
+    /// Made by the allocator itself: nothing.
+    Nested,
+    /// The program's, and the recorder knows that it has begun.
+    Begun,
+    /// The program's.
+    Alone,
 }
 
 const FRAME_BYTES: usize = 88;
@@ -88,6 +101,11 @@ impl Frame {
 
 /// The function is about to run.
 extern "C" fn before(frame: &mut Frame) {
+    let sp = &raw const *frame as usize;
+    if recorder::in_linked(sp) {
+        frame.call = Heard::Nested;
+        return;
+    }
     match frame.hook.call().operation {
         Operation::Release(block) => {
             let block = frame.argument(block);
@@ -106,12 +124,15 @@ extern "C" fn before(frame: &mut Frame) {
         }
         Operation::Acquire | Operation::AcquireInto(_) => {}
     }
-    frame.compound = recorder::begin_compound();
+    frame.call = if recorder::begin_linked(sp) { Heard::Begun } else { Heard::Alone };
 }
 
 /// The function has run.
 extern "C" fn after(frame: &Frame, sp: usize, bp: usize) {
-    recorder::end_compound(frame.compound);
+    if frame.call == Heard::Nested {
+        return;
+    }
+    recorder::end_compound(frame.call == Heard::Begun);
     let caller = Caller { sp, bp };
     let result = frame.result[0];
     match frame.hook.call().operation {

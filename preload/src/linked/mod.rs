@@ -18,6 +18,7 @@ mod object;
 use crate::elf::{self, Object};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
+use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 use fragtrace_linked::Call;
 use fragtrace_linked::names::Names;
@@ -66,6 +67,8 @@ pub(crate) struct Outcome {
     pub(crate) allocator: Text<128>,
     /// Whether there is one.
     pub(crate) main: bool,
+    /// Where its code lies.
+    pub(crate) code: Option<Range<usize>>,
     /// Its function that tells usable bytes.
     pub(crate) usable_size: Option<UsableSize>,
     /// What is not seen and why: a line each.
@@ -74,18 +77,12 @@ pub(crate) struct Outcome {
     hooks: usize,
 }
 
-impl Outcome {
-    /// Whether any function is hooked.
-    pub(crate) fn any(&self) -> bool {
-        self.hooks > 0
-    }
-}
-
 /// Hooks what can be hooked. Once, at start.
 pub(crate) fn hook(is_ours: impl Fn(&Object) -> bool) -> Outcome {
     let mut outcome = Outcome {
         allocator: Text::new(),
         main: false,
+        code: None,
         usable_size: None,
         refusals: Text::new(),
         hooks: 0,

@@ -121,6 +121,9 @@ fn hook_allocator(
     outcome.hooks += count;
     if primary {
         outcome.main = true;
+        outcome.code = allocator
+            .code
+            .map(|(start, end)| object.base() + start as usize..object.base() + end as usize);
         // SAFETY: a function of that name and allocator is of this type.
         outcome.usable_size = asked.map(|at| unsafe { core::mem::transmute(at) });
         let _ = write!(outcome.allocator, "{known}");

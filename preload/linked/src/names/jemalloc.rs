@@ -16,6 +16,7 @@ const EXTENDED: &[Call] = &[
 pub const NAMES: Names = Names {
     allocator: "jemalloc",
     shown: "malloc",
+    code: &[],
     tell_tale: &["mallocx", "sdallocx"],
     any_prefix: true,
     lists: &[standard::FAMILY, List::own(EXTENDED), operators::OPERATORS],

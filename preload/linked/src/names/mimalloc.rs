@@ -86,6 +86,7 @@ const OPERATORS: &[Call] = &[
 pub const NAMES: Names = Names {
     allocator: "mimalloc",
     shown: "mi_malloc",
+    code: &["mi_", "_mi_"],
     tell_tale: &["mi_malloc", "mi_malloc_aligned", "mi_free"],
     any_prefix: false,
     lists: &[List::own(STANDARD), List::own(ALIGNED), List::own(HEAPS), List::own(OPERATORS)],

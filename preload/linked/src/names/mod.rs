@@ -17,6 +17,8 @@ pub struct Names {
     pub allocator: &'static str,
     /// The name that it goes by in texts, without the prefix.
     pub shown: &'static str,
+    /// What its other functions' names begin with, the prefix included where it has one.
+    pub code: &'static [&'static str],
     /// Names of which any tells that it is there; what stands before them is its prefix.
     pub tell_tale: &'static [&'static str],
     /// Whether builds choose the prefix; else names are just as they stand here.

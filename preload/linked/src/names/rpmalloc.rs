@@ -21,6 +21,7 @@ const CALLS: &[Call] = &[
 pub const NAMES: Names = Names {
     allocator: "rpmalloc",
     shown: "rpmalloc",
+    code: &["rp", "_rpmalloc"],
     tell_tale: &["rpmalloc", "rpaligned_alloc"],
     any_prefix: false,
     lists: &[List::own(CALLS)],

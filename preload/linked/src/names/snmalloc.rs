@@ -25,6 +25,7 @@ const CALLS: &[Call] = &[
 pub const NAMES: Names = Names {
     allocator: "snmalloc",
     shown: "sn_*",
+    code: &["sn_", "_ZN8snmalloc"],
     tell_tale: &["sn_rust_alloc", "sn_malloc"],
     any_prefix: false,
     lists: &[List::own(CALLS)],

@@ -28,6 +28,7 @@ pub(super) const FAMILY: List = List { scope: Scope::Standard, calls: CALLS };
 pub const NAMES: Names = Names {
     allocator: "an allocator",
     shown: "malloc",
+    code: &[],
     tell_tale: &["malloc"],
     any_prefix: false,
     lists: &[FAMILY, operators::OPERATORS],

@@ -42,6 +42,7 @@ const CALLS: &[Call] = &[
 pub const NAMES: Names = Names {
     allocator: "tcmalloc",
     shown: "tc_malloc",
+    code: &["tc_", "_ZN8tcmalloc"],
     tell_tale: &["tc_malloc", "tc_new"],
     any_prefix: false,
     lists: &[List::own(CALLS), standard::FAMILY, operators::OPERATORS],

@@ -4,7 +4,7 @@
 pub(crate) mod testing;
 
 use super::hand_out::{deeper, detach, lane_here, replace};
-use super::{COMPOUND, Lane, STORING};
+use super::{COMPOUND, LINKED, Lane, REASONS, STORING};
 use crate::arch::stack_pointer;
 use crate::clock::{self, stamp};
 use crate::ring::{self, Chunk};
@@ -341,12 +341,12 @@ fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane
     let mut lane = outermost;
     for _ in 0..MAX_DEPTH {
         let busy = lane.busy.load(Relaxed);
-        let owner = busy & !3;
-        let restored = match busy & 3 {
+        let owner = busy & !REASONS;
+        let restored = match busy & REASONS {
             0 => 0,
-            COMPOUND if sp >= owner => 0,
+            COMPOUND | LINKED if sp >= owner => 0,
             COMPOUND if kind == Kind::Block => return,
-            COMPOUND => busy,
+            COMPOUND | LINKED => busy,
             // Storing. A frame further down is dead: somebody jumped out of a handler.
             _ if sp + FRAME_SLACK >= owner && !sys::on_signal_stack() => {
                 // The event may be half done. Should the judgement be wrong, because the handler
@@ -384,9 +384,27 @@ pub(super) fn begin_compound(sp: usize) -> bool {
     }
     let Some(lane) = lane_here() else { return false };
     let busy = lane.busy.load(Relaxed);
-    if lane.index.load(Relaxed) == 0 || (busy != 0 && (busy & COMPOUND == 0 || sp < busy & !3)) {
+    let taken = busy != 0 && (busy & COMPOUND == 0 || sp < busy & !REASONS);
+    if lane.index.load(Relaxed) == 0 || taken {
         return false;
     }
     lane.busy.store(sp | COMPOUND, Relaxed);
+    true
+}
+
+/// A thread's first call, or one where somebody left a frame that is dead.
+#[cold]
+#[inline(never)]
+pub(super) fn begin_linked_apart(sp: usize) -> bool {
+    if !process::ready() {
+        return false;
+    }
+    let Some(lane) = lane_here() else { return false };
+    let busy = lane.busy.load(Relaxed);
+    let taken = busy != 0 && (busy & LINKED == 0 || sp < busy & !REASONS);
+    if lane.index.load(Relaxed) == 0 || taken {
+        return false;
+    }
+    lane.busy.store(sp | LINKED, Relaxed);
     true
 }

@@ -1,0 +1,174 @@
+//! A server in the way of asynchronous Rust, on an allocator of the program's choice, which
+//! counts what it asks of that allocator: so it knows itself what a tracer should see.
+//!
+//! Each request takes 2 to 5 blocks of 128 B to 16 KiB, of which 70 % live for 1 to 20 requests
+//! and 30 % for 100 to 2,000.
+
+#![allow(missing_docs, reason = "a test program's insides")]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::{CString, c_char};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+const SLOTS: usize = 2048;
+const REQUESTS: usize = 60_000;
+
+static ALLOCS: AtomicU64 = AtomicU64::new(0);
+static FREES: AtomicU64 = AtomicU64::new(0);
+static REALLOCS: AtomicU64 = AtomicU64::new(0);
+static LIVE: AtomicU64 = AtomicU64::new(0);
+static USABLE: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C" {
+    fn checkpoint(when: *const c_char, live_bytes: u64);
+    fn tell_now();
+    fn tell(when: *const c_char, key: *const c_char, value: u64);
+}
+
+/// An allocator, and an account of what is asked of it.
+pub struct Counted<A> {
+    allocator: A,
+    usable_size: unsafe fn(*const u8) -> usize,
+}
+
+impl<A> Counted<A> {
+    pub const fn new(allocator: A, usable_size: unsafe fn(*const u8) -> usize) -> Self {
+        Counted { allocator, usable_size }
+    }
+
+    /// # Safety
+    /// The block is live.
+    unsafe fn note(&self, block: *mut u8, size: usize, comes: bool) {
+        // SAFETY: by the caller.
+        let usable = unsafe { (self.usable_size)(block) } as u64;
+        if comes {
+            LIVE.fetch_add(size as u64, Relaxed);
+            USABLE.fetch_add(usable, Relaxed);
+        } else {
+            LIVE.fetch_sub(size as u64, Relaxed);
+            USABLE.fetch_sub(usable, Relaxed);
+        }
+    }
+}
+
+// SAFETY: all is done by the allocator within.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCS.fetch_add(1, Relaxed);
+        // SAFETY: by the caller.
+        unsafe {
+            let block = self.allocator.alloc(layout);
+            self.note(block, layout.size(), true);
+            block
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCS.fetch_add(1, Relaxed);
+        // SAFETY: by the caller.
+        unsafe {
+            let block = self.allocator.alloc_zeroed(layout);
+            self.note(block, layout.size(), true);
+            block
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        FREES.fetch_add(1, Relaxed);
+        // SAFETY: by the caller.
+        unsafe {
+            self.note(block, layout.size(), false);
+            self.allocator.dealloc(block, layout);
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        REALLOCS.fetch_add(1, Relaxed);
+        // SAFETY: by the caller.
+        unsafe {
+            self.note(block, layout.size(), false);
+            let moved = self.allocator.realloc(block, layout, size);
+            self.note(moved, size, true);
+            moved
+        }
+    }
+}
+
+/// Says what is true now, and holds for the tracer to look.
+fn say(when: &str) {
+    // From here on no block comes or goes before the figures are told.
+    let (live, usable) = (LIVE.load(Relaxed), USABLE.load(Relaxed));
+    let counts = [("allocs", &ALLOCS), ("frees", &FREES), ("reallocs", &REALLOCS)]
+        .map(|(key, count)| (key, count.load(Relaxed)));
+    let text = |text: &str| CString::new(text).expect("no zero");
+    let name = text(when);
+    let tell = |key: &str, value| {
+        let key = text(key);
+        // SAFETY: two C strings.
+        unsafe { tell(name.as_ptr(), key.as_ptr(), value) };
+    };
+    for (key, value) in counts {
+        tell(key, value);
+    }
+    tell("usable_bytes", usable);
+    // The heap of the C library lies behind the program's own data.
+    tell("program", (&raw const ALLOCS) as u64);
+    // SAFETY: a C string.
+    unsafe { checkpoint(name.as_ptr(), live + name.as_bytes_with_nul().len() as u64) };
+}
+
+// Runs when the runtime's last blocks are gone.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = say_last;
+
+extern "C" fn say_last() {
+    for (key, count) in [(c"allocs", &ALLOCS), (c"frees", &FREES), (c"reallocs", &REALLOCS)] {
+        // SAFETY: C strings.
+        unsafe { tell(c"exit".as_ptr(), key.as_ptr(), count.load(Relaxed)) };
+    }
+    // SAFETY: takes nothing.
+    unsafe { tell_now() };
+}
+
+/// A few numbers that look like chance.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// The program.
+pub fn run() {
+    let mut due: Vec<Vec<Vec<u8>>> = (0..SLOTS).map(|_| Vec::new()).collect();
+    let mut random = Random(88_172_645_463_325_252);
+    say("begin");
+    for request in 0..REQUESTS {
+        due[request % SLOTS].clear();
+        for _ in 0..2 + random.below(4) {
+            let bytes = 128usize << random.below(8);
+            let short = random.below(10) < 7;
+            let life = if short { 1 + random.below(20) } else { 100 + random.below(1901) };
+            let slot = (request + life as usize) % SLOTS;
+            due[slot].push(black_box(vec![1u8; bytes]));
+        }
+        // What grows moves; what is asked for in zeroes or with an alignment goes other ways.
+        let mut text = String::new();
+        for _ in 0..request % 40 {
+            text.push_str("a few more words ");
+        }
+        black_box((text, vec![0u64; 1 + request % 200], Box::new(Aligned([0; 64]))));
+    }
+    say("load");
+    drop(due);
+    say("dropped");
+}
+
+#[repr(align(64))]
+struct Aligned(#[allow(dead_code, reason = "it is only there")] [u8; 64]);

@@ -1,0 +1,138 @@
+//! Allocators linked into a program are seen as exactly as one that is interposed.
+
+use std::collections::HashMap;
+use std::process::Command;
+
+use fragtrace_tests::check::{Answers, assert_near, assert_numbers};
+use fragtrace_tests::checkpoint::{Checkpoints, number};
+use fragtrace_tests::report::analyze;
+use fragtrace_tests::run;
+use fragtrace_tests::traced::Traced;
+
+const STEPS: [&str; 3] = ["begin", "load", "dropped"];
+
+fn command(program: &str) -> Command {
+    run::command(program)
+}
+
+/// What the events say of the allocator's own blocks, and not of the C library's.
+#[derive(Default)]
+struct Account {
+    allocs: u64,
+    frees: u64,
+    reallocs: u64,
+}
+
+impl Account {
+    /// From the listing of a trace; the C library's blocks lie in `libc`.
+    fn of(listing: &str, libc: std::ops::Range<u64>) -> Account {
+        let mut account = Account::default();
+        for line in listing.lines() {
+            let mut fields = line.split('\t').skip(2);
+            let (Some(event), Some(address)) = (fields.next(), fields.next()) else { continue };
+            let address = address.trim_start_matches("0x");
+            let Ok(address) = u64::from_str_radix(address, 16) else { continue };
+            if libc.contains(&address) {
+                continue;
+            }
+            match event {
+                "alloc" => account.allocs += 1,
+                "free" => account.frees += 1,
+                "realloc-from" => account.reallocs += 1,
+                _ => {}
+            }
+        }
+        account
+    }
+}
+
+/// Every call on record, and none twice; every figure as the program knows it.
+fn seen_exactly(name: &str, program: &str) {
+    let traced = Traced::run_well(command(program));
+    let said = Answers::of(&traced.outcome);
+    let libc = said.get("begin.program")..said.get("dropped.heap_end");
+    let listing = analyze("dump", &traced.trace(), &[]).expect_code(0).out();
+    let account = Account::of(&listing, libc);
+    assert_numbers(
+        name,
+        &[
+            ("allocs", said.get("exit.allocs"), account.allocs),
+            ("frees", said.get("exit.frees"), account.frees),
+            ("reallocs", said.get("exit.reallocs"), account.reallocs),
+        ],
+    );
+    let report = traced.report();
+    assert_numbers(
+        name,
+        &[
+            ("dropped events", 0, report.number("/trace/dropped_events")),
+            ("unknown frees", 0, report.number("/trace/unknown_frees")),
+            ("anomalies", 0, report.number("/trace/order_anomalies")),
+        ],
+    );
+    let allocator = report.text("/trace/allocator");
+    assert!(allocator.contains("linked in as"), "{allocator}");
+}
+
+/// Live exactly, usable within 0.1 %, resident within 2 % of the kernel's.
+fn true_at_each_step(name: &str, program: &str) {
+    let run = Checkpoints::of(name, command(program), &[]);
+    // What the C library has for itself lives from the beginning on.
+    let others = |key: &str| run.of_others(key) - run.said("begin", key);
+    let (live_of_others, usable_of_others) = (others("live_bytes"), others("usable_bytes"));
+    for step in STEPS {
+        for state in run.states(step) {
+            let at = |key: &str| number(&state, key);
+            let live = run.said(step, "live_bytes") + live_of_others;
+            let usable = run.said(step, "usable_bytes") + usable_of_others;
+            assert_near(&format!("{name}, {step}: live"), live, at("live_bytes"), 256);
+            assert_near(
+                &format!("{name}, {step}: usable"),
+                usable,
+                at("usable_bytes"),
+                usable / 1000 + 256,
+            );
+            let resident = run.said(step, "heap_resident_bytes");
+            let slack = resident / 50 + 64 * 1024;
+            let found = at("heap_resident_bytes");
+            assert_near(&format!("{name}, {step}: resident"), resident, found, slack);
+        }
+    }
+}
+
+/// The tracer changes nothing that the program can see: it hands out the same offsets.
+fn undisturbed(program: &str) {
+    let bare = run::run(&mut command(program)).expect_code(0);
+    let traced = Traced::run_well(command(program));
+    let numbers = |out: &str| -> HashMap<String, String> {
+        let lines = out.lines().filter_map(|line| line.split_once('='));
+        let counts = lines.filter(|(key, _)| key.contains("allocs") || key.contains("usable"));
+        counts.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    };
+    assert_eq!(numbers(&bare.out()), numbers(&traced.outcome.out()));
+}
+
+macro_rules! services {
+    ($($name:ident)*) => {$(
+        mod $name {
+            const PROGRAM: &str = env!(concat!("CARGO_BIN_EXE_async_", stringify!($name)));
+
+            #[test]
+            fn each_call_is_on_record_once() {
+                super::seen_exactly(stringify!($name), PROGRAM);
+            }
+
+            #[test]
+            fn figures_are_true_at_each_step() {
+                super::true_at_each_step(stringify!($name), PROGRAM);
+            }
+
+            #[test]
+            fn the_program_is_undisturbed() {
+                super::undisturbed(PROGRAM);
+            }
+        }
+    )*};
+}
+
+services! { jemalloc mimalloc snmalloc }
