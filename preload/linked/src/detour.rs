@@ -8,8 +8,7 @@
 //!
 //! The instructions that give way to the jump run in the trampoline, made to mean the same
 //! there. It is refused where that cannot be shown to be right: where a jump in the function's
-//! body leads into the bytes that are replaced, where a call would have its return address in
-//! the trampoline, where no unwinder knows it, and where an instruction is not understood. Not
+//! body leads into the bytes that are replaced, and where an instruction is not understood. Not
 //! looked for are jumps from other functions into the middle of this one, and such by a table:
 //! compilers make them only into the far parts of one and the same function.
 
@@ -30,7 +29,7 @@ pub enum Refusal {
     Short,
     /// An instruction is not known.
     Unknown,
-    /// A call stands where the jump would.
+    /// A call by a register or memory stands where the jump would.
     Call,
     /// A jump that cannot be moved stands where the jump would.
     Jump,
@@ -47,7 +46,7 @@ impl fmt::Display for Refusal {
         out.write_str(match self {
             Refusal::Short => "it is too short for a jump",
             Refusal::Unknown => "it has an instruction that the tracer does not know",
-            Refusal::Call => "it begins with a call",
+            Refusal::Call => "it begins with a call by a pointer",
             Refusal::Jump => "it begins with a jump that cannot be moved",
             Refusal::Entered => "it jumps back to its first instructions",
             Refusal::Far => "no room was found near it",
@@ -161,7 +160,7 @@ impl<'a> Step<'a> {
     fn target(&self) -> Option<u64> {
         match self.instruction.flow {
             Flow::Jump(step) | Flow::JumpIf(_, step) | Flow::Loop(step) => Some(self.behind(step)),
-            Flow::On | Flow::Call | Flow::Away => None,
+            Flow::On | Flow::Call(_) | Flow::CallAway | Flow::Away => None,
         }
     }
 }
@@ -192,11 +191,20 @@ impl Writer {
         self.put(&step.to_le_bytes())
     }
 
+    /// A call that comes back to where it would have come back to: unwinders know that place.
+    fn call(&mut self, step: &Step<'_>, to: u64) -> Result<(), Refusal> {
+        // push qword ptr [rip + 5], which lies behind the jump.
+        self.put(&[0xff, 0x35, 5, 0, 0, 0])?;
+        self.jump(to)?;
+        self.put(&step.behind(0).to_le_bytes())
+    }
+
     /// Makes an instruction do here what it does where it stands. True: control does not go on
     /// behind it.
     fn move_here(&mut self, step: &Step<'_>) -> Result<bool, Refusal> {
         match step.instruction.flow {
-            Flow::Call => return Err(Refusal::Call),
+            Flow::Call(by) => return self.call(step, step.behind(by)).map(|()| true),
+            Flow::CallAway => return Err(Refusal::Call),
             Flow::Loop(_) => return Err(Refusal::Jump),
             Flow::Jump(by) => return self.jump(step.behind(by)).map(|()| true),
             Flow::JumpIf(condition, by) => {

@@ -1,7 +1,7 @@
 //! Which allocators a file holds, and where their functions are.
 
 use crate::call::Call;
-use crate::elf::Symbol;
+use crate::elf::{Elf, Symbol};
 use crate::names::{self, Names, Scope};
 
 /// Functions that are hooked at most.
@@ -89,7 +89,11 @@ impl<'a> Found<'a> {
 /// Finds allocators among a file's functions.
 ///
 /// `interposed`: the usual names are hooked by the loader's way, so they are left out.
-pub fn find<'a>(
+pub fn find(file: Elf<'_>, interposed: bool) -> Found<'_> {
+    find_among(file.functions(), interposed)
+}
+
+fn find_among<'a>(
     functions: impl Iterator<Item = Symbol<'a>> + Clone,
     interposed: bool,
 ) -> Found<'a> {
@@ -185,7 +189,7 @@ mod tests {
             symbol("do_rallocx", 0x5000, false),
             symbol("my_malloc", 0x6000, true),
         ];
-        let found = find(symbols.into_iter(), true);
+        let found = find_among(symbols.into_iter(), true);
         assert_eq!(names(&found), ["_rjem_malloc", "_rjem_sdallocx"]);
         let allocator = found.allocators().next().expect("one");
         assert_eq!((allocator.names.allocator, allocator.prefix), ("jemalloc", &b"_rjem_"[..]));
@@ -201,16 +205,16 @@ mod tests {
             symbol("tc_free", 0x1200, true),
             symbol("free", 0x1200, true),
         ];
-        let found = find(symbols.into_iter(), false);
+        let found = find_among(symbols.into_iter(), false);
         assert_eq!(names(&found), ["tc_malloc", "_Znwm", "tc_free"]);
     }
 
     #[test]
     fn a_malloc_of_the_programs_own_is_found_where_nothing_stands_before_it() {
         let symbols = [symbol("malloc", 0x1000, true), symbol("free", 0x1100, true)];
-        assert_eq!(names(&find(symbols.into_iter(), false)), ["malloc", "free"]);
-        assert_eq!(find(symbols.into_iter(), true).entries().count(), 0);
+        assert_eq!(names(&find_among(symbols.into_iter(), false)), ["malloc", "free"]);
+        assert_eq!(find_among(symbols.into_iter(), true).entries().count(), 0);
         let hidden = [symbol("malloc", 0x1000, false)];
-        assert_eq!(find(hidden.into_iter(), false).entries().count(), 0);
+        assert_eq!(find_among(hidden.into_iter(), false).entries().count(), 0);
     }
 }

@@ -32,8 +32,10 @@ pub(crate) enum Flow {
     JumpIf(u8, i32),
     /// The same, by a counter: such jumps have no long form.
     Loop(i32),
-    /// To a function, and back.
-    Call,
+    /// To a function so far from the instruction's end, and back.
+    Call(i32),
+    /// To a function that a register or memory names, and back.
+    CallAway,
     /// Where a register or memory says, or back, or nowhere.
     Away,
 }
@@ -136,7 +138,7 @@ pub(crate) fn decode(code: &[u8]) -> Option<Instruction> {
     let flow = match first {
         // Through a register or memory; the middle bits of ModRM tell.
         0xff => match code.get(at)? >> 3 & 7 {
-            2 | 3 => Flow::Call,
+            2 | 3 => Flow::CallAway,
             4 | 5 => Flow::Away,
             _ => Flow::On,
         },
@@ -153,10 +155,7 @@ fn flow(opcode: u8, distance: &[u8], short_operand: bool) -> Option<Option<Flow>
     let near = || distance.first().map(|byte| i32::from(byte.cast_signed()));
     Some(Some(match opcode {
         0xe8 | 0xe9 if short_operand => return None,
-        0xe8 => {
-            i32_at(distance, 0)?;
-            Flow::Call
-        }
+        0xe8 => Flow::Call(i32_at(distance, 0)?),
         0xe9 => Flow::Jump(i32_at(distance, 0)?),
         0xeb => Flow::Jump(near()?),
         0x70..=0x7f => Flow::JumpIf(opcode & 15, near()?),
@@ -279,7 +278,8 @@ mod tests {
         let flow = match (ours.flow, judged.flow_control()) {
             (Flow::Jump(by), FlowControl::UnconditionalBranch) => step(by),
             (Flow::JumpIf(_, by) | Flow::Loop(by), FlowControl::ConditionalBranch) => step(by),
-            (Flow::Call, FlowControl::Call | FlowControl::IndirectCall) => true,
+            (Flow::Call(by), FlowControl::Call) => step(by),
+            (Flow::CallAway, FlowControl::IndirectCall) => !branches,
             (Flow::Away | Flow::On, _) => !branches,
             _ => false,
         };

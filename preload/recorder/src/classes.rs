@@ -36,20 +36,10 @@ pub(crate) fn is_known(size: usize) -> bool {
     KNOWN.get(step / 64).is_some_and(|word| word.load(Acquire) >> (step % 64) & 1 != 0)
 }
 
-/// Asks what may be used of a live block, and remembers it for others of its class, if that
-/// is what the size makes it.
-///
-/// # Safety
-/// The block is live, and of the allocator that is asked.
-pub(crate) unsafe fn ask(address: usize, size: usize) -> Option<u64> {
-    let function = ASK.load(Relaxed);
-    if function == 0 {
-        return None;
-    }
-    // SAFETY: `ask_with` stored a function of this type.
-    let function: UsableSize = unsafe { core::mem::transmute(function) };
-    // SAFETY: by the caller.
-    Some(unsafe { function(address as *mut core::ffi::c_void) }.max(size) as u64)
+/// Who tells what may be used of a live block.
+pub(crate) fn whom_to_ask() -> Option<UsableSize> {
+    // SAFETY: 0, or `ask_with` stored a function of this type.
+    unsafe { core::mem::transmute::<usize, Option<UsableSize>>(ASK.load(Relaxed)) }
 }
 
 /// A block from plain malloc has so many usable bytes.

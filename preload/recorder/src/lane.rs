@@ -33,7 +33,7 @@ use fragtrace_format::record::Cold;
 pub(crate) use hand_out::{adopt, count, cursor, first_chunk, forget, inherited, thread_exits};
 #[cfg(test)]
 pub(crate) use slow::testing;
-pub use slow::{bare_block, block, glibc_block};
+pub use slow::{bare_block, block, glibc_block, usable_bytes};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.
 pub(crate) const MAX_LANES: usize = 1 << 14;
@@ -88,6 +88,8 @@ struct Lane {
     next_free: AtomicU32,
     /// Number of the first chunk that the lane ever had; 0 = none yet.
     first: AtomicU32,
+    /// Not 0: the thread is asking its allocator about a block.
+    asking: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Lane>() == LANE_BYTES);
@@ -300,7 +302,7 @@ pub fn begin_compound() -> bool {
 }
 
 /// A call of an allocator's begins that is linked in, from a frame at `sp`: until the matching
-/// [`end_compound`], which takes what this returns, [`in_linked`] is true for deeper frames.
+/// [`end_compound`], which takes what this returns, [`in_call`] is true for deeper frames.
 /// Blocks of others are still on record.
 #[inline(always)]
 pub fn begin_linked(sp: usize) -> bool {
@@ -313,14 +315,26 @@ pub fn begin_linked(sp: usize) -> bool {
     true
 }
 
-/// Whether a frame at `sp` is inside a call of an allocator's that is linked in: what it does with
-/// blocks is its own business.
+/// Whether a frame at `sp` is inside a call of an allocator's: what that does with its own blocks
+/// is its own business.
 #[inline(always)]
-pub fn in_linked(sp: usize) -> bool {
+pub fn in_call(sp: usize) -> bool {
     lane_of_thread().is_some_and(|lane| {
         let busy = lane.busy.load(Relaxed);
-        busy & LINKED != 0 && sp < busy & !REASONS
+        busy & (LINKED | COMPOUND) != 0 && sp < busy & !REASONS
     })
+}
+
+/// Whether the last event of this thread was about the block at this address.
+pub fn is_last(address: usize) -> bool {
+    let side = half(address as u64);
+    lane_of_thread().is_some_and(|lane| lane.base[side].load(Relaxed) == address as u64 >> 4)
+}
+
+/// As [`begin_compound`], from a frame at `sp`.
+#[inline(always)]
+pub fn begin_compound_at(sp: usize) -> bool {
+    slow::begin_compound(sp)
 }
 
 /// The call that [`begin_compound`] announced is over.

@@ -100,7 +100,7 @@ macro_rules! mmap_to {
             caller: usize,
         ) -> *mut c_void {
             // An allocator that is linked in has no object of its own, but its calls are known.
-            let heap = is_allocators(caller) || recorder::in_linked(recorder::stack_pointer());
+            let heap = is_allocators(caller) || recorder::in_call(recorder::stack_pointer());
             mapped((at, bytes), protection, flags, heap, || {
                 // SAFETY: by the caller.
                 unsafe { NEXT.$name(at, bytes, protection, flags, fd, offset) }

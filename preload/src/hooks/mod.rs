@@ -2,5 +2,6 @@
 
 mod blocks;
 mod entry;
+mod interface;
 mod mappings;
 mod process;

@@ -102,7 +102,7 @@ impl Frame {
 /// The function is about to run.
 extern "C" fn before(frame: &mut Frame) {
     let sp = &raw const *frame as usize;
-    if recorder::in_linked(sp) {
+    if recorder::in_call(sp) {
         frame.call = Heard::Nested;
         return;
     }
@@ -124,7 +124,11 @@ extern "C" fn before(frame: &mut Frame) {
         }
         Operation::Acquire | Operation::AcquireInto(_) => {}
     }
-    frame.call = if recorder::begin_linked(sp) { Heard::Begun } else { Heard::Alone };
+    let begun = match frame.hook.is_mallocs.load(Relaxed) {
+        true => recorder::begin_compound_at(sp),
+        false => recorder::begin_linked(sp),
+    };
+    frame.call = if begun { Heard::Begun } else { Heard::Alone };
 }
 
 /// The function has run.
@@ -261,7 +265,8 @@ fn acquired_with(
             // SAFETY: `object::hook_allocator` stored the allocator's function that tells this.
             let ask: UsableSize = unsafe { core::mem::transmute(ask) };
             // SAFETY: the block is live, and its own.
-            known(unsafe { ask(block as *mut core::ffi::c_void) })
+            let usable = unsafe { recorder::usable_bytes(ask, block, size) };
+            known(usable.map_or(size, |bytes| bytes as usize))
         }
     };
     recorder::acquire_with(&Acquire { flags, align_log2, ..plain }, caller);

@@ -19,7 +19,7 @@ use crate::elf::{self, Object};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use core::ops::Range;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
 use fragtrace_linked::Call;
 use fragtrace_linked::names::Names;
 use fragtrace_recorder::{Text, UsableSize};
@@ -28,7 +28,7 @@ use fragtrace_recorder::{Text, UsableSize};
 const MAX_HOOKS: usize = 320;
 static HOOKS: [Hook; MAX_HOOKS] = [const { Hook::none() }; MAX_HOOKS];
 
-/// The recorder knows usable bytes by size class: of the executable's allocator.
+/// The recorder knows usable bytes by size class: of the allocator that counts as the main one.
 const BY_CLASS: usize = 0;
 /// Usable bytes cannot be had: what was asked for counts.
 const NOBODY: usize = 1;
@@ -42,6 +42,9 @@ struct Hook {
     call: AtomicPtr<Call>,
     /// What is asked for the usable bytes of each block, or [`BY_CLASS`], or [`NOBODY`].
     usable_size: AtomicUsize,
+    /// The allocator is the one that malloc is from: what it asks of that by name is its own
+    /// business too.
+    is_mallocs: AtomicBool,
     /// Where the jump stands, and its bytes and what they replace in the low five bytes.
     site: AtomicUsize,
     jump: AtomicU64,
@@ -54,6 +57,7 @@ impl Hook {
             trampoline: AtomicUsize::new(0),
             call: AtomicPtr::new(core::ptr::null_mut()),
             usable_size: AtomicUsize::new(0),
+            is_mallocs: AtomicBool::new(false),
             site: AtomicUsize::new(0),
             jump: AtomicU64::new(0),
             replaced: AtomicU64::new(0),

@@ -25,32 +25,34 @@ pub(super) fn hook(object: &Object, outcome: &mut Outcome) {
     let path = if main { c"/proc/self/exe" } else { object.path() };
     own::with_file(path.to_bytes_with_nul(), |bytes| {
         let Some(file) = Elf::read(bytes) else { return };
-        let hook_by = |symbols: Elf<'_>, outcome: &mut Outcome| {
-            let found = find(symbols.functions(), !main);
-            for (number, allocator) in found.allocators().enumerate() {
-                hook_allocator(object, file, &found, (number, allocator), outcome);
-            }
-        };
-        match file.build_id().filter(|_| !file.has_own_symbols()).map(debug_file) {
-            Some(apart) => {
-                let read = own::with_file(apart.c_str(), |bytes| {
-                    Elf::read(bytes).map(|symbols| hook_by(symbols, outcome))
-                });
-                if read.is_none() {
-                    hook_by(file, outcome);
-                }
-            }
-            None => hook_by(file, outcome),
+        let apart = file.build_id().filter(|_| !file.has_own_symbols()).map(debug_file);
+        let read = apart.and_then(|path| {
+            own::with_file(path.c_str(), |bytes| {
+                Elf::read(bytes).map(|symbols| hook_all(object, file, symbols, outcome))
+            })
+        });
+        if read.flatten().is_none() {
+            hook_all(object, file, file, outcome);
         }
     });
+}
+
+/// `symbols`: the file that names the functions, maybe apart from the one that holds them.
+#[inline(never)]
+fn hook_all(object: &Object, file: Elf<'_>, symbols: Elf<'_>, outcome: &mut Outcome) {
+    let found = find(symbols, !object.path().is_empty());
+    for (number, allocator) in found.allocators().enumerate() {
+        hook_allocator(object, file, &found, (number, allocator), outcome);
+    }
 }
 
 /// Where distributions put the symbols that they have stripped off.
 fn debug_file(build_id: &[u8]) -> Text<160> {
     let mut path = Text::new();
     path.push(b"/usr/lib/debug/.build-id/");
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
     for (index, byte) in build_id.iter().enumerate() {
-        let _ = write!(path, "{byte:02x}");
+        path.push(&[digit(byte >> 4), digit(*byte)]);
         if index == 0 {
             path.push(b"/");
         }
@@ -59,6 +61,7 @@ fn debug_file(build_id: &[u8]) -> Text<160> {
     path
 }
 
+#[inline(never)]
 fn hook_allocator(
     object: &Object,
     file: Elf<'_>,
@@ -91,9 +94,13 @@ fn hook_allocator(
     let hooks = &HOOKS[outcome.hooks..outcome.hooks + count];
     let asked = allocator.usable_size.map(|at| object.base() + at as usize);
     let primary = object.path().is_empty() && !outcome.main;
-    let ask = if primary { BY_CLASS } else { asked.unwrap_or(NOBODY) };
+    // The library that malloc is from has the same allocator behind its other names.
+    let is_mallocs = !primary && object.contains(NEXT.malloc.load(Relaxed) as usize);
+    let by_class = primary || is_mallocs;
+    let ask = if by_class { BY_CLASS } else { asked.unwrap_or(NOBODY) };
     for ((entry, hook), cell) in entries().zip(hooks).zip((island..).step_by(CELL_BYTES)) {
         hook.usable_size.store(ask, Relaxed);
+        hook.is_mallocs.store(is_mallocs, Relaxed);
         match plan(object, file, entry, (cell + TRAMPOLINE_AT) as u64) {
             Ok(detour) if prepare(hook, cell, entry, &detour) => {}
             result => {

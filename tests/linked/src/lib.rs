@@ -6,6 +6,8 @@
 
 #![allow(missing_docs, reason = "a test program's insides")]
 
+pub mod tensors;
+
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{CString, c_char};
 use std::hint::black_box;

@@ -47,7 +47,7 @@ impl Account {
 }
 
 /// Every call on record, and none twice; every figure as the program knows it.
-fn seen_exactly(name: &str, program: &str) {
+fn seen_exactly(name: &str, program: &str, hooked: bool) {
     let traced = Traced::run_well(command(program));
     let said = Answers::of(&traced.outcome);
     let libc = said.get("begin.program")..said.get("dropped.heap_end");
@@ -71,7 +71,7 @@ fn seen_exactly(name: &str, program: &str) {
         ],
     );
     let allocator = report.text("/trace/allocator");
-    assert!(allocator.contains("linked in as"), "{allocator}");
+    assert_eq!(allocator.contains("linked in as"), hooked, "{allocator}");
 }
 
 /// Live exactly, usable within 0.1 %, resident within 2 % of the kernel's.
@@ -119,7 +119,7 @@ macro_rules! services {
 
             #[test]
             fn each_call_is_on_record_once() {
-                super::seen_exactly(stringify!($name), PROGRAM);
+                super::seen_exactly(stringify!($name), PROGRAM, true);
             }
 
             #[test]
@@ -136,3 +136,30 @@ macro_rules! services {
 }
 
 services! { jemalloc mimalloc snmalloc }
+
+#[test]
+fn an_allocator_that_is_inlined_is_on_record_through_its_wrapper() {
+    seen_exactly("wee_alloc", env!("CARGO_BIN_EXE_async_wee"), false);
+}
+
+#[test]
+fn a_wrapper_keeps_silent_where_the_allocator_is_seen_anyway() {
+    seen_exactly("jemalloc, wrapped", env!("CARGO_BIN_EXE_async_wrapped"), true);
+}
+
+/// An allocator that never coalesces: addresses rise with each tensor, although a hole would have
+/// held it but for 48 bytes that were cut from it. The system's does not do this.
+#[test]
+fn tensors_make_addresses_grow_only_where_nothing_is_coalesced() {
+    const TENSOR_BYTES: u64 = 1 << 20;
+    let grown = |program: &str| {
+        let report = Traced::run_well(command(program)).report();
+        report.assert_complete();
+        assert!(report.number("/peak/live_bytes") < 3 * TENSOR_BYTES);
+        report.number("/end/growth_despite_fit_bytes")
+    };
+    let (wee, system) =
+        (grown(env!("CARGO_BIN_EXE_tensors_wee")), grown(env!("CARGO_BIN_EXE_tensors_system")));
+    assert!((60 * TENSOR_BYTES..70 * TENSOR_BYTES).contains(&wee), "{wee} bytes of growth");
+    assert!(system < TENSOR_BYTES / 4, "{system} bytes of growth on the system's allocator");
+}

@@ -87,9 +87,17 @@ fn a_short_function_needs_padding_behind_it() {
 }
 
 #[test]
-fn a_call_at_the_beginning_is_refused() {
-    assert_eq!(plan_of(&[0x50, 0xe8, 0, 0, 0, 0, 0x58, RET]).err(), Some(Refusal::Call));
-    // Through a pointer as well.
+fn a_call_returns_to_where_it_stood() {
+    // push rax; call +0x1000; pop rax; ret
+    let trampoline = moved(&[0x50, 0xe8, 0, 0x10, 0, 0, 0x58, RET]);
+    let (code, back) = trampoline.split_at(trampoline.len() - 8);
+    assert_eq!(code[..7], [0x50, 0xff, 0x35, 5, 0, 0, 0]);
+    assert_eq!(jumps_to(code), AT + 6 + 0x1000);
+    assert_eq!(u64::from_le_bytes(back.try_into().expect("eight bytes")), AT + 6);
+}
+
+#[test]
+fn a_call_by_a_pointer_at_the_beginning_is_refused() {
     assert_eq!(plan_of(&[0xff, 0x15, 0, 0, 0, 0, RET]).err(), Some(Refusal::Call));
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod testing;
 use super::hand_out::{deeper, detach, lane_here, replace};
 use super::{COMPOUND, LINKED, Lane, REASONS, STORING};
 use crate::arch::stack_pointer;
+use crate::classes::UsableSize;
 use crate::clock::{self, stamp};
 use crate::ring::{self, Chunk};
 use crate::stack::{self, Caller};
@@ -44,11 +45,33 @@ pub fn block(address: usize, size: usize) -> Acquire {
     match process::usable_rule() {
         // SAFETY: the block is live, and malloc is glibc's: `process` looked.
         UsableRule::Glibc => unsafe { add_glibc_notes(&mut block, address) },
-        // SAFETY: the block is live, and of the allocator that is asked.
-        UsableRule::ByClass => block.usable = unsafe { classes::ask(address, size) },
+        UsableRule::ByClass => {
+            // SAFETY: the block is live, and of the allocator that is asked.
+            let ask = |ask| unsafe { usable_bytes(ask, address, size) };
+            block.usable = classes::whom_to_ask().and_then(ask);
+        }
         UsableRule::Unknown => {}
     }
     block
+}
+
+/// What may be used of a live block, as its allocator says. `None`: it is being asked already,
+/// further up this stack: tcmalloc takes a block when it is asked for the first time.
+///
+/// # Safety
+/// The block is live, and of the allocator that is asked.
+#[must_use]
+pub unsafe fn usable_bytes(ask: UsableSize, address: usize, size: usize) -> Option<u64> {
+    let lane = if process::ready() { lane_here() } else { None };
+    if lane.is_some_and(|lane| lane.asking.swap(1, Relaxed) != 0) {
+        return None;
+    }
+    // SAFETY: by the caller.
+    let usable = unsafe { ask(address as *mut core::ffi::c_void) };
+    if let Some(lane) = lane {
+        lane.asking.store(0, Relaxed);
+    }
+    Some(usable.max(size) as u64)
 }
 
 /// A live block, and no more than that.

@@ -1,0 +1,85 @@
+//! What programs may call when they know of the tracer: for blocks that no hook sees.
+//!
+//! An allocator's wrapper (`fragtrace-alloc`) finds these by name. Like hooks, they hear of
+//! blocks that go before they are gone, and of blocks that come when they are there.
+
+use super::entry::entries;
+use core::ffi::c_void;
+use fragtrace_recorder::{self as recorder, Acquire, Caller, Flags};
+
+const ZEROED: u32 = 1;
+const MOVED: u32 = 2;
+const KEPT: u32 = 4;
+
+fn flags(bits: u32) -> Flags {
+    let pairs = [(ZEROED, Flags::ZEROED), (MOVED, Flags::REALLOC), (KEPT, Flags::AGAIN)];
+    let set = pairs.into_iter().filter(|(bit, _)| bits & bit != 0);
+    set.fold(Flags::NONE, |flags, (_, flag)| flags.with(flag))
+}
+
+/// A call of an allocator's begins in the frame that calls this: until `fragtrace_end`, which
+/// takes what this returns, what it does with allocators that are hooked is its own business.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fragtrace_begin() -> u32 {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "lea rdi, [rsp + 8]",
+        "jmp {begin}",
+        ".cfi_endproc",
+        begin = sym begin,
+    )
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[unsafe(no_mangle)]
+extern "C" fn fragtrace_begin() -> u32 {
+    0
+}
+
+#[cfg(target_arch = "x86_64")]
+extern "C" fn begin(sp: usize) -> u32 {
+    crate::start::start();
+    recorder::begin_linked(sp).into()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn fragtrace_end(begun: u32) {
+    recorder::end_compound(begun != 0);
+}
+
+entries! {
+    fragtrace_acquired(block: *mut c_void, size: usize, align: usize, bits: u32)
+        => acquired_from, "r8", "r9";
+}
+
+unsafe extern "C" fn acquired_from(
+    block: *mut c_void,
+    size: usize,
+    align: usize,
+    bits: u32,
+    sp: usize,
+    bp: usize,
+) {
+    let align_log2 = if align > 16 { align.ilog2() as u8 } else { 0 };
+    let plain = recorder::bare_block(block as usize, size);
+    // What may be used of it is not known; what was asked for can.
+    let usable = Some(size as u64);
+    let known = Acquire { flags: flags(bits), align_log2, usable, ..plain };
+    recorder::acquire_with(&known, Caller { sp, bp });
+}
+
+/// Whether the last event of this thread was about this block.
+#[unsafe(no_mangle)]
+extern "C" fn fragtrace_saw(block: *mut c_void) -> u32 {
+    recorder::is_last(block as usize).into()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn fragtrace_released(block: *mut c_void, bits: u32) {
+    match flags(bits) {
+        Flags::NONE => recorder::release(block as usize),
+        flags => recorder::release_with(block as usize, flags),
+    }
+}
