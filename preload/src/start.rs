@@ -44,6 +44,14 @@ pub(crate) fn block_of_second(block: usize, size: usize) -> Option<Acquire> {
     }
 }
 
+/// Whether the executable has a realloc of its own, which the loader prefers to ours.
+static OWN_REALLOC: AtomicBool = AtomicBool::new(false);
+
+/// See [`OWN_REALLOC`].
+pub(crate) fn realloc_is_the_programs() -> bool {
+    OWN_REALLOC.load(Ordering::Relaxed)
+}
+
 /// Whether code at an address is the allocator's.
 pub(crate) fn is_allocators(address: usize) -> bool {
     let [start, end] = &ALLOCATOR;
@@ -102,6 +110,12 @@ pub(crate) fn start() {
     let provider = next(c"malloc").map(|(object, _)| object);
     let glibc = provider.is_some_and(|object| object.find(c"gnu_get_libc_version").is_some())
         && version.is_some_and(is_known_glibc);
+    let mut ours = false;
+    elf::each_object(|object| {
+        ours = is_ours(object);
+        ours || object.find(c"realloc").is_some()
+    });
+    OWN_REALLOC.store(!ours, Ordering::Relaxed);
     let linked = linked::hook(is_ours);
     IS_GLIBC.store(glibc && !linked.main, Ordering::Relaxed);
     // What a C library maps is its own business: its malloc calls past the hooks.

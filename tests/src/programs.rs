@@ -50,8 +50,14 @@ pub fn musl_program(name: &str) -> Option<PathBuf> {
 
 /// A C++ program, optimised, without frame pointers.
 pub fn cpp_program(name: &str) -> PathBuf {
-    let flags = ["-std=gnu++17", "-O2", "-g", "-fomit-frame-pointer", "-Wall", "-pthread"];
-    build_from("g++", &format!("{name}.cpp"), name, &flags.map(String::from), &[])
+    cpp_program_with(name, name, &[])
+}
+
+/// The same, built with more flags under a name of its own.
+pub fn cpp_program_with(name: &str, file_name: &str, flags: &[&str]) -> PathBuf {
+    let common = ["-std=gnu++17", "-O2", "-g", "-fomit-frame-pointer", "-Wall", "-pthread"];
+    let flags: Vec<String> = common.iter().chain(flags).map(ToString::to_string).collect();
+    build_from("g++", &format!("{name}.cpp"), file_name, &flags, &[])
 }
 
 /// A Rust program, optimised, without frame pointers.

@@ -31,6 +31,8 @@ const NEEDS: &[(Sign, &str)] = &[
     (Sign::Command("redis-server"), "redis-server"),
     (Sign::Command("redis-benchmark"), "redis-tools"),
     (Sign::Library("libjemalloc.so.2"), "libjemalloc2"),
+    (Sign::Library("libjemalloc.a"), "libjemalloc-dev"),
+    (Sign::Library("libtcmalloc_minimal.a"), "libgoogle-perftools-dev"),
     (Sign::Library("libmimalloc.so.2"), "libmimalloc2.0"),
     (Sign::Library("libtcmalloc_minimal.so.4"), "libtcmalloc-minimal4"),
 ];

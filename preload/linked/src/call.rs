@@ -63,12 +63,14 @@ pub struct Call {
     pub alignment: Alignment,
     /// Whether the memory is zeroed.
     pub zeroed: bool,
+    /// Whether it may throw: what happens inside it is not all the allocator's business then.
+    pub throws: bool,
 }
 
 /// The short words of the tables.
 impl Call {
     const fn new(name: &'static str, operation: Operation, length: Length) -> Call {
-        Call { name, operation, length, alignment: Alignment::Usual, zeroed: false }
+        Call { name, operation, length, alignment: Alignment::Usual, zeroed: false, throws: false }
     }
 
     /// Returns a block of as many bytes as the argument says.
@@ -121,6 +123,11 @@ impl Call {
 
     pub(crate) const fn flags(self, argument: u8) -> Call {
         Call { alignment: Alignment::Flags(argument), ..self }
+    }
+
+    /// operator new, whatever it is called.
+    pub(crate) const fn acquire_or_throw(name: &'static str, bytes: u8) -> Call {
+        Call { throws: true, ..Call::acquire(name, bytes) }
     }
 
     pub(crate) const fn zeroed(self) -> Call {

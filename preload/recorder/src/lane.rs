@@ -331,6 +331,11 @@ pub fn is_last(address: usize) -> bool {
     lane_of_thread().is_some_and(|lane| lane.base[side].load(Relaxed) == address as u64 >> 4)
 }
 
+/// How far this thread's events reach: another number after each.
+pub fn reach() -> usize {
+    lane_of_thread().map_or(0, |lane| lane.cursor().load(Relaxed))
+}
+
 /// As [`begin_compound`], from a frame at `sp`.
 #[inline(always)]
 pub fn begin_compound_at(sp: usize) -> bool {

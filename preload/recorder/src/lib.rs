@@ -48,8 +48,8 @@ pub use fragtrace_format::record::{Cold, UsableRule};
 pub use inherit::fork_follows;
 pub use lane::{
     acquire, acquire_glibc, acquire_with, bare_block, begin_compound, begin_compound_at,
-    begin_linked, block, cold, end_compound, glibc_block, in_call, is_last, release, release_with,
-    usable_bytes,
+    begin_linked, block, cold, end_compound, glibc_block, in_call, is_last, reach, release,
+    release_with, usable_bytes,
 };
 pub use process::{Facilities, ForkHandler, clock_vanishes, end, filter_follows, start};
 pub use stack::Caller;

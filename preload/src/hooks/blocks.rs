@@ -5,7 +5,7 @@
 
 use super::entry::entries;
 use crate::next::NEXT;
-use crate::start::{block_of_second, malloc_is_glibc};
+use crate::start::{block_of_second, malloc_is_glibc, realloc_is_the_programs};
 use core::ffi::{c_int, c_void};
 use fragtrace_recorder as recorder;
 use recorder::{Acquire, Caller, Cold, Flags};
@@ -178,6 +178,11 @@ unsafe extern "C" fn reallocarray_from(
     sp: usize,
     bp: usize,
 ) -> *mut c_void {
+    if realloc_is_the_programs() {
+        // The C library's calls the program's own realloc, by name.
+        // SAFETY: by the caller.
+        return unsafe { NEXT.reallocarray(block, count, size) };
+    }
     match count.checked_mul(size) {
         // All that reallocarray adds is the check. glibc's calls realloc by name, so going
         // there directly also keeps the call from being counted twice.

@@ -19,6 +19,8 @@ pub(super) struct Frame {
     result: [usize; 2],
     /// What the call is to the recorder.
     call: Heard,
+    /// How far the thread's events reached when it began.
+    begun_at: usize,
 }
 
 /// What a call is to the recorder.
@@ -31,6 +33,9 @@ enum Heard {
     Begun,
     /// The program's.
     Alone,
+    /// The program's, and what happens inside is on record: should it throw, the exception's own
+    /// block is the program's too.
+    Open,
 }
 
 const FRAME_BYTES: usize = 88;
@@ -123,6 +128,11 @@ extern "C" fn before(frame: &mut Frame) {
             }
         }
         Operation::Acquire | Operation::AcquireInto(_) => {}
+    }
+    if frame.hook.call().throws {
+        frame.begun_at = recorder::reach();
+        frame.call = Heard::Open;
+        return;
     }
     let begun = match frame.hook.is_mallocs.load(Relaxed) {
         true => recorder::begin_compound_at(sp),
@@ -231,7 +241,7 @@ fn alignment(frame: &Frame) -> (u8, bool) {
 
 #[inline(always)]
 fn acquired(frame: &Frame, block: usize, flags: Flags, caller: Caller) {
-    if block == 0 {
+    if block == 0 || frame.call == Heard::Open && is_on_record(frame, block) {
         return;
     }
     let size = length(frame, block);
@@ -243,6 +253,11 @@ fn acquired(frame: &Frame, block: usize, flags: Flags, caller: Caller) {
     } else {
         acquired_with(block, size, (flags, align_log2, ask), caller);
     }
+}
+
+/// Whether the block came from a function that is hooked as well, and has just told of it.
+fn is_on_record(frame: &Frame, block: usize) -> bool {
+    recorder::reach() != frame.begun_at && recorder::is_last(block)
 }
 
 #[inline(never)]

@@ -73,10 +73,10 @@ const HEAPS: &[Call] = &[
 
 /// What its C++ operators call.
 const OPERATORS: &[Call] = &[
-    Call::acquire("mi_new", 0),
-    Call::acquire("mi_new_nothrow", 0),
-    Call::acquire("mi_new_aligned", 0).aligned(1),
-    Call::acquire("mi_new_aligned_nothrow", 0).aligned(1),
+    Call::acquire_or_throw("mi_new", 0),
+    Call::acquire_or_throw("mi_new_nothrow", 0),
+    Call::acquire_or_throw("mi_new_aligned", 0).aligned(1),
+    Call::acquire_or_throw("mi_new_aligned_nothrow", 0).aligned(1),
     Call::acquire_array("mi_new_n", 0, 1),
     Call::resize("mi_new_realloc", 0, 1),
     Call::resize_array("mi_new_reallocn", 0, 1, 2),

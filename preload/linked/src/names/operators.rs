@@ -7,17 +7,17 @@ use crate::call::Call;
 pub(super) const OPERATORS: List = List { scope: Scope::Operators, calls: CALLS };
 
 const CALLS: &[Call] = &[
-    Call::acquire("_Znwm", 0),
-    Call::acquire("_Znam", 0),
-    Call::acquire("_ZnwmRKSt9nothrow_t", 0),
-    Call::acquire("_ZnamRKSt9nothrow_t", 0),
-    Call::acquire("_ZnwmSt11align_val_t", 0).aligned(1),
-    Call::acquire("_ZnamSt11align_val_t", 0).aligned(1),
-    Call::acquire("_ZnwmSt11align_val_tRKSt9nothrow_t", 0).aligned(1),
-    Call::acquire("_ZnamSt11align_val_tRKSt9nothrow_t", 0).aligned(1),
+    Call::acquire_or_throw("_Znwm", 0),
+    Call::acquire_or_throw("_Znam", 0),
+    Call::acquire_or_throw("_ZnwmRKSt9nothrow_t", 0),
+    Call::acquire_or_throw("_ZnamRKSt9nothrow_t", 0),
+    Call::acquire_or_throw("_ZnwmSt11align_val_t", 0).aligned(1),
+    Call::acquire_or_throw("_ZnamSt11align_val_t", 0).aligned(1),
+    Call::acquire_or_throw("_ZnwmSt11align_val_tRKSt9nothrow_t", 0).aligned(1),
+    Call::acquire_or_throw("_ZnamSt11align_val_tRKSt9nothrow_t", 0).aligned(1),
     // Returns block and size in two registers.
-    Call::acquire("__size_returning_new", 0),
-    Call::acquire("__size_returning_new_aligned", 0).aligned(1),
+    Call::acquire_or_throw("__size_returning_new", 0),
+    Call::acquire_or_throw("__size_returning_new_aligned", 0).aligned(1),
     Call::release("_ZdlPv", 0),
     Call::release("_ZdaPv", 0),
     Call::release("_ZdlPvm", 0),
