@@ -1,19 +1,15 @@
 //! Allocators linked into a program are seen as exactly as one that is interposed.
 
 use std::collections::HashMap;
-use std::process::Command;
 
 use fragtrace_tests::check::{Answers, assert_near, assert_numbers};
 use fragtrace_tests::checkpoint::{Checkpoints, number};
 use fragtrace_tests::report::analyze;
-use fragtrace_tests::run;
+use fragtrace_tests::run::{command, run};
+use fragtrace_tests::tools;
 use fragtrace_tests::traced::Traced;
 
 const STEPS: [&str; 3] = ["begin", "load", "dropped"];
-
-fn command(program: &str) -> Command {
-    run::command(program)
-}
 
 /// What the events say of the allocator's own blocks, and not of the C library's.
 #[derive(Default)]
@@ -76,15 +72,15 @@ fn seen_exactly(name: &str, program: &str, hooked: bool) {
 
 /// Live exactly, usable within 0.1 %, resident within 2 % of the kernel's.
 fn true_at_each_step(name: &str, program: &str) {
-    let run = Checkpoints::of(name, command(program), &[]);
+    let steps = Checkpoints::of(name, command(program), &[]);
     // What the C library has for itself lives from the beginning on.
-    let others = |key: &str| run.of_others(key) - run.said("begin", key);
+    let others = |key: &str| steps.of_others(key) - steps.said("begin", key);
     let (live_of_others, usable_of_others) = (others("live_bytes"), others("usable_bytes"));
     for step in STEPS {
-        for state in run.states(step) {
+        for state in steps.states(step) {
             let at = |key: &str| number(&state, key);
-            let live = run.said(step, "live_bytes") + live_of_others;
-            let usable = run.said(step, "usable_bytes") + usable_of_others;
+            let live = steps.said(step, "live_bytes") + live_of_others;
+            let usable = steps.said(step, "usable_bytes") + usable_of_others;
             assert_near(&format!("{name}, {step}: live"), live, at("live_bytes"), 256);
             assert_near(
                 &format!("{name}, {step}: usable"),
@@ -92,7 +88,7 @@ fn true_at_each_step(name: &str, program: &str) {
                 at("usable_bytes"),
                 usable / 1000 + 256,
             );
-            let resident = run.said(step, "heap_resident_bytes");
+            let resident = steps.said(step, "heap_resident_bytes");
             let slack = resident / 50 + 64 * 1024;
             let found = at("heap_resident_bytes");
             assert_near(&format!("{name}, {step}: resident"), resident, found, slack);
@@ -102,7 +98,7 @@ fn true_at_each_step(name: &str, program: &str) {
 
 /// The tracer changes nothing that the program can see: it hands out the same offsets.
 fn undisturbed(program: &str) {
-    let bare = run::run(&mut command(program)).expect_code(0);
+    let bare = run(&mut command(program)).expect_code(0);
     let traced = Traced::run_well(command(program));
     let numbers = |out: &str| -> HashMap<String, String> {
         let lines = out.lines().filter_map(|line| line.split_once('='));
@@ -162,4 +158,50 @@ fn tensors_make_addresses_grow_only_where_nothing_is_coalesced() {
         (grown(env!("CARGO_BIN_EXE_tensors_wee")), grown(env!("CARGO_BIN_EXE_tensors_system")));
     assert!((60 * TENSOR_BYTES..70 * TENSOR_BYTES).contains(&wee), "{wee} bytes of growth");
     assert!(system < TENSOR_BYTES / 4, "{system} bytes of growth on the system's allocator");
+}
+
+/// A copy without symbols.
+fn stripped(program: &str, folder: &std::path::Path) -> std::path::PathBuf {
+    let copy = folder.join("stripped");
+    run(command("strip").arg("-o").arg(&copy).arg(program)).expect_code(0);
+    copy
+}
+
+#[test]
+fn doctor_says_what_is_hooked_and_what_to_do_where_nothing_can_be() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let jemalloc = env!("CARGO_BIN_EXE_async_jemalloc");
+    let doctor = |program: &std::path::Path| {
+        let outcome = run(command(tools::analyzer()).arg("doctor").arg(program));
+        outcome.expect_code(0).out()
+    };
+    let named = doctor(jemalloc.as_ref());
+    assert!(named.contains("jemalloc, linked in as _rjem_malloc: the tracer hooks"), "{named}");
+    let nameless = doctor(&stripped(jemalloc, folder.path()));
+    for part in ["no symbols tell where", "fragtrace_alloc::Traced", "strip"] {
+        assert!(nameless.contains(part), "{nameless}");
+    }
+}
+
+/// Without symbols nothing is hooked, and the report's first line says that the heap is not seen;
+/// through the wrapper each block is.
+#[test]
+fn a_stripped_program_is_seen_through_the_wrapper_only() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let bare = stripped(env!("CARGO_BIN_EXE_async_jemalloc"), folder.path());
+    let traced = Traced::run_well(command(bare));
+    assert!(traced.report().number("/trace/allocs") < 10_000);
+    let wrapped = stripped(env!("CARGO_BIN_EXE_async_wrapped"), folder.path());
+    let traced = Traced::run_well(command(wrapped));
+    let said = Answers::of(&traced.outcome);
+    let libc = said.get("begin.program")..said.get("dropped.heap_end");
+    let listing = analyze("dump", &traced.trace(), &[]).expect_code(0).out();
+    let account = Account::of(&listing, libc);
+    assert_numbers(
+        "stripped and wrapped",
+        &[
+            ("allocs", said.get("exit.allocs"), account.allocs),
+            ("frees", said.get("exit.frees"), account.frees),
+        ],
+    );
 }

@@ -5,6 +5,7 @@
 
 mod elf;
 mod libraries;
+mod linked;
 mod place;
 mod program;
 

@@ -3,7 +3,7 @@
 
 use super::Finding;
 use super::elf::{Elf, ElfError};
-use super::libraries;
+use super::{libraries, linked};
 use crate::command::system;
 use crate::command::tracer::plain_reason;
 use nix::unistd::{Gid, Uid};
@@ -174,28 +174,21 @@ fn check_elf(program: &Path, elf: &Elf, tracer: Option<&Elf>, findings: &mut Vec
     let libc = if elf.is_musl() { ", with musl" } else { "" };
     findings.push(Finding::ok(format!("{shown} is linked dynamically, for {}{libc}", elf.machine)));
     let libraries = libraries::loaded(program, elf);
-    findings.extend(check_allocator(elf, &libraries));
+    findings.extend(check_allocator(program, elf, &libraries));
     findings.extend(check_runtime(program, elf, &libraries));
 }
 
-fn check_allocator(elf: &Elf, libraries: &[(PathBuf, Elf)]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let remedy = "build it without, and preload that allocator beside the tracer instead: \
-                  LD_PRELOAD=libjemalloc.so.2 fragtrace record ...";
-    let names = elf.other_allocators.join(", ");
-    if elf.contains_malloc {
-        let which = if names.is_empty() { "a malloc of its own" } else { &names };
-        findings.push(Finding::warning(
-            format!("{which} is linked into it: those blocks are not seen, only its mappings"),
-            remedy,
-        ));
-        return findings;
+fn check_allocator(program: &Path, elf: &Elf, libraries: &[(PathBuf, Elf)]) -> Vec<Finding> {
+    let mut findings = linked::check(program);
+    let nameless = findings.is_empty();
+    if nameless && !elf.other_allocators.is_empty() {
+        findings.push(linked::nameless(&elf.other_allocators.join(", ")));
     }
-    if !names.is_empty() {
-        findings.push(Finding::warning(
-            format!("{names} is called under its own names: those blocks are not seen"),
-            remedy,
-        ));
+    if elf.contains_malloc {
+        if nameless && elf.other_allocators.is_empty() {
+            findings.push(linked::nameless("a malloc of its own"));
+        }
+        return findings;
     }
     match libraries.iter().find(|(_, library)| library.defines_malloc) {
         Some((path, _)) => {
