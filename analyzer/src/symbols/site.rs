@@ -31,7 +31,9 @@ pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<
     let mut library = None;
     let mut site = None;
     let mut task = None;
-    for (index, call) in calls.iter().enumerate() {
+    // What Rust's own calls of the global allocator call is that allocator, whatever its name.
+    let global = calls.iter().position(|call| call.function.as_deref().is_some_and(is_global));
+    for (index, call) in calls.iter().enumerate().skip(global.unwrap_or(0)) {
         if python.is_some_and(|python| index < python) && interprets(path(call)) {
             library.get_or_insert(index);
             continue;
@@ -63,6 +65,18 @@ pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<
         calls[0].function = Some(lambda(&calls[1..], own));
     }
     Some(Site { calls })
+}
+
+/// Whether a function does nothing but call Rust's global allocator.
+fn is_global(function: &str) -> bool {
+    let end = function.rsplit("::").next().unwrap_or(function);
+    match function.strip_suffix(end) {
+        Some("alloc::alloc::") => matches!(end, "alloc" | "alloc_zeroed" | "realloc"),
+        Some("" | "__rustc::") => {
+            matches!(end, "__rust_alloc" | "__rust_alloc_zeroed" | "__rust_realloc")
+        }
+        _ => false,
+    }
 }
 
 /// What DWARF calls a lambda that was inlined: gcc gives it no name of its own.
@@ -189,6 +203,23 @@ mod tests {
         );
         assert_eq!(site(&[("malloc", Plain), ("", Plain)]), Some("?".into()), "without a name");
         assert_eq!(site(&[]), None);
+    }
+
+    #[test]
+    fn what_rusts_global_allocator_calls_is_that_allocator() {
+        use Language::{Plain, Rust};
+        assert_eq!(
+            site(&[
+                ("shop::arena::refill", Rust),
+                ("alloc", Rust),
+                ("__rustc::__rust_alloc", Rust),
+                ("alloc::alloc::alloc", Rust),
+                ("alloc::raw_vec::RawVec<T,A>::grow_one", Rust),
+                ("shop::keep", Rust),
+                ("main", Plain),
+            ]),
+            Some("shop::keep".into())
+        );
     }
 
     #[test]

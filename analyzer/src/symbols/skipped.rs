@@ -29,7 +29,7 @@ pub const FUNCTIONS: Table = [
             // Allocators under other names.
             "je_*", "_rjem_*", "mallocx", "rallocx", "tc_malloc*", "tc_calloc*", "tc_realloc*",
             "tc_new*", "mi_malloc*", "mi_zalloc*", "mi_calloc*", "mi_realloc*", "mi_new*",
-            "mi_heap_*", "_mi_*",
+            "mi_heap_*", "_mi_*", "sn_*", "rp*alloc*", "TCMallocInternal*",
             // Wrappers that stop the program when memory runs out, and other wrappers.
             "xmalloc*", "xcalloc*", "xrealloc*", "xzalloc*", "xnmalloc*", "xnrealloc*", "xpalloc*",
             "xstrdup*", "xstrndup*", "xmemdup*", "x2nrealloc*", "xasprintf*", "xvasprintf*",
@@ -66,6 +66,7 @@ pub const CPP: Table = [
         &[
             "operator new*", "std::allocator*", "std::__new_allocator*",
             "__gnu_cxx::new_allocator*", "std::__allocate_guarded*", "std::pmr::*",
+            "snmalloc::*", "tcmalloc::*",
             "std::__1::allocator*", "std::__1::__libcpp_allocate*",
         ],
     ),
@@ -82,6 +83,9 @@ pub const RUST: Table = [
             "std::sys::alloc::*", "core::alloc::*", "__rustc::*",
             // A program's own wrapper around its allocator.
             "* as core::alloc::global::GlobalAlloc>::*", "* as core::alloc::Allocator>::*",
+            // Allocators, and the tracer's wrapper around any.
+            "tikv_jemallocator::*", "jemallocator::*", "mimalloc::*", "snmalloc_rs::*",
+            "rpmalloc::*", "wee_alloc::*", "dlmalloc::*", "talc::*", "fragtrace_alloc::*",
         ],
     ),
     (
