@@ -32,7 +32,7 @@ pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<
     let mut site = None;
     let mut task = None;
     // What Rust's own calls of the global allocator call is that allocator, whatever its name.
-    let global = calls.iter().position(|call| call.function.as_deref().is_some_and(is_global));
+    let global = calls.iter().position(is_global);
     for (index, call) in calls.iter().enumerate().skip(global.unwrap_or(0)) {
         if python.is_some_and(|python| index < python) && interprets(path(call)) {
             library.get_or_insert(index);
@@ -68,13 +68,17 @@ pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<
 }
 
 /// Whether a function does nothing but call Rust's global allocator.
-fn is_global(function: &str) -> bool {
+fn is_global(call: &Call) -> bool {
+    let Some(function) = call.function.as_deref() else { return false };
     let end = function.rsplit("::").next().unwrap_or(function);
     match function.strip_suffix(end) {
-        Some("alloc::alloc::") => matches!(end, "alloc" | "alloc_zeroed" | "realloc"),
-        Some("" | "__rustc::") => {
-            matches!(end, "__rust_alloc" | "__rust_alloc_zeroed" | "__rust_realloc")
-        }
+        Some("alloc::alloc::") => true,
+        Some("__rustc::") => end.starts_with("__rust_"),
+        // Where debug information says no more, its file does.
+        Some("") if end.starts_with("__rust_") => true,
+        Some("") => call.file.as_deref().is_some_and(|file| {
+            file.starts_with("/rustc/") && file.ends_with("/library/alloc/src/alloc.rs")
+        }),
         _ => false,
     }
 }
