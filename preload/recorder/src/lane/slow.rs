@@ -56,7 +56,8 @@ pub fn block(address: usize, size: usize) -> Acquire {
 }
 
 /// What may be used of a live block, as its allocator says. `None`: it is being asked already,
-/// further up this stack: tcmalloc takes a block when it is asked for the first time.
+/// further up this stack (tcmalloc takes blocks when it is asked for the first time), or it does
+/// not know yet, and says too little.
 ///
 /// # Safety
 /// The block is live, and of the allocator that is asked.
@@ -71,7 +72,7 @@ pub unsafe fn usable_bytes(ask: UsableSize, address: usize, size: usize) -> Opti
     if let Some(lane) = lane {
         lane.asking.store(0, Relaxed);
     }
-    Some(usable.max(size) as u64)
+    (usable >= size).then_some(usable as u64)
 }
 
 /// A live block, and no more than that.
