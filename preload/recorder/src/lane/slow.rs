@@ -45,14 +45,23 @@ pub fn block(address: usize, size: usize) -> Acquire {
     match process::usable_rule() {
         // SAFETY: the block is live, and malloc is glibc's: `process` looked.
         UsableRule::Glibc => unsafe { add_glibc_notes(&mut block, address) },
+        // Where it cannot be told, what was asked for counts.
         UsableRule::ByClass => {
             // SAFETY: the block is live, and of the allocator that is asked.
-            let ask = |ask| unsafe { usable_bytes(ask, address, size) };
-            block.usable = classes::whom_to_ask().and_then(ask);
+            block.usable = unsafe { ask(address, size) }.or(Some(size as u64));
         }
         UsableRule::Unknown => {}
     }
     block
+}
+
+/// What may be used of a live block of the main allocator.
+///
+/// # Safety
+/// It is one.
+unsafe fn ask(address: usize, size: usize) -> Option<u64> {
+    // SAFETY: by the caller.
+    classes::whom_to_ask().and_then(|ask| unsafe { usable_bytes(ask, address, size) })
 }
 
 /// What may be used of a live block, as its allocator says. `None`: it is being asked already,
@@ -120,19 +129,22 @@ fn dropped() {
     }
 }
 
-/// A block from plain malloc.
+/// A block from plain malloc: its class says what may be used of it, once that is learnt.
 fn plain_block(address: usize, size: usize) -> Acquire {
-    let mut block = block(address, size);
-    if process::usable_rule() == UsableRule::ByClass
-        && let Some(usable) = block.usable
-    {
-        if classes::is_known(size) {
-            block.usable = None;
-        } else if process::recording() {
-            classes::learn(size, usable);
-        }
+    if process::usable_rule() != UsableRule::ByClass {
+        return block(address, size);
     }
-    block
+    if classes::is_known(size) {
+        return bare_block(address, size);
+    }
+    // SAFETY: as in `block`.
+    let answer = unsafe { ask(address, size) };
+    if let Some(usable) = answer
+        && process::recording()
+    {
+        classes::learn(size, usable);
+    }
+    Acquire { usable: answer.or(Some(size as u64)), ..bare_block(address, size) }
 }
 
 #[cold]
