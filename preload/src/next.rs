@@ -4,7 +4,7 @@
 //! calls on. So the event path has no check for "resolved yet?", and whatever is called
 //! first, in whatever library's constructor, sets everything up.
 
-use core::ffi::{CStr, c_char, c_int, c_long, c_void};
+use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -128,6 +128,11 @@ next! {
     // The process.
     prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int = -1;
     fork() -> c_int = -1;
+    setuid(user: c_uint) -> c_int = -1;
+    seteuid(user: c_uint) -> c_int = -1;
+    setreuid(real: c_uint, effective: c_uint) -> c_int = -1;
+    setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int = -1;
+    chroot(path: *const c_char) -> c_int = -1;
     syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long = -1;
     _exit(status: c_int) = ();
     _Exit(status: c_int) = ();

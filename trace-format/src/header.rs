@@ -272,6 +272,8 @@ pub mod limit {
     pub const REGIONS: u64 = 128;
     /// In a child of fork: what its parent had live is not known.
     pub const INHERITANCE: u64 = 256;
+    /// The trace could not be opened again to grow.
+    pub const PATH: u64 = 512;
 }
 
 impl Header {

@@ -51,6 +51,8 @@ pub use lane::{
     begin_linked, block, cold, end_compound, glibc_block, in_call, is_last, reach, release,
     release_with, usable_bytes,
 };
-pub use process::{Facilities, ForkHandler, clock_vanishes, end, filter_follows, start};
+pub use process::{
+    Facilities, ForkHandler, clock_vanishes, end, filter_follows, path_vanishes, start,
+};
 pub use stack::Caller;
 pub use text::Text;

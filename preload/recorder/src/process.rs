@@ -364,6 +364,14 @@ pub fn filter_follows() {
     }
 }
 
+/// The process is about to give up privileges, or to change its root: it may lose its way to the
+/// trace's path.
+pub fn path_vanishes() {
+    if is_recorded_process() {
+        file::keep_open();
+    }
+}
+
 /// Reading the processor's counter is about to become an error on this thread: recording
 /// ends here.
 pub fn clock_vanishes() {

@@ -186,6 +186,13 @@ pub(crate) fn is_regular(fd: c_int) -> bool {
     status(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
 
+/// Another descriptor of an open file, the first that is free from `least` on.
+pub(crate) fn duplicate(fd: c_int, least: c_int) -> Result<c_int, c_int> {
+    let a = [fd as isize as usize, libc::F_DUPFD_CLOEXEC as usize, least as usize, 0, 0, 0];
+    // SAFETY: takes numbers.
+    unsafe { call(libc::SYS_fcntl, a) }.map(|fd| fd as c_int)
+}
+
 pub(crate) fn truncate(fd: c_int, bytes: u64) -> Result<(), c_int> {
     // SAFETY: takes numbers.
     unsafe { call(libc::SYS_ftruncate, [fd as usize, bytes as usize, 0, 0, 0, 0]) }.map(drop)
@@ -277,8 +284,17 @@ pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
 
 /// The greatest size that a file of this process may have.
 pub(crate) fn file_size_limit() -> u64 {
+    limit_on(libc::RLIMIT_FSIZE as usize)
+}
+
+/// How many descriptors this process may have.
+pub(crate) fn descriptor_limit() -> u64 {
+    limit_on(libc::RLIMIT_NOFILE as usize)
+}
+
+fn limit_on(resource: usize) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: u64::MAX, rlim_max: u64::MAX };
-    let a = [0, libc::RLIMIT_FSIZE as usize, 0, &raw mut limit as usize, 0, 0];
+    let a = [0, resource, 0, &raw mut limit as usize, 0, 0];
     // SAFETY: the kernel fills the struct; no new limit is given.
     let _ = unsafe { call(libc::SYS_prlimit64, a) };
     limit.rlim_cur

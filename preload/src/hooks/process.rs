@@ -59,6 +59,8 @@ extern "C" fn note_syscall(number: core::ffi::c_long, first: usize, second: usiz
         (libc::SYS_seccomp, SECCOMP_SET_MODE_STRICT) => recorder::clock_vanishes(),
         (libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER) => recorder::filter_follows(),
         (libc::SYS_prctl, option) => note_prctl(option as c_int, second),
+        (libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid, _)
+        | (libc::SYS_chroot | libc::SYS_pivot_root, _) => recorder::path_vanishes(),
         _ => {}
     }
 }
@@ -74,6 +76,12 @@ extern "C" fn exec_follows() {
 #[cfg(target_arch = "x86_64")]
 extern "C" fn fork_follows() {
     recorder::fork_follows();
+}
+
+/// The user or the root directory is about to change.
+#[cfg(target_arch = "x86_64")]
+extern "C" fn path_vanishes() {
+    recorder::path_vanishes();
 }
 
 /// Hooks on functions whose arguments are none of our business, and for some of a number
@@ -104,3 +112,5 @@ noted_hooks!(exec_follows: execve execveat fexecve execv execvp execvpe execl ex
 noted_hooks!(note_syscall: syscall);
 #[cfg(target_arch = "x86_64")]
 noted_hooks!(fork_follows: fork);
+#[cfg(target_arch = "x86_64")]
+noted_hooks!(path_vanishes: setuid seteuid setreuid setresuid chroot);

@@ -56,7 +56,7 @@ fn damage(notes: &[String]) -> Vec<String> {
 }
 
 /// Limits that stop a recording even before an event finds no room.
-const NO_ROOM: u64 = limit::DISK_FULL | limit::FILE_SIZE | limit::MAPPING;
+const NO_ROOM: u64 = limit::DISK_FULL | limit::FILE_SIZE | limit::MAPPING | limit::PATH;
 
 fn dropped(trace: &TraceFacts, limits: u64) -> Option<String> {
     if trace.dropped_events == 0 && limits & NO_ROOM == 0 {
@@ -68,6 +68,11 @@ fn dropped(trace: &TraceFacts, limits: u64) -> Option<String> {
         ("the limit on file sizes was reached", "raise it with `ulimit -f unlimited`")
     } else if limits & limit::LANES != 0 {
         ("there were more threads than lanes", "record with a larger --ring")
+    } else if limits & limit::PATH != 0 {
+        (
+            "the trace's file could not be opened again",
+            "record to a folder which the program can reach at any time, as the user that it becomes",
+        )
     } else if limits & limit::MAPPING != 0 {
         ("the kernel refused to map the trace", "raise `ulimit -v`, or vm.max_map_count")
     } else {

@@ -1,7 +1,8 @@
 //! The trace file: made once, grown by segments, mapped where it is in nobody's way.
 //!
 //! The descriptor is never kept, as programs close and reuse numbers that they think are
-//! theirs: each growth opens the path anew and checks that it is still the same file. Room
+//! theirs: each growth opens the path anew and checks that it is still the same file. Only a
+//! process that is about to lose its way to the path keeps one, and checks that, too. Room
 //! is reserved before it is mapped, so touching it can fail no more (SIGBUS otherwise).
 //!
 //! All of the tracer's mappings lie at fixed places far below the area where the kernel
@@ -33,6 +34,8 @@ pub(crate) const DESCRIPTION_BYTES: usize = 16 << 10;
 struct Growth {
     path: Text<PATH_ROOM>,
     identity: (u64, u64),
+    /// A descriptor that may be the file's still, or -1.
+    kept: c_int,
     file_bytes: u64,
     /// Bytes of each area, by its number.
     area_bytes: [u64; AREAS],
@@ -48,6 +51,20 @@ impl Growth {
     fn area_bytes(&mut self, area: Area) -> &mut u64 {
         &mut self.area_bytes[area as usize]
     }
+
+    /// Opens the file: by its path, else by the descriptor that was kept.
+    fn open(&self) -> Option<c_int> {
+        let is_it = |fd: &c_int| {
+            let same = sys::identity(*fd) == Ok(self.identity);
+            if !same {
+                sys::close(*fd);
+            }
+            same
+        };
+        let opened = sys::open(self.path.c_str(), libc::O_RDWR | libc::O_NOFOLLOW, 0);
+        // A number of our own before it is looked at: the program may close the other meanwhile.
+        opened.ok().filter(is_it).or_else(|| sys::duplicate(self.kept, 0).ok().filter(is_it))
+    }
 }
 
 struct Guarded(UnsafeCell<Growth>);
@@ -60,6 +77,7 @@ static GROWING: TryLock = TryLock::new();
 static GROWTH: Guarded = Guarded(UnsafeCell::new(Growth {
     path: Text::new(),
     identity: (0, 0),
+    kept: -1,
     file_bytes: 0,
     area_bytes: [0; AREAS],
     last: Area::Description,
@@ -259,12 +277,8 @@ fn grow_by(growth: &mut Growth, area: Area, bytes: u64, publish: impl FnOnce(u64
 }
 
 fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
-    let flags = libc::O_RDWR | libc::O_NOFOLLOW;
-    let fd = sys::open(growth.path.c_str(), flags, 0).map_err(|_| limit::MAPPING)?;
+    let fd = growth.open().ok_or(limit::PATH)?;
     let result = (|| {
-        if sys::identity(fd) != Ok(growth.identity) {
-            return Err(limit::MAPPING);
-        }
         let offset = growth.file_bytes;
         reserve(fd, offset, bytes)?;
         let at = area_start(area) + *growth.area_bytes(area) as usize;
@@ -287,6 +301,23 @@ fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
     result
 }
 
+/// Keeps a descriptor of the file, out of the way of the program's: its path is about to be out of
+/// reach.
+pub(crate) fn keep_open() {
+    /// Where select(2) does not reach any more, and the kernel's table need not grow much.
+    const OUT_OF_THE_WAY: u64 = 1023;
+    with_growth(|growth| {
+        if sys::identity(growth.kept) == Ok(growth.identity) {
+            return;
+        }
+        let least = OUT_OF_THE_WAY.min(sys::descriptor_limit().saturating_sub(1));
+        if let Some(fd) = growth.open() {
+            growth.kept = sys::duplicate(fd, least as c_int).unwrap_or(-1);
+            sys::close(fd);
+        }
+    });
+}
+
 /// Cuts the file behind the used part of an area, when that area's segment is its last.
 /// `withdraw` says how many bytes of the area are in use, and from then on nobody touches
 /// the rest; `None` = not now.
@@ -296,10 +327,8 @@ pub(crate) fn cut(area: Area, withdraw: impl FnOnce() -> Option<u64>) {
         if growth.last != area {
             return;
         }
-        let flags = libc::O_RDWR | libc::O_NOFOLLOW;
-        let Ok(fd) = sys::open(growth.path.c_str(), flags, 0) else { return };
-        let used = if sys::identity(fd) == Ok(growth.identity) { withdraw() } else { None };
-        let kept = used.map_or(total, |used| used.next_multiple_of(4096));
+        let Some(fd) = growth.open() else { return };
+        let kept = withdraw().map_or(total, |used| used.next_multiple_of(4096));
         let spare = total.saturating_sub(kept).min(growth.last_bytes);
         if spare > 0 && header().shrink_last_segment(spare) {
             sys::unmap(area_start(area) + (total - spare) as usize, spare as usize);
