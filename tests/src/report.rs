@@ -21,6 +21,20 @@ impl Report {
         Self::answer(trace, "report", &[])
     }
 
+    /// `fragtrace report DIR --json`: a report on each trace in a folder, without its sites.
+    pub fn of_each(folder: &Path) -> Vec<Self> {
+        let outcome = analyze("report", folder, &["--json"]).expect_code(0);
+        let lines = outcome.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines
+            .map(|line| {
+                let json: Value = serde_json::from_slice(line)
+                    .unwrap_or_else(|error| panic!("not JSON: {error}: {}", outcome.describe()));
+                let trace = folder.join(json["path"].as_str().unwrap_or_default());
+                Self { json, trace }
+            })
+            .collect()
+    }
+
     /// `fragtrace holes TRACE --json`, with more arguments.
     pub fn holes(trace: &Path, arguments: &[&str]) -> Self {
         Self::answer(trace, "holes", arguments)
