@@ -35,12 +35,16 @@ fn idle_like_the_tracer() -> PathBuf {
 }
 
 fn assert_same_places(mode: &str, settings: &[&str]) {
-    let program = program("addresses");
-    let at = |preload| run_at_fixed_addresses(preload, settings, &program, &[mode]);
+    assert_same_places_in("addresses", &[mode], settings);
+}
+
+fn assert_same_places_in(name: &str, arguments: &[&str], settings: &[&str]) {
+    let program = program(name);
+    let at = |preload| run_at_fixed_addresses(preload, settings, &program, arguments);
     let (idle, tracer) = (idle_like_the_tracer(), tracer());
     let Some(expected) = at(&idle) else { return };
     let found = at(&tracer).expect("what ran once runs twice");
-    let claim = format!("`addresses {mode}` is undisturbed with {settings:?}");
+    let claim = format!("`{name} {arguments:?}` is undisturbed with {settings:?}");
     assert_same_lines(&claim, &expected.stdout, &found.stdout);
     assert!(expected.stdout.len() > 500, "the program printed nothing: {}", expected.describe());
 }
@@ -75,6 +79,11 @@ fn looks_and_stacks_do_not_move_anything() {
 #[test]
 fn the_mmap_family_gets_its_hints_flags_results_and_errors() {
     assert_same_places("calls", &[]);
+}
+
+#[test]
+fn random_calls_get_blocks_of_the_same_usable_size() {
+    assert_same_places_in("random_calls", &["3000", "1", "usable", "pvalloc"], &[]);
 }
 
 #[test]

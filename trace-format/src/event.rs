@@ -546,7 +546,8 @@ impl Encoded {
             out.push(pack_detail(Detail::Align, block.align_log2 as u64));
         }
         if let Some(usable) = block.usable {
-            out.push(pack_prefix(Prefix::Usable, usable));
+            // No address space has as much.
+            out.push(pack_prefix(Prefix::Usable, usable.min((1 << 56) - 1)));
         }
         if let Some(offset) = block.mapped_offset {
             out.push(pack_detail(Detail::Mapped, offset));

@@ -184,11 +184,13 @@ unsafe extern "C" fn reallocarray_from(
         return unsafe { NEXT.reallocarray(block, count, size) };
     }
     match count.checked_mul(size) {
-        // All that reallocarray adds is the check. glibc's calls realloc by name, so going
-        // there directly also keeps the call from being counted twice.
-        Some(bytes) => reallocated(block, bytes, Caller { sp, bp }, || {
+        // All that glibc's adds is the check, and it calls realloc by name: going there directly
+        // keeps the call from being counted twice. Others have an errno of their own.
+        Some(bytes) => reallocated(block, bytes, Caller { sp, bp }, || match malloc_is_glibc() {
             // SAFETY: by the caller.
-            unsafe { NEXT.realloc(block, bytes) }
+            true => unsafe { NEXT.realloc(block, bytes) },
+            // SAFETY: by the caller.
+            false => unsafe { NEXT.reallocarray(block, count, size) },
         }),
         // Refused, with the errno of whoever refuses.
         // SAFETY: by the caller.

@@ -198,7 +198,7 @@ grep -E '^#[01]|exited|Breakpoint 1,' | sed 's/0x[0-9a-f]*/ADDRESS/g; s/process 
         package: "imagemagick",
         work: "with convert: resize, blur, rotate, PNG",
         line: r#"convert -size 160x120 gradient:red-blue -blur 0x3 -resize 50% -rotate 30 p.ppm
-cksum < p.ppm; identify -format '%m %w %h %k\\n' p.ppm; convert p.ppm -strip -define png:exclude-chunks=date,time p.png; rm p.png; convert nothing.png x.png"#,
+cksum < p.ppm; identify -format '%m %w %h %k\n' p.ppm; convert p.ppm -strip -define png:exclude-chunks=date,time p.png; rm p.png; convert nothing.png x.png"#,
     },
     Program {
         name: "gs",

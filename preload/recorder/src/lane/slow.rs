@@ -21,6 +21,8 @@ use fragtrace_format::record::{self, Cold, UsableRule};
 const MAX_DEPTH: usize = 8;
 /// A signal frame is larger than this, the frames of two hooks differ by less.
 const FRAME_SLACK: usize = 256;
+/// No block is larger: address spaces are not.
+const MOST_BLOCK_BYTES: usize = 1 << 47;
 /// The longest cold event that the recorder writes itself.
 const COLD_ROOM: usize = 128;
 
@@ -41,6 +43,9 @@ pub(super) const fn glibc_chunk(size: usize) -> usize {
 /// A live block as the event path knows it, and what the allocator's own notes add to that.
 #[must_use]
 pub fn block(address: usize, size: usize) -> Acquire {
+    if size > MOST_BLOCK_BYTES {
+        return wrapped_block(address);
+    }
     let mut block = bare_block(address, size);
     match process::usable_rule() {
         // SAFETY: the block is live, and malloc is glibc's: `process` looked.
@@ -101,6 +106,18 @@ pub unsafe fn glibc_block(address: usize, size: usize) -> Acquire {
     // SAFETY: by the caller.
     unsafe { add_glibc_notes(&mut block, address) };
     block
+}
+
+/// A block that is smaller than what was asked for: an allocator rounded the size up (pvalloc of
+/// gperftools 2.10 does) and did not see that it went round. What it gave counts as asked for.
+fn wrapped_block(address: usize) -> Acquire {
+    let usable = match process::usable_rule() {
+        // SAFETY: the block is live, and of the allocator that is asked.
+        UsableRule::ByClass => unsafe { ask(address, 0) },
+        UsableRule::Glibc | UsableRule::Unknown => None,
+    };
+    let size = usable.unwrap_or_default();
+    Acquire { address: address as u64, size, usable, ..Acquire::default() }
 }
 
 /// Adds what glibc's size word says beyond what the requested size predicts.
