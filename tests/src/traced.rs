@@ -49,11 +49,6 @@ impl Traced {
         only(traces.collect(), &self.outcome)
     }
 
-    /// Reports on all traces, without their sites.
-    pub fn reports(&self) -> Vec<Report> {
-        Report::of_each(self.folder.path())
-    }
-
     /// The report on the only trace.
     pub fn report(&self) -> Report {
         Report::of(&self.trace())

@@ -49,13 +49,12 @@ fn trace_of(traced: &Traced, pid: u64) -> PathBuf {
 #[track_caller]
 fn late_among_exact(traced: &Traced) -> usize {
     let (mut checked, mut late) = (0, 0);
-    let reports = traced.reports();
     for line in traced.outcome.out().lines() {
         let words: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
         let [pid, least, most] = words[..] else { panic!("no line of a child's: {line}") };
-        let mut of_it = reports.iter().filter(|report| report.number("/trace/pid") == pid);
-        let report = of_it.next().unwrap_or_else(|| panic!("process {pid} has no trace"));
-        if report.number("/trace/unknown_frees") > 0 && says_late(&trace_of(traced, pid)) {
+        let trace = trace_of(traced, pid);
+        let report = Report::of(&trace);
+        if report.number("/trace/unknown_frees") > 0 && says_late(&trace) {
             late += 1;
             continue;
         }

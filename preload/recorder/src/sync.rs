@@ -1,5 +1,6 @@
 //! A lock that nobody waits for.
 
+use crate::sys;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Taken or left: whoever finds it taken goes on without.
@@ -7,6 +8,29 @@ pub(crate) struct TryLock(AtomicBool);
 
 /// Gives the lock back when dropped.
 pub(crate) struct Held<'a>(&'a AtomicBool);
+
+/// Gives the lock back when dropped, and then the signals.
+pub(crate) struct Uninterrupted<'a> {
+    _held: Held<'a>,
+    _signals: Signals,
+}
+
+/// Keeps all signals from this thread until it is dropped; which were kept before.
+pub(crate) struct Signals(Option<u64>);
+
+impl Signals {
+    pub(crate) fn block() -> Self {
+        Signals(sys::block_signals())
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            sys::restore_signals(before);
+        }
+    }
+}
 
 impl TryLock {
     pub(crate) const fn new() -> Self {
@@ -19,6 +43,13 @@ impl TryLock {
             .is_ok()
             // Lazily: a value made in vain would give the lock back.
             .then(|| Held(&self.0))
+    }
+
+    /// Takes it with signals blocked until it is left. A handler that interrupts the holder and
+    /// waits for the lock would wait in vain; one that jumps away would leave it taken for good.
+    pub(crate) fn try_take_uninterrupted(&self) -> Option<Uninterrupted<'_>> {
+        let signals = Signals::block();
+        self.try_take().map(|held| Uninterrupted { _held: held, _signals: signals })
     }
 
     /// Leaves the lock, whoever held it: for a child of fork, in which its holder may not be.

@@ -85,7 +85,7 @@ static GROWTH: Guarded = Guarded(UnsafeCell::new(Growth {
 }));
 
 fn with_growth<R>(work: impl FnOnce(&mut Growth) -> R) -> Option<R> {
-    let _held = GROWING.try_take()?;
+    let _held = GROWING.try_take_uninterrupted()?;
     // SAFETY: the lock is held, by this thread, and `work` does not take it again.
     Some(work(unsafe { &mut *GROWTH.0.get() }))
 }

@@ -29,7 +29,7 @@ mod tests;
 
 use crate::ring::{self, Chunk};
 use crate::sync::TryLock;
-use crate::{clock, file, inherit, lane, sys};
+use crate::{clock, file, inherit, lane};
 use batcher::Batcher;
 use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicU64;
@@ -108,17 +108,11 @@ pub(crate) fn resident_bytes() -> u64 {
 
 /// Folds about so many bytes of events.
 pub(crate) fn advance(bytes: usize) -> Outcome {
-    // A handler that jumps away would leave the lock taken and the work half done.
-    let signals = sys::block_signals();
-    let outcome = match FOLDING.try_take() {
+    match FOLDING.try_take_uninterrupted() {
         // SAFETY: the lock is held.
         Some(_held) => unsafe { &mut *FOLDER.0.get() }.advance(bytes),
         None => Outcome::Busy,
-    };
-    if let Some(signals) = signals {
-        sys::restore_signals(signals);
     }
-    outcome
 }
 
 /// In a child of fork: goes on from the table that the parent left, with counts of its own; or

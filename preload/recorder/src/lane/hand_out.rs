@@ -4,6 +4,7 @@ use super::slow::cold_within;
 use super::{Lane, MAX_LANES, STORING, lane_of_thread};
 use crate::arch::{set_thread_lane, set_thread_number, stack_pointer, thread_number};
 use crate::clock::stamp;
+use crate::sync::Signals;
 use crate::{file, process, stack, sys, text};
 use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
@@ -145,6 +146,8 @@ fn attach() -> Option<&'static Lane> {
     if !process::recording() {
         return None;
     }
+    // A handler's first event in the middle of this would take the thread's number.
+    let _signals = Signals::block();
     let lane = obtain()?;
     let known = thread_number();
     let thread = match known {

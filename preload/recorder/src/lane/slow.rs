@@ -4,12 +4,13 @@
 pub(crate) mod testing;
 
 use super::hand_out::{deeper, detach, lane_here, replace};
-use super::{COMPOUND, LINKED, Lane, REASONS, STORING};
+use super::{COMPOUND, LINKED, Lane, REASONS, STORING, lane_of_thread};
 use crate::arch::stack_pointer;
 use crate::classes::UsableSize;
 use crate::clock::{self, stamp};
 use crate::ring::{self, Chunk};
 use crate::stack::{self, Caller};
+use crate::sync::Signals;
 use crate::{classes, file, look, process, sys};
 use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::compiler_fence;
@@ -375,14 +376,19 @@ fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
     if !process::ready() {
         return;
     }
+    // A handler that came between taking a borrowed lane and giving it back would give it back, too.
+    let unborrowed = |lane: &&Lane| lane.borrowed.load(Relaxed) == 0;
+    let signals = lane_of_thread().filter(unborrowed).is_none().then(Signals::block);
     let Some(lane) = lane_here() else { return dropped() };
     // A thread that has said goodbye leaves nothing behind, unless this is inside a call that
     // goes on.
     let borrowed = lane.borrowed.load(Relaxed) != 0 && lane.busy.load(Relaxed) == 0;
+    let signals = signals.filter(|_| borrowed);
     on_free_lane(lane, kind, sp, work);
     if borrowed {
         detach(lane);
     }
+    drop(signals);
     // Calls on mappings may come from inside the allocator: no time for a look.
     if kind == Kind::Block {
         look::if_due();
