@@ -14,6 +14,11 @@ static IS_GLIBC: AtomicBool = AtomicBool::new(false);
 /// executable.
 static ALLOCATOR: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
+/// Whether the malloc behind the hooks is glibc's, be it the main allocator or the second one.
+pub(crate) fn libc_is_glibc() -> bool {
+    malloc_is_glibc() || SECOND.load(Ordering::Relaxed) == SECOND_GLIBC
+}
+
 const SECOND_GLIBC: u8 = 1;
 const SECOND_OTHER: u8 = 2;
 

@@ -5,7 +5,7 @@
 
 use super::entry::entries;
 use crate::next::NEXT;
-use crate::start::{block_of_second, malloc_is_glibc, realloc_is_the_programs};
+use crate::start::{block_of_second, libc_is_glibc, malloc_is_glibc, realloc_is_the_programs};
 use core::ffi::{c_int, c_void};
 use fragtrace_recorder as recorder;
 use recorder::{Acquire, Caller, Cold, Flags};
@@ -186,7 +186,7 @@ unsafe extern "C" fn reallocarray_from(
     match count.checked_mul(size) {
         // All that glibc's adds is the check, and it calls realloc by name: going there directly
         // keeps the call from being counted twice. Others have an errno of their own.
-        Some(bytes) => reallocated(block, bytes, Caller { sp, bp }, || match malloc_is_glibc() {
+        Some(bytes) => reallocated(block, bytes, Caller { sp, bp }, || match libc_is_glibc() {
             // SAFETY: by the caller.
             true => unsafe { NEXT.realloc(block, bytes) },
             // SAFETY: by the caller.
