@@ -12,5 +12,6 @@ pub mod order;
 pub mod read;
 pub mod render;
 pub mod replay;
+pub mod shootout;
 pub mod symbols;
 mod words;

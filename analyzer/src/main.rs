@@ -13,6 +13,10 @@ use std::process::ExitCode;
 const CANNOT: u8 = 2;
 
 fn main() -> ExitCode {
+    // Before anything else: the heap of this process is then an allocator's on trial.
+    if fragtrace_shootout_driver::is_asked_for(command::DRIVER.as_bytes()) {
+        return ExitCode::from(fragtrace_shootout_driver::run());
+    }
     install_last_resort();
     match command::run() {
         Ok(status) => ExitCode::from(status),

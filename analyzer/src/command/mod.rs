@@ -13,10 +13,13 @@ mod map;
 mod output;
 mod record;
 mod report;
+mod shootout;
 mod symbols;
 mod system;
 mod timeline;
 mod tracer;
+
+pub use shootout::HIDDEN_NAME as DRIVER;
 
 use anyhow::Result;
 use clap::{ColorChoice, Parser, Subcommand};
@@ -55,6 +58,7 @@ enum Command {
     Timeline(timeline::Arguments),
     Holes(holes::Arguments),
     Blame(blame::Arguments),
+    Shootout(shootout::Arguments),
     Dump(dump::Arguments),
     Doctor(doctor::Arguments),
 }
@@ -73,6 +77,7 @@ pub fn run() -> Result<u8> {
         Command::Timeline(arguments) => timeline::run(&arguments),
         Command::Holes(arguments) => holes::run(&arguments, &output),
         Command::Blame(arguments) => blame::run(&arguments, &output),
+        Command::Shootout(arguments) => shootout::run(&arguments, &output),
         Command::Dump(arguments) => dump::run(&arguments, &output),
         Command::Doctor(arguments) => doctor::run(&arguments, &output),
     }

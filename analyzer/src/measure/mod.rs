@@ -22,6 +22,7 @@ pub use facts::{Analysis, ThreadPair, TraceFacts};
 pub use heap_map::heap_map;
 pub use holes::{Bucket, FitMoment, Hole, Holes, fit_over_time, holes_at};
 pub use johnstone_wilson::JohnstoneWilson;
+pub(crate) use moment::state;
 pub use moment::{MomentError, TimeSpec, resolve_time};
 pub use shape::{HeapPart, HeapShape, TopBlocks};
 pub use snapshot::{Band, Cell, HeapMap};

@@ -70,7 +70,7 @@ pub(super) fn end_ns(trace: &Trace) -> u64 {
 }
 
 /// All figures of the heap as it is now.
-pub(super) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> State {
+pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> State {
     let (look, summed) = (replay.last_look(), replay.last_summed_look());
     let counts = *replay.counts();
     let (live_bytes, live_blocks) = (replay.blocks().live_bytes(), replay.blocks().count());

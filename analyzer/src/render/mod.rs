@@ -6,5 +6,6 @@ pub mod holes;
 pub mod json;
 pub mod map;
 pub mod picture;
+pub mod shootout;
 pub mod text;
 pub mod timeline;

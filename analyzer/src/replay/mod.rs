@@ -18,7 +18,7 @@ mod lane;
 mod live;
 mod reclaim;
 mod sources;
-mod suspense;
+pub(crate) mod suspense;
 
 pub use address_space::{
     AddressSpace, BUCKETS, Fullness, GRANULE_BYTES, Gaps, Kind, Stretch, TILE_BYTES,
@@ -56,7 +56,7 @@ pub struct Replay<'t> {
     handovers: Handovers,
     reclaim: Reclaim,
     habits: Habits,
-    suspense: Suspense,
+    suspense: Suspense<Block>,
     overlaps: Vec<Overlap>,
     recent: Recent,
     lanes: Lanes,
@@ -77,10 +77,10 @@ pub struct Replay<'t> {
 
 /// Who acquires or releases, and when.
 #[derive(Debug, Clone, Copy)]
-struct Who {
-    stamp: Stamp,
-    lane: u32,
-    thread: u32,
+pub(crate) struct Who {
+    pub stamp: Stamp,
+    pub lane: u32,
+    pub thread: u32,
 }
 
 impl<'t> Replay<'t> {
@@ -195,7 +195,7 @@ impl<'t> Replay<'t> {
                 self.summed = Some(look);
             }
         }
-        let expired = self.suspense.expire(now);
+        let expired = self.suspense.expire(now, drop);
         self.count_expired(expired);
         if self.forked.is_some_and(|forked| forked <= now) {
             self.begin_in_child();

@@ -19,24 +19,23 @@
 //! that was never seen, an owed one is an anomaly.
 
 use super::Who;
-use super::block::Block;
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// An event that waits for its other half.
 #[derive(Debug)]
-struct Waiting {
+struct Waiting<B> {
     /// Owed: the lane of the acquisition. Early: the lane of the release.
     lane: u32,
     number: u64,
-    what: What,
+    what: What<B>,
 }
 
 #[derive(Debug)]
-enum What {
+enum What<B> {
     /// The release of this block.
-    Owed(Box<Block>),
+    Owed(Box<B>),
     /// The acquisition of a block that was released. `before`: the lane of the release of
     /// that address before it, if it was a moment ago.
     Early { release: Early, before: Option<u32> },
@@ -61,7 +60,7 @@ pub struct Expired {
 }
 
 impl Expired {
-    fn count(&mut self, waiting: &Waiting) {
+    fn count<B>(&mut self, waiting: &Waiting<B>) {
         match waiting.what {
             What::Owed(_) => self.anomalies += 1,
             What::Early { .. } => self.unknown_frees += 1,
@@ -69,21 +68,26 @@ impl Expired {
     }
 }
 
-/// Events that wait for their other half, by address.
-#[derive(Debug, Default)]
-pub struct Suspense {
+/// Events that wait for their other half, by address. `B`: what is known of a block.
+#[derive(Debug)]
+pub struct Suspense<B> {
     /// How long they wait, in stamps.
     window: u64,
-    by_address: FxHashMap<u64, Vec<Waiting>>,
+    by_address: FxHashMap<u64, Vec<Waiting<B>>>,
     /// In order of time: when the wait is over, of what.
     deadlines: VecDeque<(Stamp, u64, u64)>,
     next_number: u64,
 }
 
-impl Suspense {
+impl<B> Suspense<B> {
     /// `window`: how long to wait, in stamps.
-    pub fn new(window: u64) -> Suspense {
-        Suspense { window, ..Suspense::default() }
+    pub fn new(window: u64) -> Suspense<B> {
+        Suspense {
+            window,
+            by_address: FxHashMap::default(),
+            deadlines: VecDeque::new(),
+            next_number: 0,
+        }
     }
 
     /// Whether nothing waits: the normal case.
@@ -98,7 +102,7 @@ impl Suspense {
     }
 
     /// A release is owed: an acquisition on `lane` found the address live, by this block.
-    pub fn owe(&mut self, now: Stamp, address: u64, lane: u32, block: Block) {
+    pub fn owe(&mut self, now: Stamp, address: u64, lane: u32, block: B) {
         self.wait(now, address, lane, What::Owed(Box::new(block)));
     }
 
@@ -109,7 +113,7 @@ impl Suspense {
         self.wait(stamp, address, lane, What::Early { release, before });
     }
 
-    fn wait(&mut self, now: Stamp, address: u64, lane: u32, what: What) {
+    fn wait(&mut self, now: Stamp, address: u64, lane: u32, what: What<B>) {
         let number = self.next_number;
         self.next_number += 1;
         self.by_address.entry(address).or_default().push(Waiting { lane, number, what });
@@ -117,24 +121,24 @@ impl Suspense {
     }
 
     /// A release on `lane`: the block whose release was owed, if it is that.
-    pub fn settle(&mut self, address: u64, lane: u32) -> Option<Box<Block>> {
+    pub fn settle(&mut self, address: u64, lane: u32) -> Option<Box<B>> {
         let owed =
-            |waiting: &Waiting| matches!(waiting.what, What::Owed(_)) && waiting.lane != lane;
+            |waiting: &Waiting<B>| matches!(waiting.what, What::Owed(_)) && waiting.lane != lane;
         self.take_owed(address, |list| list.iter().position(owed))
     }
 
     /// The newer block at an address is gone, by a release that was not the one owed: the
     /// older one that had to make place for it.
-    pub fn revive(&mut self, address: u64) -> Option<Box<Block>> {
-        let owed = |waiting: &Waiting| matches!(waiting.what, What::Owed(_));
+    pub fn revive(&mut self, address: u64) -> Option<Box<B>> {
+        let owed = |waiting: &Waiting<B>| matches!(waiting.what, What::Owed(_));
         self.take_owed(address, |list| list.iter().rposition(owed))
     }
 
     fn take_owed(
         &mut self,
         address: u64,
-        find: impl Fn(&[Waiting]) -> Option<usize>,
-    ) -> Option<Box<Block>> {
+        find: impl Fn(&[Waiting<B>]) -> Option<usize>,
+    ) -> Option<Box<B>> {
         match self.take(address, find)?.what {
             What::Owed(block) => Some(block),
             What::Early { .. } => None,
@@ -143,7 +147,7 @@ impl Suspense {
 
     /// An acquisition on `lane`: the release of the block, if it came early.
     pub fn release_of(&mut self, address: u64, lane: u32) -> Option<Early> {
-        let early = |waiting: &Waiting| match waiting.what {
+        let early = |waiting: &Waiting<B>| match waiting.what {
             What::Early { before, .. } => {
                 waiting.lane != lane || before.is_some_and(|before| before != lane)
             }
@@ -158,8 +162,8 @@ impl Suspense {
     fn take(
         &mut self,
         address: u64,
-        find: impl Fn(&[Waiting]) -> Option<usize>,
-    ) -> Option<Waiting> {
+        find: impl Fn(&[Waiting<B>]) -> Option<usize>,
+    ) -> Option<Waiting<B>> {
         let list = self.by_address.get_mut(&address)?;
         let at = find(list)?;
         let waiting = list.remove(at);
@@ -169,17 +173,21 @@ impl Suspense {
         Some(waiting)
     }
 
-    /// Gives up on what waited until before `now`.
-    pub fn expire(&mut self, now: Stamp) -> Expired {
+    /// Gives up on what waited until before `now`, and hands over the blocks whose release was
+    /// owed.
+    pub fn expire(&mut self, now: Stamp, mut lost: impl FnMut(B)) -> Expired {
         let mut expired = Expired::default();
         while let Some((deadline, address, number)) = self.deadlines.front().copied() {
             if deadline >= now {
                 break;
             }
             self.deadlines.pop_front();
-            let numbered = |waiting: &Waiting| waiting.number == number;
+            let numbered = |waiting: &Waiting<B>| waiting.number == number;
             if let Some(gone) = self.take(address, |list| list.iter().position(numbered)) {
                 expired.count(&gone);
+                if let What::Owed(block) = gone.what {
+                    lost(*block);
+                }
             }
         }
         expired

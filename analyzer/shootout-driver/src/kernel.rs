@@ -1,0 +1,131 @@
+//! What the kernel says about this process, and about time: read without the allocator.
+
+use core::ffi::CStr;
+
+/// Reads a small file from its start; the bytes read.
+pub fn read_whole(path: &CStr, into: &mut [u8]) -> Option<usize> {
+    // SAFETY: the path ends in a zero byte.
+    let descriptor = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if descriptor < 0 {
+        return None;
+    }
+    let read = read_from_start(descriptor, into);
+    // SAFETY: opened above, and used by nobody else.
+    unsafe { libc::close(descriptor) };
+    read
+}
+
+fn read_from_start(descriptor: i32, into: &mut [u8]) -> Option<usize> {
+    // SAFETY: `into` is ours to be written, for its whole length.
+    let read = unsafe { libc::pread(descriptor, into.as_mut_ptr().cast(), into.len(), 0) };
+    usize::try_from(read).ok()
+}
+
+/// Reads on in a file; 0 at its end, or where it cannot be read.
+pub fn read_on(descriptor: i32, into: &mut [u8]) -> usize {
+    // SAFETY: `into` is ours to be written, for its whole length.
+    let read = unsafe { libc::read(descriptor, into.as_mut_ptr().cast(), into.len()) };
+    usize::try_from(read).unwrap_or(0)
+}
+
+/// The figures of /proc/self/statm, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Statm {
+    /// Anonymous pages in memory.
+    pub anon_bytes: u64,
+    /// Pages of files and shared memory in memory.
+    pub shared_bytes: u64,
+    /// Private writable address space.
+    pub mapped_bytes: u64,
+}
+
+/// /proc/self/statm, held open.
+#[derive(Debug, Clone, Copy)]
+pub struct StatmFile(i32);
+
+impl StatmFile {
+    /// Opens it.
+    pub fn open() -> Option<StatmFile> {
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        // SAFETY: the path ends in a zero byte.
+        let descriptor = unsafe { libc::open(c"/proc/self/statm".as_ptr(), flags) };
+        (descriptor >= 0).then_some(StatmFile(descriptor))
+    }
+
+    /// The figures now. proc(5): size, resident, shared, text, 0, data and stack, 0, in pages.
+    pub fn read(self, page_bytes: u64) -> Option<Statm> {
+        let mut text = [0; 256];
+        let read = read_from_start(self.0, &mut text)?;
+        let mut words = text[..read].split(|byte| *byte == b' ' || *byte == b'\n').map(number);
+        let mut next = || words.next().map(|pages| pages * page_bytes);
+        let (_size, resident, shared) = (next()?, next()?, next()?);
+        let (_text, _zero, mapped_bytes) = (next()?, next()?, next()?);
+        Some(Statm {
+            anon_bytes: resident.saturating_sub(shared),
+            shared_bytes: shared,
+            mapped_bytes,
+        })
+    }
+}
+
+/// The greatest resident set so far: VmHWM of /proc/self/status.
+pub fn greatest_resident_bytes() -> Option<u64> {
+    let mut text = [0; 4096];
+    let read = read_whole(c"/proc/self/status", &mut text)?;
+    let line =
+        text[..read].split(|byte| *byte == b'\n').find(|line| line.starts_with(b"VmHWM:"))?;
+    let digits = line.split(|byte| !byte.is_ascii_digit()).find(|word| !word.is_empty())?;
+    Some(number(digits) * 1024)
+}
+
+fn number(digits: &[u8]) -> u64 {
+    let value = |digit: &u8| u64::from(digit.wrapping_sub(b'0'));
+    digits.iter().take_while(|digit| digit.is_ascii_digit()).fold(0, |n, d| n * 10 + value(d))
+}
+
+/// Page faults of this process so far.
+pub fn faults() -> u64 {
+    // SAFETY: zeros are a value of this plain struct.
+    let mut usage: libc::rusage = unsafe { core::mem::zeroed() };
+    // SAFETY: the struct is ours to be written.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    (usage.ru_minflt + usage.ru_majflt) as u64
+}
+
+/// A clock's own time in nanoseconds, whatever is [shown](crate::clock).
+pub fn real_ns(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the struct is ours to be written.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, clock, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Sleeps until the monotonic clock shows this time.
+pub fn sleep_until(monotonic_ns: u64) {
+    let until = libc::timespec {
+        tv_sec: (monotonic_ns / 1_000_000_000) as libc::time_t,
+        tv_nsec: (monotonic_ns % 1_000_000_000) as libc::c_long,
+    };
+    let (clock, flags) = (libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME);
+    // SAFETY: the time is read, and nothing is written where a rest would be.
+    while unsafe { libc::clock_nanosleep(clock, flags, &until, core::ptr::null_mut()) }
+        == libc::EINTR
+    {}
+}
+
+/// A counter that runs at a constant rate and costs little to read.
+#[inline(always)]
+pub fn ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has it.
+    return unsafe { core::arch::x86_64::_rdtsc() };
+    #[cfg(target_arch = "aarch64")]
+    {
+        let ticks: u64;
+        // SAFETY: reads a register that Linux lets every process read, and changes nothing.
+        unsafe { core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack)) };
+        return ticks;
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return real_ns(libc::CLOCK_MONOTONIC);
+}

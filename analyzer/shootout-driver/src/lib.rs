@@ -1,0 +1,36 @@
+//! The shootout's driver: runs a [script](script), which a trace was compiled to, on the malloc
+//! of this process.
+//!
+//! It has a process of its own for each allocator, so that `LD_PRELOAD` decides which malloc that
+//! is. Nothing here takes a block for itself (the crate has neither `std` nor `alloc`): tables lie
+//! in anonymous mappings that are touched before the first call, so that what grows later is the
+//! allocator's. Input is a script on descriptor 0, output a file on descriptor 1 which is mapped
+//! and shared with whoever started this: what was found out is there even if the allocator dies.
+#![no_std]
+
+mod calls;
+mod clock;
+mod kernel;
+mod memory;
+mod pool;
+pub mod results;
+pub mod script;
+mod turns;
+
+/// Runs the script on descriptor 0. The exit status: 0, or 1 where the script or the results'
+/// file makes no sense.
+pub fn run() -> u8 {
+    match turns::perform() {
+        Some(()) => 0,
+        None => 1,
+    }
+}
+
+/// Whether this process was started as a driver: its first argument is `name`. Asks the kernel, as
+/// the standard library would take blocks for the answer.
+pub fn is_asked_for(name: &[u8]) -> bool {
+    let mut line = [0; 512];
+    let Some(read) = kernel::read_whole(c"/proc/self/cmdline", &mut line) else { return false };
+    let mut words = line[..read].split(|byte| *byte == 0);
+    words.nth(1) == Some(name)
+}

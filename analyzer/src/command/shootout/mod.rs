@@ -1,0 +1,236 @@
+//! `fragtrace shootout`: the recorded calls, run again on other allocators.
+
+mod drive;
+mod locate;
+mod progress;
+
+use super::output::Output;
+use super::symbols::SymbolOptions;
+use super::{arguments, input};
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use drive::{Driver, Limits};
+use fragtrace_analyzer::measure;
+use fragtrace_analyzer::render::shootout as render;
+use fragtrace_analyzer::shootout::{
+    Allocator, Baseline, Options, Recorded, Run, Script, Shootout, compile,
+};
+use locate::Place;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+pub use drive::HIDDEN_NAME;
+
+const EXAMPLES: &str = "\
+Examples:
+  fragtrace shootout run.ftr                        on all allocators that are installed
+  fragtrace shootout run.ftr --allocators glibc,jemalloc,mimalloc
+  fragtrace shootout run.ftr --allocators glibc:arena_max=1+mmap_threshold=128K,jemalloc:dirty_decay_ms=0
+  fragtrace shootout run.ftr --allocator mine=/opt/lib/libmine.so,MINE_CONF=small
+
+The recorded calls are run again in a process of their own for each allocator: the same sizes,
+alignments and order, each on the stand-in of its thread, blocks written as the program wrote them.
+The RSS of a run is what the allocator has in memory then, and beside it what the program had that
+is no heap.
+
+Settings of glibc are its tunables (glibc.malloc.NAME), those of jemalloc the pairs of MALLOC_CONF,
+those of mimalloc and tcmalloc their variables (MIMALLOC_NAME, TCMALLOC_NAME).";
+
+/// Run the recorded calls on other allocators
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The trace
+    trace: PathBuf,
+
+    /// What to try: names, each with settings behind a colon, several with + between them
+    #[arg(long, value_name = "NAME[:SETTING=VALUE…],…", value_delimiter = ',')]
+    allocators: Vec<String>,
+
+    /// Try another library (may be repeated)
+    #[arg(long, value_name = "NAME=PATH[,VAR=VALUE…]")]
+    allocator: Vec<String>,
+
+    /// Threads as recorded, taking turns in the recorded order, or all calls on one
+    #[arg(long, value_enum, default_value_t = Threads::Recorded)]
+    threads: Threads,
+
+    /// Pauses are skipped, with the recorded time shown to the allocator, or waited for
+    #[arg(long, value_enum, default_value_t = Speed::Max)]
+    speed: Speed,
+
+    /// Stop an allocator that needs more: by default what memory is free, less a tenth
+    #[arg(long, value_name = "SIZE", value_parser = arguments::size)]
+    max_rss: Option<u64>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Leave out folders, to share the result
+    #[arg(long)]
+    anonymize: bool,
+
+    #[command(flatten)]
+    symbols: SymbolOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Threads {
+    /// A stand-in for each thread
+    Recorded,
+    /// All calls on one thread
+    One,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Speed {
+    /// As fast as it goes; allocators are shown the recorded time
+    Max,
+    /// As fast as recorded
+    Recorded,
+}
+
+/// Runs the shootout and prints it.
+///
+/// # Errors
+/// When the path leads to no trace, an allocator is not known, or the script cannot be written.
+pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
+    let named = named(arguments)?;
+    let trace = input::open(&arguments.trace)?;
+    let analysis = measure::analyze(&trace);
+    let options = Options {
+        one_thread: arguments.threads == Threads::One,
+        real_time: arguments.speed == Speed::Recorded,
+        ..Options::default()
+    };
+    let (script, file) = write_script(|out| compile(&trace, &analysis, &options, out))?;
+    if script.words <= 16 && analysis.trace.allocs == 0 {
+        bail!(
+            "{} holds no allocation: there is nothing to run again\n`fragtrace report` says why",
+            arguments.trace.display()
+        );
+    }
+    let recorded = Recorded::of(trace.process());
+    let mut found = Shootout {
+        recorded: Run { name: "recorded".into(), ..Run::recorded(&analysis, &script.moments) },
+        ..Shootout::default()
+    };
+    let driver = Driver::new(Limits::new(arguments.max_rss))?;
+    let baseline = driver.baseline()?;
+    let tried = with_recorded(named, &recorded, &script, &mut found);
+    let mut shown = progress::Progress::new(tried.len());
+    for allocator in &tried {
+        shown.next(&allocator.name);
+        try_one(allocator, &driver, (&script, &file, &baseline), &mut shown, &mut found)?;
+    }
+    drop(shown);
+    found.missing.sort();
+    found.missing.dedup();
+    found.conclude();
+    if arguments.anonymize {
+        anonymize(&mut found);
+    }
+    if arguments.json {
+        let mut out = output.plain();
+        render::json(&found, &mut out)?;
+        out.flush()?;
+    } else {
+        output.print(&render::report(&found))?;
+    }
+    Ok(0)
+}
+
+/// The allocators that the command line names; `None`: the usual ones.
+fn named(arguments: &Arguments) -> Result<Option<Vec<Allocator>>> {
+    let by_name = arguments.allocators.iter().map(|text| Allocator::named(text.trim()));
+    let given = arguments.allocator.iter().map(|text| Allocator::given(text));
+    let all: Vec<Allocator> = by_name.chain(given).collect::<Result<_, _>>()?;
+    Ok((!all.is_empty()).then_some(all))
+}
+
+/// What is to be tried: the recorded allocator as it was first, to see how closely a replay meets
+/// the program's own figures.
+fn with_recorded(
+    named: Option<Vec<Allocator>>,
+    recorded: &Recorded,
+    script: &Script,
+    found: &mut Shootout,
+) -> Vec<Allocator> {
+    let mut tried = named.unwrap_or_else(|| Allocator::usual(script.threads));
+    match recorded {
+        Recorded::Known(known) => {
+            tried.retain(|one| one.name != known.name || one.variables != known.variables);
+            tried.insert(0, known.clone());
+            found.reproduced = Some(0);
+        }
+        Recorded::Unknown(path) if path.is_empty() => {}
+        Recorded::Unknown(path) => found.missing.push(format!(
+            "the recorded allocator, {path}, which cannot be preloaded: linked into its program, \
+             or of another C library"
+        )),
+    }
+    tried
+}
+
+/// Writes a script to a file that goes with this process.
+fn write_script(
+    compile: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<Script>,
+) -> Result<(Script, File)> {
+    let failed = "the script of the run cannot be written to the temporary folder\nset TMPDIR to \
+                  one with room: it takes about 10 bytes a call";
+    let file = tempfile::tempfile().context(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 20, file.try_clone()?);
+    let script = compile(&mut out).context(failed)?;
+    out.flush().context(failed)?;
+    for (place, word) in &script.patches {
+        file.write_all_at(&word.to_le_bytes(), *place).context(failed)?;
+    }
+    Ok((script, file))
+}
+
+/// Runs one allocator, or notes that it is not here.
+fn try_one(
+    allocator: &Allocator,
+    driver: &Driver,
+    (script, file, baseline): (&Script, &File, &Baseline),
+    shown: &mut progress::Progress,
+    found: &mut Shootout,
+) -> Result<()> {
+    let place = locate::library(allocator);
+    if let Place::Missing(why) = place {
+        let is_recorded = found.reproduced == Some(0) && found.allocators.is_empty();
+        if is_recorded {
+            found.reproduced = None;
+        }
+        found.missing.push(why);
+        return Ok(());
+    }
+    let samples = script.moments.len() as u64;
+    let library = place.path();
+    let outcome = driver.run(file, samples, library, &allocator.variables, |words| {
+        shown.at(words as f64 / script.words.max(1) as f64);
+    })?;
+    let run = Run::replayed(&script.moments, outcome.source(), baseline);
+    found.allocators.push(Run {
+        name: allocator.name.clone(),
+        settings: allocator.settings.clone(),
+        library: library.map(|path| path.display().to_string()),
+        ..run
+    });
+    Ok(())
+}
+
+/// Takes folders out.
+fn anonymize(found: &mut Shootout) {
+    let file_name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    for run in &mut found.allocators {
+        run.library = run.library.as_deref().map(file_name);
+    }
+    for missing in &mut found.missing {
+        let words: Vec<String> = missing.split(' ').map(file_name).collect();
+        *missing = words.join(" ");
+    }
+}

@@ -1,0 +1,429 @@
+//! From a trace to the script that the driver runs.
+
+use super::moments::{self, Moment, Planned};
+use super::pairing::{Pairing, Turn};
+use super::schedule::{Schedule, Step};
+use super::stand_ins::StandIns;
+use super::touched::{Finding, LARGE_BYTES, Touched};
+use super::trims::Trims;
+use crate::measure::{self, Analysis};
+use crate::order::{self, Action, Event};
+use crate::read::Trace;
+use crate::replay::{Replay, Who};
+use fragtrace_format::Stamp;
+use fragtrace_format::event::Flags;
+use fragtrace_format::record::Cold;
+use fragtrace_shootout_driver::script::{
+    Head, Large, Op, SLOT_BITS, TO_THE_END, clock_word, large_value, part_word, word,
+};
+use rustc_hash::FxHashSet;
+use std::collections::VecDeque;
+use std::io::{self, Write};
+
+/// The driver is told the time when so much has passed.
+const CLOCK_STEP_NS: u64 = 100_000;
+/// A free slot waits for so many others to be free: one that changes hands at once would tie two
+/// threads' steps together.
+const SLOTS_WAITING: usize = 1024;
+
+/// Call stacks of the sites that are named on the command line.
+pub type Sites = FxHashSet<u32>;
+
+/// What is to be different from the recorded run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// All calls on one thread.
+    pub one_thread: bool,
+    /// Pauses are waited for.
+    pub real_time: bool,
+    /// Blocks of these stacks come from a pool of their own.
+    pub pooled: Sites,
+    /// Blocks of these stacks are kept when they are freed, for the next one.
+    pub reused: Sites,
+    /// Every block is freed by the thread that acquired it.
+    pub same_thread_free: bool,
+}
+
+/// A compiled trace, without its steps.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// Words of the file to be replaced, by their place in bytes: known only later on.
+    pub patches: Vec<(u64, u64)>,
+    /// The moments at which the driver takes its samples.
+    pub moments: Vec<Moment>,
+    /// Words of the script.
+    pub words: u64,
+    /// Frees of blocks that were never seen.
+    pub unknown_frees: u64,
+    /// Times at which malloc_trim must have been called.
+    pub trims: u64,
+    /// Threads that had events.
+    pub threads: u64,
+}
+
+/// How a block is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Home {
+    Allocator,
+    Pool,
+    /// Kept when freed: capacity in bytes.
+    Kept(u64),
+}
+
+/// A live block of the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Block {
+    slot: u32,
+    thread: u32,
+    bytes: u64,
+    home: Home,
+}
+
+/// A call that returned a block.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    address: u64,
+    bytes: u64,
+    align_log2: u8,
+    zeroed: bool,
+    stack: u32,
+    thread: u32,
+}
+
+/// Compiles a trace: its steps go to `out`, behind the [`Head`], which is among the patches.
+///
+/// # Errors
+/// What writing says; and when more blocks are live at once than the script has slots.
+pub fn compile(
+    trace: &Trace,
+    analysis: &Analysis,
+    options: &Options,
+    mut out: impl Write,
+) -> io::Result<Script> {
+    for word in Head::default().words() {
+        out.write_all(&word.to_le_bytes())?;
+    }
+    let mut compiler = Compiler::new(trace, options, Schedule::new(out, Head::WORDS as u64));
+    compiler.begin()?;
+    let planned = moments::plan(trace, analysis);
+    let mut next = 0;
+    let mut failed = None;
+    order::for_each_batch(trace, |events| {
+        let done = events.iter().try_for_each(|event| {
+            while let Some(moment) = planned.get(next)
+                && event.stamp > moment.stamp
+            {
+                compiler.moment(moment)?;
+                next += 1;
+            }
+            compiler.event(event)
+        });
+        failed = done.err();
+        failed.is_none()
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    for moment in &planned[next..] {
+        compiler.moment(moment)?;
+    }
+    compiler.finish()
+}
+
+struct Compiler<'t, 'o, W> {
+    trace: &'t Trace,
+    options: &'o Options,
+    replay: Replay<'t>,
+    pairing: Pairing<Block>,
+    schedule: Schedule<W>,
+    stand_ins: StandIns,
+    touched: Touched,
+    trims: Trims,
+    script: Script,
+    slots: u32,
+    free_slots: VecDeque<u32>,
+    kept: Vec<Block>,
+    told_ns: u64,
+    lost: Vec<Block>,
+}
+
+impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
+    fn new(trace: &'t Trace, options: &'o Options, schedule: Schedule<W>) -> Compiler<'t, 'o, W> {
+        let window = trace.clock().inversion_window();
+        let replay = Replay::new(trace);
+        Compiler {
+            trace,
+            options,
+            pairing: Pairing::new(window),
+            schedule,
+            stand_ins: StandIns::new(trace, options.one_thread),
+            touched: Touched::default(),
+            trims: Trims::new(replay.is_glibc()),
+            replay,
+            script: Script::default(),
+            slots: 0,
+            free_slots: VecDeque::new(),
+            kept: Vec::new(),
+            told_ns: 0,
+            lost: Vec::new(),
+        }
+    }
+
+    /// The blocks that were live when the kept events begin, in the order in which they came.
+    fn begin(&mut self) -> io::Result<()> {
+        let Some(base) = self.trace.base() else { return Ok(()) };
+        let mut blocks: Vec<_> = base.blocks.iter().collect();
+        blocks.sort_unstable_by_key(|entry| (entry.birth, entry.block.address));
+        for entry in blocks {
+            let block = &entry.block;
+            let here = self.acquire(Call {
+                address: block.address,
+                bytes: block.size,
+                align_log2: block.align_log2,
+                zeroed: block.flags.has(Flags::ZEROED),
+                stack: block.stack,
+                thread: entry.thread,
+            })?;
+            self.pairing.begin_with(block.address, here);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.tell_time(event.stamp)?;
+        self.replay.apply(event);
+        let who = Who { stamp: event.stamp, lane: event.lane, thread: event.thread };
+        self.pairing.expire(who.stamp, |block| self.lost.push(block));
+        while let Some(block) = self.lost.pop() {
+            self.release(block, who.thread)?;
+        }
+        while let Some(ended) = self.stand_ins.ended(who.stamp) {
+            self.schedule.end(ended)?;
+        }
+        let turn = match &event.action {
+            Action::Acquire { address, flags, .. } if flags.has(Flags::AGAIN) => {
+                self.pairing.refused(who.lane, *address);
+                Turn::None
+            }
+            Action::Acquire { address, size, flags, align_log2, stack, .. } => {
+                let call = Call {
+                    address: *address,
+                    bytes: *size,
+                    align_log2: *align_log2,
+                    zeroed: flags.has(Flags::ZEROED),
+                    stack: *stack,
+                    thread: who.thread,
+                };
+                let old = match flags.has(Flags::REALLOC) {
+                    true => self.pairing.reallocated(who.lane),
+                    false => None,
+                };
+                let block = match old {
+                    Some(old) => self.reallocate(old, call)?,
+                    None => self.acquire(call)?,
+                };
+                self.pairing.acquired(who, *address, block)
+            }
+            Action::Release { address, flags } => {
+                self.pairing.released(who, *address, flags.has(Flags::REALLOC))
+            }
+            Action::Rare(rare) => match rare.decoded() {
+                Some(Cold::ReallocFreed { .. }) => self.pairing.realloc_freed(who.lane),
+                Some(Cold::Thread { thread, .. }) => {
+                    self.stand_ins.told_of(thread, who.stamp);
+                    Turn::None
+                }
+                _ => Turn::None,
+            },
+        };
+        match turn {
+            Turn::Free(block, thread) => self.release(block, thread),
+            Turn::None => Ok(()),
+        }
+    }
+
+    fn tell_time(&mut self, stamp: Stamp) -> io::Result<()> {
+        let now_ns = self.trace.clock().time_ns(stamp);
+        if now_ns < self.told_ns.saturating_add(CLOCK_STEP_NS) {
+            return Ok(());
+        }
+        self.told_ns = now_ns;
+        self.schedule.push_alone(clock_word(now_ns))
+    }
+
+    fn acquire(&mut self, call: Call) -> io::Result<Block> {
+        if self.options.reused.contains(&call.stack) {
+            return self.acquire_kept(call);
+        }
+        let slot = self.take_slot()?;
+        let pooled = self.options.pooled.contains(&call.stack) && call.align_log2 == 0;
+        if let Some(bytes) = u32::try_from(call.bytes).ok().filter(|_| pooled) {
+            let stand_in = self.stand_ins.of(call.thread);
+            self.schedule.push(Step::short(stand_in, Op::PoolMalloc, slot, bytes))?;
+            return Ok(Block { slot, thread: call.thread, bytes: call.bytes, home: Home::Pool });
+        }
+        let what = if call.zeroed { Large::Calloc } else { Large::Malloc };
+        self.call(slot, what, &call, 0)?;
+        Ok(Block { slot, thread: call.thread, bytes: call.bytes, home: Home::Allocator })
+    }
+
+    /// A call that is to return a block, of which `from` units were written before.
+    fn call(&mut self, slot: u32, what: Large, call: &Call, from: u32) -> io::Result<()> {
+        let stand_in = self.stand_ins.of(call.thread);
+        let short = match what {
+            Large::Malloc => Op::Malloc,
+            Large::Calloc => Op::Calloc,
+            Large::Realloc | Large::Touch => Op::Realloc,
+        };
+        let plain = call.align_log2 == 0 && call.bytes < LARGE_BYTES;
+        if let Some(bytes) = u32::try_from(call.bytes).ok().filter(|_| plain) {
+            return self.schedule.push(Step::short(stand_in, short, slot, bytes));
+        }
+        if call.bytes >= LARGE_BYTES {
+            self.touched.begin(slot, call.address, call.bytes, from);
+        }
+        let value = large_value(what, call.align_log2);
+        let words = [word(Op::Large, slot, value), call.bytes, part_word(from, TO_THE_END)];
+        self.schedule.push(Step { stand_in, slot, words, count: 3 })
+    }
+
+    fn reallocate(&mut self, old: Block, call: Call) -> io::Result<Block> {
+        match old.home {
+            Home::Allocator => {
+                self.touched.end(old.slot);
+                let from = (old.bytes.min(call.bytes) / 4096).min(u64::from(u32::MAX - 1)) as u32;
+                self.call(old.slot, Large::Realloc, &Call { align_log2: 0, ..call }, from)?;
+                Ok(Block { bytes: call.bytes, thread: call.thread, ..old })
+            }
+            Home::Kept(capacity) if capacity >= call.bytes => {
+                Ok(Block { bytes: call.bytes, thread: call.thread, ..old })
+            }
+            Home::Pool | Home::Kept(_) => {
+                let new = self.acquire(call)?;
+                self.release(old, call.thread)?;
+                Ok(new)
+            }
+        }
+    }
+
+    /// A buffer that was kept, if one is large enough; else the largest makes place for a new one.
+    fn acquire_kept(&mut self, call: Call) -> io::Result<Block> {
+        let capacity = |block: &Block| match block.home {
+            Home::Kept(capacity) => capacity,
+            Home::Allocator | Home::Pool => 0,
+        };
+        if let Some(fits) = self.kept.iter().rposition(|block| capacity(block) >= call.bytes) {
+            let block = self.kept.remove(fits);
+            return Ok(Block { bytes: call.bytes, thread: call.thread, ..block });
+        }
+        let largest = (0..self.kept.len()).max_by_key(|index| capacity(&self.kept[*index]));
+        if let Some(largest) = largest {
+            let block = self.kept.remove(largest);
+            self.free(&block, call.thread)?;
+        }
+        let slot = self.take_slot()?;
+        let what = if call.zeroed { Large::Calloc } else { Large::Malloc };
+        self.call(slot, what, &call, 0)?;
+        let Call { bytes, thread, .. } = call;
+        Ok(Block { slot, thread, bytes, home: Home::Kept(bytes) })
+    }
+
+    fn release(&mut self, block: Block, thread: u32) -> io::Result<()> {
+        if let Home::Kept(_) = block.home {
+            // The next one lies elsewhere in the recorded program.
+            self.touched.end(block.slot);
+            self.kept.push(block);
+            return Ok(());
+        }
+        self.free(&block, thread)
+    }
+
+    fn free(&mut self, block: &Block, thread: u32) -> io::Result<()> {
+        self.touched.end(block.slot);
+        let thread = if self.options.same_thread_free { block.thread } else { thread };
+        let stand_in = self.stand_ins.of(thread);
+        let step = match (block.home, u32::try_from(block.bytes)) {
+            (Home::Pool, Ok(bytes)) => Step::short(stand_in, Op::PoolFree, block.slot, bytes),
+            _ => Step::short(stand_in, Op::Free, block.slot, 0),
+        };
+        self.free_slots.push_back(block.slot);
+        self.schedule.push(step)
+    }
+
+    fn take_slot(&mut self) -> io::Result<u32> {
+        if self.free_slots.len() > SLOTS_WAITING
+            && let Some(slot) = self.free_slots.pop_front()
+        {
+            return Ok(slot);
+        }
+        if self.slots == 1 << SLOT_BITS {
+            return Err(io::Error::other("more blocks are live at once than can be run again"));
+        }
+        self.slots += 1;
+        Ok(self.slots - 1)
+    }
+
+    /// A moment at which a look was taken, or a sample is to be.
+    fn moment(&mut self, planned: &Planned) -> io::Result<()> {
+        self.schedule.flush()?;
+        let held = self.replay.space().footprint_bytes();
+        self.replay.catch_up(planned.stamp);
+        if let Some(look) = planned.look.and_then(|look| self.trace.looks().get(look)) {
+            for (slot, place) in self.schedule.take_placed() {
+                self.touched.placed(slot, place);
+            }
+            for finding in self.touched.look(look, self.replay.space()) {
+                self.apply(finding)?;
+            }
+            if self.trims.look(held, self.replay.space()) {
+                self.schedule.push_alone(word(Op::Trim, 0, 0))?;
+                self.script.trims += 1;
+            }
+        }
+        if planned.sampled {
+            let time_ns = self.trace.clock().time_ns(planned.stamp);
+            self.schedule.push_alone(clock_word(time_ns.max(self.told_ns)))?;
+            let state = measure::state(&mut self.replay, self.trace.clock(), time_ns);
+            let number = self.script.moments.len() as u32;
+            self.script.moments.push(Moment::of(&state, planned.look.is_some()));
+            self.schedule.push_alone(word(Op::Sample, 0, number))?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, finding: Finding) -> io::Result<()> {
+        match finding {
+            Finding::Part { place, from, to } => {
+                self.script.patches.push((place, part_word(from, to)));
+                Ok(())
+            }
+            Finding::More { slot, bytes, from, to } => {
+                for more in [
+                    word(Op::Large, slot, large_value(Large::Touch, 0)),
+                    bytes,
+                    part_word(from, to),
+                ] {
+                    self.schedule.push_alone(more)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(mut self) -> io::Result<Script> {
+        self.pairing.expire(Stamp::MAX, drop);
+        let (words, _) = self.schedule.finish()?;
+        let head = Head {
+            slots: self.slots.into(),
+            stand_ins: self.stand_ins.most().into(),
+            samples: self.script.moments.len() as u64,
+            real_time: self.options.real_time,
+        };
+        let head = head.words().into_iter().enumerate();
+        self.script.patches.extend(head.map(|(index, word)| (index as u64 * 8, word)));
+        self.script.words = words;
+        self.script.unknown_frees = self.pairing.unknown_frees();
+        self.script.threads = self.stand_ins.threads();
+        Ok(self.script)
+    }
+}

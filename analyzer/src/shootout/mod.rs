@@ -1,0 +1,27 @@
+//! The shootout: the recorded calls, to be run again on other allocators.
+//!
+//! ```text
+//!  events ──► pairing ──► compile ──► schedule ──► script      (the driver runs it, elsewhere)
+//!               which block  what is done  whose turn
+//!  looks ───► touched: which part of a block is written, and moments: when the kernel is asked
+//!
+//!  results of the driver ──► figures
+//! ```
+//!
+//! Nothing is run here: the command line does that, in a process for each allocator.
+
+mod allocators;
+mod compile;
+mod figures;
+mod moments;
+mod pairing;
+mod schedule;
+mod stand_ins;
+mod touched;
+mod trims;
+mod verdict;
+
+pub use allocators::{Allocator, BadSetting, FAMILIES, Family, Recorded};
+pub use compile::{Options, Script, Sites, compile};
+pub use figures::{Baseline, Run, Shootout, Source};
+pub use moments::Moment;
