@@ -301,6 +301,7 @@ impl Run {
         let sample = Sample {
             anon_bytes: now.anon_bytes.saturating_sub(self.own_anon_bytes),
             mapped_bytes: now.mapped_bytes.saturating_sub(self.own_mapped_bytes),
+            file_bytes: now.shared_bytes.saturating_sub(self.results.bytes()),
         };
         for (at, word) in sample.words().into_iter().enumerate() {
             self.tell(TOTALS + number as usize * Sample::WORDS + at, word);

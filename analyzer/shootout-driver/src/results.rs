@@ -40,20 +40,22 @@ pub struct Sample {
     pub anon_bytes: u64,
     /// Private writable address space.
     pub mapped_bytes: u64,
+    /// Pages of files in memory, the results' own left out: code, for the most part.
+    pub file_bytes: u64,
 }
 
 impl Sample {
     /// Words of a sample.
-    pub const WORDS: usize = 2;
+    pub const WORDS: usize = 3;
 
     /// As it stands in the file.
     pub const fn words(&self) -> [u64; Self::WORDS] {
-        [self.anon_bytes, self.mapped_bytes]
+        [self.anon_bytes, self.mapped_bytes, self.file_bytes]
     }
 
     /// Taken apart again.
     pub const fn read(words: [u64; Self::WORDS]) -> Sample {
-        Sample { anon_bytes: words[0], mapped_bytes: words[1] }
+        Sample { anon_bytes: words[0], mapped_bytes: words[1], file_bytes: words[2] }
     }
 }
 

@@ -39,6 +39,8 @@ unsafe impl Zeroed for StandIn {}
 struct Stage {
     stand_ins: Table<StandIn>,
     run: *mut Run,
+    /// A stand-in that the first one is to start, as another one's turn came to its end; 0: none.
+    to_start: AtomicU32,
 }
 
 /// Runs the script; `None`: there is none, or no room for it.
@@ -46,7 +48,7 @@ pub fn perform() -> Option<()> {
     let mut run = Run::begin()?;
     let stand_ins = Table::<StandIn>::new(usize::try_from(run.stand_ins()).ok()?)?;
     run.took(stand_ins.bytes(), stand_ins.bytes());
-    let stage = Stage { stand_ins, run: &raw mut run };
+    let stage = Stage { stand_ins, run: &raw mut run, to_start: AtomicU32::new(0) };
     let first = stage.stand_ins.at(0)?;
     // SAFETY: nobody else runs yet.
     unsafe { (*first.as_ptr()).runs = 1 };
@@ -64,27 +66,44 @@ impl Stage {
         // SAFETY: as above; the number does not change.
         let my_number = unsafe { (*me.as_ptr()).number };
         loop {
-            // SAFETY: it is this one's turn, so nobody else has the run.
-            match unsafe { &mut *self.run }.go_on() {
-                Halt::Turn(number) if number == my_number => {}
-                Halt::Turn(number) => {
-                    // Where it cannot be started, its steps are done here.
-                    if self.hand_to(number) && !self.wait(me, my_word) {
-                        return;
-                    }
+            let halt = match self.to_start.load(Relaxed) {
+                // SAFETY: it is this one's turn, so nobody else has the run.
+                0 => unsafe { &mut *self.run }.go_on(),
+                number => {
+                    self.to_start.store(0, Relaxed);
+                    Halt::Turn(number)
                 }
+            };
+            let is_its_turn_again = match halt {
+                Halt::Turn(number) if number == my_number => true,
+                Halt::Turn(number) => self.pass(my_number, number) && self.wait(me, my_word),
                 // It is this one where it does another's steps, which could not be started.
-                Halt::End(number) if number == my_number => {}
-                Halt::End(number) => self.end(number),
-                Halt::Done if my_number == 0 => return,
-                Halt::Done => {
-                    self.hand_to(0);
-                    if !self.wait(me, my_word) {
-                        return;
-                    }
+                Halt::End(number) if number == my_number => true,
+                Halt::End(number) => {
+                    self.end(number);
+                    true
                 }
+                Halt::Done if my_number == 0 => return,
+                Halt::Done => self.hand_to(0) && self.wait(me, my_word),
+            };
+            // SAFETY: the entry stays, and if this one is to end, nobody else acts now.
+            if !is_its_turn_again && unsafe { (*me.as_ptr()).ends } != 0 {
+                return;
             }
         }
+    }
+
+    /// Gives the turn to a stand-in, which is started if need be: by the first one, since libc
+    /// takes a block for each new thread, which is to come from no other thread's arena. False:
+    /// it cannot be started, and its steps are done by whoever tried.
+    fn pass(&self, from: u32, to: u32) -> bool {
+        let Some(other) = self.stand_ins.at(to as usize) else { return false };
+        // SAFETY: it is our turn, so all but the word is ours.
+        if from != 0 && unsafe { (*other.as_ptr()).runs } == 0 {
+            self.to_start.store(to, Relaxed);
+            return self.hand_to(0);
+        }
+        self.hand_to(to)
     }
 
     /// Gives the turn to another stand-in, which is started if need be. False: it cannot be.

@@ -197,9 +197,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
         while let Some(block) = self.lost.pop() {
             self.release(block, who.thread)?;
         }
-        while let Some(ended) = self.stand_ins.ended(who.stamp) {
-            self.schedule.end(ended)?;
-        }
+        self.end_threads(who.stamp)?;
         let turn = match &event.action {
             Action::Acquire { address, flags, .. } if flags.has(Flags::AGAIN) => {
                 self.pairing.refused(who.lane, *address);
@@ -240,6 +238,13 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             Turn::Free(block, thread) => self.release(block, thread),
             Turn::None => Ok(()),
         }
+    }
+
+    fn end_threads(&mut self, now: Stamp) -> io::Result<()> {
+        while let Some(ended) = self.stand_ins.ended(now) {
+            self.schedule.end(ended)?;
+        }
+        Ok(())
     }
 
     fn tell_time(&mut self, stamp: Stamp) -> io::Result<()> {
@@ -365,6 +370,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
 
     /// A moment at which a look was taken, or a sample is to be.
     fn moment(&mut self, planned: &Planned) -> io::Result<()> {
+        self.end_threads(planned.stamp)?;
         self.schedule.flush()?;
         let held = self.replay.space().footprint_bytes();
         self.replay.catch_up(planned.stamp);

@@ -16,7 +16,7 @@ const LEAST_LIVE_SHARE: u64 = 10;
 /// A fall of live bytes by this share of the peak is a drop.
 const DROP_SHARE: f64 = 0.5;
 /// The drop is over when live bytes are this near to the least, as a share of the fall.
-const DROP_REST_SHARE: f64 = 0.02;
+const DROP_REST_SHARE: f64 = 0.002;
 
 /// What the driver has in memory before any call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +25,8 @@ pub struct Baseline {
     pub anon_bytes: u64,
     /// Private writable address space.
     pub mapped_bytes: u64,
+    /// Pages of files.
+    pub file_bytes: u64,
     /// Page faults.
     pub faults: u64,
 }
@@ -47,7 +49,7 @@ impl Source<'_> {
     fn samples(&self) -> impl Iterator<Item = Sample> {
         let taken = usize::try_from(self.total(Total::Samples)).unwrap_or(0);
         let words = self.words.get(TOTALS..).unwrap_or(&[]).chunks_exact(Sample::WORDS);
-        words.take(taken).map(|words| Sample::read([words[0], words[1]]))
+        words.take(taken).map(|words| Sample::read([words[0], words[1], words[2]]))
     }
 
     /// The driver's own part: of a run without steps.
@@ -56,6 +58,7 @@ impl Source<'_> {
         Baseline {
             anon_bytes: last.anon_bytes,
             mapped_bytes: last.mapped_bytes,
+            file_bytes: last.file_bytes,
             faults: self.total(Total::Faults),
         }
     }
@@ -169,7 +172,9 @@ fn drop_of(moments: &[Moment]) -> Option<(usize, usize)> {
     let begin = after.iter().position(|moment| moment.live_bytes <= low)?;
     let length = after[begin..].iter().position(|moment| moment.live_bytes > low);
     let end = length.map_or(after.len(), |length| begin + length) - 1;
-    Some((peak_at + begin, peak_at + end))
+    // A moment at which the recorded program was looked at, so that all are compared at it.
+    let looked = after[begin..=end].iter().position(|moment| moment.rss_bytes.is_some());
+    Some((peak_at + begin + looked.unwrap_or(0), peak_at + end))
 }
 
 /// What ratios over time come to, of the points that count.
@@ -273,8 +278,14 @@ impl Run {
         run
     }
 
-    /// What an allocator had in the driver.
-    pub fn replayed(moments: &[Moment], source: Source<'_>, baseline: &Baseline) -> Run {
+    /// What an allocator had in the driver. `is_recorded`: it is the recorded one, whose code is in
+    /// the recorded program's resident set already.
+    pub fn replayed(
+        moments: &[Moment],
+        source: Source<'_>,
+        baseline: &Baseline,
+        is_recorded: bool,
+    ) -> Run {
         let others = others(moments);
         let mut peak_mapped_bytes = None;
         let points: Vec<Point> = moments
@@ -285,8 +296,13 @@ impl Run {
                 let heap_bytes = sample.anon_bytes.saturating_sub(baseline.anon_bytes);
                 let mapped_bytes = sample.mapped_bytes.saturating_sub(baseline.mapped_bytes);
                 peak_mapped_bytes = peak_mapped_bytes.max(Some(mapped_bytes));
+                let code_bytes = match is_recorded {
+                    true => 0,
+                    false => sample.file_bytes.saturating_sub(baseline.file_bytes),
+                };
+                let rss_bytes = heap_bytes + other_bytes + code_bytes;
                 let Moment { time_ns, live_bytes, .. } = *moment;
-                Point { time_ns, live_bytes, heap_bytes, rss_bytes: heap_bytes + other_bytes }
+                Point { time_ns, live_bytes, heap_bytes, rss_bytes }
             })
             .collect();
         let greatest = points.iter().max_by_key(|point| point.rss_bytes);
@@ -333,9 +349,13 @@ impl Run {
         self.end_rss_bytes = end.map(|point| point.rss_bytes);
         self.end_heap_bytes = end.map(|point| point.heap_bytes);
         if let Some((begin, decayed)) = drop_of(moments).filter(|_| whole) {
-            self.after_drop_rss_bytes = at(begin).map(|point| point.rss_bytes);
-            self.after_decay_rss_bytes = at(decayed).map(|point| point.rss_bytes);
-            self.returned_ratio = at(begin)
+            // Of the recorded program only looks tell: one may have come a little later.
+            let span = moments[begin].time_ns..=moments[decayed].time_ns;
+            let mut low = points.iter().filter(|point| span.contains(&point.time_ns));
+            let (first, last) = (low.next(), low.next_back());
+            self.after_drop_rss_bytes = first.map(|point| point.rss_bytes);
+            self.after_decay_rss_bytes = last.or(first).map(|point| point.rss_bytes);
+            self.returned_ratio = first
                 .zip(peak_heap_bytes.filter(|peak| *peak > 0))
                 .map(|(after, peak)| 1.0 - after.heap_bytes as f64 / peak as f64);
         }
@@ -355,10 +375,10 @@ mod tests {
         Moment { time_ns, live_bytes, rss_bytes: rss, other_bytes: other, ..Moment::default() }
     }
 
-    fn words(samples: &[(u64, u64)]) -> Vec<u64> {
+    fn words(samples: &[(u64, u64, u64)]) -> Vec<u64> {
         let mut words = vec![0; TOTALS];
         words[Total::Samples as usize] = samples.len() as u64;
-        words.extend(samples.iter().flat_map(|(anon, mapped)| [*anon, *mapped]));
+        words.extend(samples.iter().flat_map(|(anon, mapped, file)| [*anon, *mapped, *file]));
         words
     }
 
@@ -370,15 +390,15 @@ mod tests {
             moment(20, 10, Some(90), Some(60)),
             moment(30, 10, Some(80), Some(60)),
         ];
-        let words = words(&[(5, 7), (205, 400), (105, 300), (45, 300)]);
+        let words = words(&[(5, 7, 9), (205, 400, 11), (105, 300, 12), (45, 300, 12)]);
         let source = Source { words: &words, error: None };
-        let baseline = Baseline { anon_bytes: 5, mapped_bytes: 7, faults: 0 };
-        let run = Run::replayed(&moments, source, &baseline);
-        assert_eq!(run.peak_rss_bytes, Some(250));
-        assert_eq!((run.end_rss_bytes, run.end_heap_bytes), (Some(100), Some(40)));
+        let baseline = Baseline { anon_bytes: 5, mapped_bytes: 7, file_bytes: 10, faults: 0 };
+        let run = Run::replayed(&moments, source, &baseline, false);
+        assert_eq!(run.peak_rss_bytes, Some(251));
+        assert_eq!((run.end_rss_bytes, run.end_heap_bytes), (Some(102), Some(40)));
         assert_eq!(run.peak_mapped_bytes, Some(393));
-        assert_eq!(run.after_drop_rss_bytes, Some(160));
-        assert_eq!(run.after_decay_rss_bytes, Some(100));
+        assert_eq!(run.after_drop_rss_bytes, Some(162));
+        assert_eq!(run.after_decay_rss_bytes, Some(102));
         assert_eq!(run.returned_ratio, Some(0.5));
         // 100 live with 200 held for 10, then 10 with 100 for 10.
         assert_eq!(run.mean_fragmentation_ratio, Some((1.0 * 10.0 + 9.0 * 10.0) / 20.0));
@@ -389,9 +409,9 @@ mod tests {
     #[test]
     fn a_run_that_was_stopped_has_no_end() {
         let moments = [moment(0, 1, Some(50), Some(50)), moment(10, 100, Some(150), Some(50))];
-        let words = words(&[(5, 7)]);
+        let words = words(&[(5, 7, 9)]);
         let source = Source { words: &words, error: Some("stopped") };
-        let run = Run::replayed(&moments, source, &Baseline::default());
+        let run = Run::replayed(&moments, source, &Baseline::default(), true);
         assert_eq!((run.peak_rss_bytes, run.end_rss_bytes), (Some(55), None));
         assert_eq!(run.error.as_deref(), Some("stopped"));
     }

@@ -120,9 +120,8 @@ impl<W: Write> Schedule<W> {
     /// A stand-in ends, not the first.
     pub fn end(&mut self, stand_in: u32) -> io::Result<()> {
         self.flush()?;
-        if self.turn == stand_in {
-            self.turn_to(0)?;
-        }
+        // Libc gives back what it has for a thread on the one that joins it.
+        self.turn_to(0)?;
         self.word(word(Op::End, 0, stand_in))
     }
 

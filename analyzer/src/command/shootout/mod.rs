@@ -200,8 +200,8 @@ fn try_one(
     found: &mut Shootout,
 ) -> Result<()> {
     let place = locate::library(allocator);
+    let is_recorded = found.reproduced == Some(0) && found.allocators.is_empty();
     if let Place::Missing(why) = place {
-        let is_recorded = found.reproduced == Some(0) && found.allocators.is_empty();
         if is_recorded {
             found.reproduced = None;
         }
@@ -213,7 +213,7 @@ fn try_one(
     let outcome = driver.run(file, samples, library, &allocator.variables, |words| {
         shown.at(words as f64 / script.words.max(1) as f64);
     })?;
-    let run = Run::replayed(&script.moments, outcome.source(), baseline);
+    let run = Run::replayed(&script.moments, outcome.source(), baseline, is_recorded);
     found.allocators.push(Run {
         name: allocator.name.clone(),
         settings: allocator.settings.clone(),
