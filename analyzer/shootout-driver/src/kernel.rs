@@ -78,6 +78,37 @@ pub fn greatest_resident_bytes() -> Option<u64> {
     Some(number(digits) * 1024)
 }
 
+/// Makes addresses the same in each run: starts this program anew without randomisation, once.
+/// Where the system does not let that be, they differ.
+pub fn fix_addresses() {
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    // SAFETY: asks, and changes nothing.
+    let now = unsafe { libc::personality(ASK) };
+    if now < 0 || now & libc::ADDR_NO_RANDOMIZE != 0 {
+        return;
+    }
+    let mut line = [0; 4096];
+    let Some(read) = read_whole(c"/proc/self/cmdline", &mut line) else { return };
+    let mut arguments = [core::ptr::null(); 4];
+    let mut starts = (0..read).filter(|at| *at == 0 || line[at - 1] == 0);
+    for (argument, start) in arguments[..3].iter_mut().zip(&mut starts) {
+        *argument = line[start..].as_ptr().cast::<libc::c_char>();
+    }
+    let wanted = (now | libc::ADDR_NO_RANDOMIZE) as libc::c_ulong;
+    // SAFETY: the personality is this process's own matter. Arguments and environment are lists of
+    // strings that end in zero bytes, and each list ends in null; when execve returns, all is as
+    // it was.
+    unsafe {
+        if libc::personality(wanted) < 0 || libc::personality(ASK) & libc::ADDR_NO_RANDOMIZE == 0 {
+            return;
+        }
+        libc::execve(c"/proc/self/exe".as_ptr(), arguments.as_ptr(), environ);
+    }
+}
+
 fn number(digits: &[u8]) -> u64 {
     let value = |digit: &u8| u64::from(digit.wrapping_sub(b'0'));
     digits.iter().take_while(|digit| digit.is_ascii_digit()).fold(0, |n, d| n * 10 + value(d))

@@ -20,6 +20,7 @@ mod turns;
 /// Runs the script on descriptor 0. The exit status: 0, or 1 where the script or the results'
 /// file makes no sense.
 pub fn run() -> u8 {
+    kernel::fix_addresses();
     match turns::perform() {
         Some(()) => 0,
         None => 1,

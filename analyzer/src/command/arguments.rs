@@ -18,13 +18,8 @@ pub struct Picture {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 
-    /// Width and height in pixels
-    #[arg(long, value_name = "WxH", default_value = "1600x900", value_parser = pixels)]
-    size: (u32, u32),
-
-    /// Ground and colours of the picture
-    #[arg(long, value_name = "light|dark", default_value = "light", value_parser = theme)]
-    theme: Theme,
+    #[command(flatten)]
+    look: Look,
 
     /// Leave out the command, paths, host and environment, to share the picture
     #[arg(long)]
@@ -33,6 +28,25 @@ pub struct Picture {
 
 impl Picture {
     /// Size and theme as the renderers take them.
+    pub fn options(&self) -> PictureOptions {
+        self.look.options()
+    }
+}
+
+/// How large a picture is, and its colours.
+#[derive(Debug, Args)]
+pub struct Look {
+    /// Width and height in pixels
+    #[arg(long, value_name = "WxH", default_value = "1600x900", value_parser = pixels)]
+    size: (u32, u32),
+
+    /// Ground and colours of the picture
+    #[arg(long, value_name = "light|dark", default_value = "light", value_parser = theme)]
+    theme: Theme,
+}
+
+impl Look {
+    /// As the renderers take them.
     pub fn options(&self) -> PictureOptions {
         PictureOptions { width: self.size.0, height: self.size.1, theme: self.theme }
     }

@@ -243,8 +243,9 @@ pub enum Recorded {
 }
 
 impl Recorded {
-    /// Of a trace.
-    pub fn of(process: &Process) -> Recorded {
+    /// Of a trace. `names`: what its threads are called, which tells of settings that the program
+    /// made itself.
+    pub fn of<'n>(process: &Process, mut names: impl Iterator<Item = &'n str>) -> Recorded {
         let file = process.allocator.rsplit('/').next().unwrap_or_default();
         let is_libc = file.starts_with("libc.so") || file.starts_with("libc-2");
         let family = if is_libc && process.libc.starts_with("glibc") {
@@ -257,12 +258,15 @@ impl Recorded {
             })
         };
         let Some(family) = family else { return Recorded::Unknown(process.allocator.clone()) };
-        let variables: Vec<(String, String)> = process
+        let mut variables: Vec<(String, String)> = process
             .allocator_env
             .iter()
             .filter_map(|text| text.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        if family.name == "jemalloc" && names.any(|name| name == JEMALLOC_THREAD) {
+            run_in_background(&mut variables);
+        }
         let words: Vec<String> =
             variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
         Recorded::Known(Allocator {
@@ -272,6 +276,19 @@ impl Recorded {
             family: Some(family),
             path: None,
         })
+    }
+}
+
+/// What jemalloc calls the threads that purge in the background: redis, for one, asks for them by
+/// itself.
+const JEMALLOC_THREAD: &str = "jemalloc_bg_thd";
+
+fn run_in_background(variables: &mut Vec<(String, String)>) {
+    const SETTING: &str = "background_thread:true";
+    match variables.iter_mut().find(|(name, _)| name == "MALLOC_CONF") {
+        Some((_, value)) if value.contains("background_thread:") => {}
+        Some((_, value)) => *value = format!("{value},{SETTING}"),
+        None => variables.push(("MALLOC_CONF".into(), SETTING.into())),
     }
 }
 
@@ -320,7 +337,7 @@ mod tests {
     fn the_recorded_allocator_is_known_by_its_library() {
         let of = |allocator: &str, libc: &str| {
             let (allocator, libc) = (allocator.to_owned(), libc.to_owned());
-            Recorded::of(&Process { allocator, libc, ..Process::default() })
+            Recorded::of(&Process { allocator, libc, ..Process::default() }, [].into_iter())
         };
         let name = |recorded| match recorded {
             Recorded::Known(known) => known.name,

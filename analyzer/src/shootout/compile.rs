@@ -17,7 +17,7 @@ use fragtrace_shootout_driver::script::{
     Head, Large, Op, SLOT_BITS, TO_THE_END, clock_word, large_value, part_word, word,
 };
 use rustc_hash::FxHashSet;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write};
 
 /// The driver is told the time when so much has passed.
@@ -59,6 +59,8 @@ pub struct Script {
     pub trims: u64,
     /// Threads that had events.
     pub threads: u64,
+    /// What threads are called, as far as events say.
+    pub thread_names: BTreeSet<String>,
 }
 
 /// How a block is kept.
@@ -227,7 +229,8 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             }
             Action::Rare(rare) => match rare.decoded() {
                 Some(Cold::ReallocFreed { .. }) => self.pairing.realloc_freed(who.lane),
-                Some(Cold::Thread { thread, .. }) => {
+                Some(Cold::Thread { thread, name, .. }) => {
+                    self.script.thread_names.insert(name.to_owned());
                     self.stand_ins.told_of(thread, who.stamp);
                     Turn::None
                 }

@@ -71,6 +71,8 @@ pub struct Run {
     pub name: String,
     /// Its settings, as they were said.
     pub settings: String,
+    /// What was different from the recorded run; `None`: nothing.
+    pub change: Option<String>,
     /// Its library; `None`: the C library's own.
     pub library: Option<String>,
     /// The greatest resident set.
@@ -141,14 +143,27 @@ struct Point {
     rss_bytes: u64,
 }
 
+/// So many looks on either side say whether what one says is sound.
+const NEIGHBOURS: usize = 2;
+
 /// The resident set that was no heap, at each moment: as at the last one where it is known.
+///
+/// A look reads the resident set first and scans the heap then. What other threads free in between
+/// seems to be no heap: so it is the median of a few looks that counts.
 fn others(moments: &[Moment]) -> Vec<u64> {
-    let first = moments.iter().find_map(|moment| moment.other_bytes).unwrap_or(0);
+    let known: Vec<u64> = moments.iter().filter_map(|moment| moment.other_bytes).collect();
+    let median = |index: usize| {
+        let from = index.saturating_sub(NEIGHBOURS);
+        let mut near = known[from..known.len().min(index + NEIGHBOURS + 1)].to_vec();
+        near.sort_unstable();
+        near.get(near.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    };
+    let mut seen = 0;
     moments
         .iter()
-        .scan(first, |now, moment| {
-            *now = moment.other_bytes.unwrap_or(*now);
-            Some(*now)
+        .map(|moment| {
+            seen += usize::from(moment.other_bytes.is_some());
+            median(seen.saturating_sub(1))
         })
         .collect()
 }
@@ -229,10 +244,11 @@ impl Shootout {
 impl Run {
     /// As results show it: with its settings.
     pub fn shown(&self) -> String {
-        match self.settings.as_str() {
-            "" => self.name.clone(),
-            settings => format!("{} {}", self.name, settings.replace('+', " ")),
-        }
+        let settings = self.settings.replace('+', " ");
+        let words = [Some(self.name.clone()), Some(settings), self.change.clone()];
+        let words: Vec<String> =
+            words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
+        words.join(" ")
     }
 
     /// By how much this run misses another one's peak and last resident set: the greater of both.
@@ -383,9 +399,17 @@ mod tests {
     }
 
     #[test]
+    fn a_look_amid_a_fall_says_nothing_of_what_is_no_heap() {
+        let known = [10, 11, 500, 12, 40, 41, 42, 43];
+        let moments = known.map(|other| moment(0, 0, Some(1000), Some(other)));
+        assert_eq!(others(&moments), [11, 11, 12, 40, 41, 41, 41, 42]);
+        assert_eq!(others(&[moment(0, 0, None, None)]), [0]);
+    }
+
+    #[test]
     fn a_run_is_the_drivers_heap_and_the_programs_rest() {
         let moments = [
-            moment(0, 0, Some(50), Some(50)),
+            moment(0, 0, Some(60), Some(60)),
             moment(10, 100, None, None),
             moment(20, 10, Some(90), Some(60)),
             moment(30, 10, Some(80), Some(60)),
@@ -394,7 +418,7 @@ mod tests {
         let source = Source { words: &words, error: None };
         let baseline = Baseline { anon_bytes: 5, mapped_bytes: 7, file_bytes: 10, faults: 0 };
         let run = Run::replayed(&moments, source, &baseline, false);
-        assert_eq!(run.peak_rss_bytes, Some(251));
+        assert_eq!(run.peak_rss_bytes, Some(261));
         assert_eq!((run.end_rss_bytes, run.end_heap_bytes), (Some(102), Some(40)));
         assert_eq!(run.peak_mapped_bytes, Some(393));
         assert_eq!(run.after_drop_rss_bytes, Some(162));

@@ -26,6 +26,9 @@ pub(super) fn verdict(found: &Shootout) -> String {
         Some(run) => (run.name.clone(), run),
         None => ("the recorded allocator".to_owned(), &found.recorded),
     };
+    if let Some(text) = of_change(found) {
+        return text;
+    }
     let tried: Vec<(&Run, u64)> =
         found.allocators.iter().filter_map(|run| Some((run, needs(run)?))).collect();
     let Some(least) = tried.iter().map(|(_, needs)| *needs).min() else {
@@ -67,6 +70,31 @@ pub(super) fn verdict(found: &Shootout) -> String {
         figures.join(", "),
         cost(best, again)
     )
+}
+
+/// What a change of the program would save, on the first allocator that it was tried on.
+fn of_change(found: &Shootout) -> Option<String> {
+    let at = found.allocators.iter().position(|run| run.change.is_some())?;
+    let changed = &found.allocators[at];
+    let plain = found.allocators[..at].last()?;
+    let what = changed.change.as_deref().unwrap_or_default();
+    let (Some(before), Some(after)) = (needs(plain), needs(changed)) else {
+        return Some(format!(
+            "What {what} would save is not known: a run did not come to its end."
+        ));
+    };
+    let figures = [
+        ("at the peak", plain.peak_rss_bytes, changed.peak_rss_bytes),
+        ("at the end", plain.end_rss_bytes, changed.end_rss_bytes),
+    ];
+    let figures = figures.map(|(when, from, to)| {
+        let (from, to) = (words::bytes(from.unwrap_or(0)), words::bytes(to.unwrap_or(0)));
+        format!("{when} {to} instead of {from}")
+    });
+    let gain = 1.0 - after as f64 / before.max(1) as f64;
+    let bar = found.error_ratio.unwrap_or(0.0).max(LEAST_GAIN);
+    let saves = if gain > bar { "saves memory" } else { "saves little or nothing" };
+    Some(format!("On {}, {what} {saves}: {}.", plain.name, figures.join(", ")))
 }
 
 /// What it costs in time, beside the recorded allocator run again.

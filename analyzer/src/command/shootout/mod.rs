@@ -1,13 +1,15 @@
 //! `fragtrace shootout`: the recorded calls, run again on other allocators.
 
+mod change;
 mod drive;
 mod locate;
 mod progress;
 
-use super::output::Output;
+use super::output::{self, Output};
 use super::symbols::SymbolOptions;
-use super::{arguments, input};
+use super::{anonymize, arguments, input, map};
 use anyhow::{Context, Result, bail};
+use change::Change;
 use clap::{Args, ValueEnum};
 use drive::{Driver, Limits};
 use fragtrace_analyzer::measure;
@@ -19,7 +21,7 @@ use locate::Place;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use drive::HIDDEN_NAME;
 
@@ -29,6 +31,8 @@ Examples:
   fragtrace shootout run.ftr --allocators glibc,jemalloc,mimalloc
   fragtrace shootout run.ftr --allocators glibc:arena_max=1+mmap_threshold=128K,jemalloc:dirty_decay_ms=0
   fragtrace shootout run.ftr --allocator mine=/opt/lib/libmine.so,MINE_CONF=small
+  fragtrace shootout run.ftr -o shootout.png        and RSS over time as a picture
+  fragtrace shootout run.ftr --pool keep_session    what a pool for that site's blocks would save
 
 The recorded calls are run again in a process of their own for each allocator: the same sizes,
 alignments and order, each on the stand-in of its thread, blocks written as the program wrote them.
@@ -36,7 +40,11 @@ The RSS of a run is what the allocator has in memory then, and beside it what th
 is no heap.
 
 Settings of glibc are its tunables (glibc.malloc.NAME), those of jemalloc the pairs of MALLOC_CONF,
-those of mimalloc and tcmalloc their variables (MIMALLOC_NAME, TCMALLOC_NAME).";
+those of mimalloc and tcmalloc their variables (MIMALLOC_NAME, TCMALLOC_NAME).
+
+SITE is a function as `fragtrace blame` names it, part of its name, or a pattern with * and ?. With
+--pool, --reuse or --same-thread-free each allocator runs twice, as recorded and so changed; unless
+some are named, it is the recorded one alone.";
 
 /// Run the recorded calls on other allocators
 #[derive(Debug, Args)]
@@ -61,9 +69,28 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Speed::Max)]
     speed: Speed,
 
+    /// Also with the blocks of this site in a pool of their own (may be repeated)
+    #[arg(long, value_name = "SITE")]
+    pool: Vec<String>,
+
+    /// Also with the blocks of this site kept when they are freed, for the next ones (may be repeated)
+    #[arg(long, value_name = "SITE")]
+    reuse: Vec<String>,
+
+    /// Also with every block freed by the thread that allocated it
+    #[arg(long)]
+    same_thread_free: bool,
+
     /// Stop an allocator that needs more: by default what memory is free, less a tenth
     #[arg(long, value_name = "SIZE", value_parser = arguments::size)]
     max_rss: Option<u64>,
+
+    /// Also draw RSS over time, a line an allocator: where to write the PNG
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    look: arguments::Look,
 
     /// Print JSON
     #[arg(long)]
@@ -100,38 +127,63 @@ enum Speed {
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let named = named(arguments)?;
     let trace = input::open(&arguments.trace)?;
-    let analysis = measure::analyze(&trace);
-    let options = Options {
-        one_thread: arguments.threads == Threads::One,
-        real_time: arguments.speed == Speed::Recorded,
-        ..Options::default()
-    };
-    let (script, file) = write_script(|out| compile(&trace, &analysis, &options, out))?;
-    if script.words <= 16 && analysis.trace.allocs == 0 {
+    let (analysis, replay) = measure::analyze_to_end(&trace);
+    let change = Change::of(arguments, &trace, &replay)?;
+    drop(replay);
+    if analysis.trace.allocs == 0 && trace.base().is_none() {
         bail!(
             "{} holds no allocation: there is nothing to run again\n`fragtrace report` says why",
             arguments.trace.display()
         );
     }
-    let recorded = Recorded::of(trace.process());
+    let options = Options {
+        one_thread: arguments.threads == Threads::One,
+        real_time: arguments.speed == Speed::Recorded,
+        ..Options::default()
+    };
+    let compiled = |options: &Options| -> Result<Compiled> {
+        let (script, file) = write_script(|out| compile(&trace, &analysis, options, out))?;
+        let recorded = trace.process().allocator.clone();
+        Ok(Compiled { script, file, change: String::new(), recorded })
+    };
+    let mut scripts = vec![compiled(&options)?];
+    if let Some(change) = &change {
+        let changed = compiled(&change.apply(options))?;
+        scripts.push(Compiled { change: change.words.clone(), ..changed });
+    }
+    let of_table = trace.threads().values().map(|known| &*known.name);
+    let of_events = scripts[0].script.thread_names.iter().map(String::as_str);
+    let recorded = Recorded::of(trace.process(), of_table.chain(of_events));
+    let moments = &scripts[0].script.moments;
     let mut found = Shootout {
-        recorded: Run { name: "recorded".into(), ..Run::recorded(&analysis, &script.moments) },
+        recorded: Run { name: "recorded".into(), ..Run::recorded(&analysis, moments) },
         ..Shootout::default()
     };
     let driver = Driver::new(Limits::new(arguments.max_rss))?;
     let baseline = driver.baseline()?;
-    let tried = with_recorded(named, &recorded, &script, &mut found);
-    let mut shown = progress::Progress::new(tried.len());
+    let threads = scripts[0].script.threads;
+    let tried = with_recorded(named, change.is_some(), &recorded, threads, &mut found);
+    let mut shown = progress::Progress::new(tried.len() * scripts.len());
     for allocator in &tried {
-        shown.next(&allocator.name);
-        try_one(allocator, &driver, (&script, &file, &baseline), &mut shown, &mut found)?;
+        for compiled in &scripts {
+            shown.next(&allocator.name);
+            try_one(allocator, &driver, (compiled, &baseline), &mut shown, &mut found)?;
+        }
     }
     drop(shown);
     found.missing.sort();
     found.missing.dedup();
     found.conclude();
+    let mut facts = analysis.trace;
     if arguments.anonymize {
-        anonymize(&mut found);
+        without_folders(&mut found);
+        anonymize::facts(&mut facts);
+    }
+    if let Some(path) = &arguments.output {
+        let title = map::title("Shootout", "RSS on other allocators over time", &facts);
+        let png = render::draw(&found, &title, &arguments.look.options())?;
+        output::write_file(path, &png, &arguments.trace)?;
+        let _ = writeln!(std::io::stderr(), "fragtrace: wrote {}", path.display());
     }
     if arguments.json {
         let mut out = output.plain();
@@ -141,6 +193,15 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         output.print(&render::report(&found))?;
     }
     Ok(0)
+}
+
+/// A script in its file, and what it changes of the recorded run, in words.
+struct Compiled {
+    script: Script,
+    file: File,
+    change: String,
+    /// The recorded allocator's object.
+    recorded: String,
 }
 
 /// The allocators that the command line names; `None`: the usual ones.
@@ -155,11 +216,13 @@ fn named(arguments: &Arguments) -> Result<Option<Vec<Allocator>>> {
 /// the program's own figures.
 fn with_recorded(
     named: Option<Vec<Allocator>>,
+    is_changed: bool,
     recorded: &Recorded,
-    script: &Script,
+    threads: u64,
     found: &mut Shootout,
 ) -> Vec<Allocator> {
-    let mut tried = named.unwrap_or_else(|| Allocator::usual(script.threads));
+    let usual = || if is_changed { Vec::new() } else { Allocator::usual(threads) };
+    let mut tried = named.unwrap_or_else(usual);
     match recorded {
         Recorded::Known(known) => {
             tried.retain(|one| one.name != known.name || one.variables != known.variables);
@@ -195,14 +258,17 @@ fn write_script(
 fn try_one(
     allocator: &Allocator,
     driver: &Driver,
-    (script, file, baseline): (&Script, &File, &Baseline),
+    (compiled, baseline): (&Compiled, &Baseline),
     shown: &mut progress::Progress,
     found: &mut Shootout,
 ) -> Result<()> {
+    let Compiled { script, file, change, recorded } = compiled;
     let place = locate::library(allocator);
-    let is_recorded = found.reproduced == Some(0) && found.allocators.is_empty();
+    // Whose code was in the recorded process already.
+    let its_file = place.path().and_then(Path::file_name);
+    let is_recorded = its_file.is_none() || its_file == Path::new(recorded).file_name();
     if let Place::Missing(why) = place {
-        if is_recorded {
+        if found.reproduced.is_some() && found.allocators.is_empty() {
             found.reproduced = None;
         }
         found.missing.push(why);
@@ -217,6 +283,7 @@ fn try_one(
     found.allocators.push(Run {
         name: allocator.name.clone(),
         settings: allocator.settings.clone(),
+        change: (!change.is_empty()).then(|| change.clone()),
         library: library.map(|path| path.display().to_string()),
         ..run
     });
@@ -224,7 +291,7 @@ fn try_one(
 }
 
 /// Takes folders out.
-fn anonymize(found: &mut Shootout) {
+fn without_folders(found: &mut Shootout) {
     let file_name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     for run in &mut found.allocators {
         run.library = run.library.as_deref().map(file_name);

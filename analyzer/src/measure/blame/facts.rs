@@ -111,7 +111,8 @@ pub enum Weight {
 }
 
 impl CallFacts {
-    pub(in crate::measure) fn of(call: &Call, modules: &Modules) -> CallFacts {
+    /// Of a call; `modules`: the objects that it numbers.
+    pub fn of(call: &Call, modules: &Modules) -> CallFacts {
         let module = call.module.and_then(|number| modules.get(number));
         let build_id = module.map(|module| hexadecimal(&module.build_id));
         CallFacts {

@@ -16,12 +16,12 @@ pub(super) const HELD_OPACITY: f64 = 0.22;
 const LIVE_OPACITY: f64 = 0.18;
 
 /// Room for the labels of a scale, in pixels.
-pub(super) fn scale_width(metrics: &Metrics) -> i32 {
+pub(in crate::render) fn scale_width(metrics: &Metrics) -> i32 {
     font::width("1,000 MiB", metrics.small(), false).ceil() as i32 + metrics.px(8.0)
 }
 
 /// What all panels share.
-pub(super) struct Chart<'a> {
+pub(in crate::render) struct Chart<'a> {
     pub metrics: &'a Metrics,
     pub palette: &'a Palette,
     pub span: TimeSpan,
@@ -31,7 +31,7 @@ pub(super) struct Chart<'a> {
 
 impl Chart<'_> {
     /// Draws one panel: its data in `rect`, its title at `title_y`, labels beside it.
-    pub(super) fn draw(
+    pub(in crate::render) fn draw(
         &self,
         area: &Area<'_>,
         panel: &Panel,

@@ -18,7 +18,7 @@ fn text(line: &Line, kind: Kind, times: &[u64]) -> Option<String> {
 }
 
 /// The room that the labels of all panels need right of the data, in pixels.
-pub(super) fn width(panels: &[Panel], times: &[u64], metrics: &Metrics) -> i32 {
+pub(in crate::render) fn width(panels: &[Panel], times: &[u64], metrics: &Metrics) -> i32 {
     let texts =
         panels.iter().flat_map(|p| p.lines.iter().filter_map(|line| text(line, p.kind, times)));
     let widest = texts.map(|t| font::width(&t, metrics.small(), false)).fold(0.0, f64::max);

@@ -5,9 +5,9 @@
 //! the thing to look at. What is not known is left out of the drawing and named in the
 //! legend; a value missing in between is a gap in its line, never zero.
 
-mod chart;
-mod labels;
-mod series;
+pub(in crate::render) mod chart;
+pub(in crate::render) mod labels;
+pub(in crate::render) mod series;
 
 use super::picture::canvas::Canvas;
 use super::picture::frame::{self, Header, TimeSpan};
@@ -100,7 +100,7 @@ fn header<'a>(
             (true, true) => {
                 Entry::new(line.sample(metrics), format!("{}: {}", line.name, line.meaning))
             }
-            (true, false) => Entry::new(line.sample(metrics), line.name),
+            (true, false) => Entry::new(line.sample(metrics), &*line.name),
         };
         let mut entries: Vec<Entry> = lines.iter().rev().map(entry).collect();
         let shade = palette::mix(palette.ground, palette.series.footprint, chart::HELD_OPACITY);

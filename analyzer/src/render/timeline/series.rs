@@ -5,10 +5,11 @@ use crate::render::picture::layout::Metrics;
 use crate::render::picture::legend::Sample;
 use crate::render::picture::palette::{Palette, Rgb};
 use crate::render::picture::scale;
+use std::borrow::Cow;
 
 /// One figure over time.
-pub(super) struct Line {
-    pub name: &'static str,
+pub(in crate::render) struct Line {
+    pub name: Cow<'static, str>,
     /// What the figure is, for the legend.
     pub meaning: &'static str,
     pub colour: Rgb,
@@ -30,7 +31,7 @@ impl Line {
 
 /// What the values of a panel are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::render) enum Kind {
     Bytes,
     Count,
     Ratio,
@@ -55,7 +56,7 @@ impl Kind {
 }
 
 /// Lines that share a scale.
-pub(super) struct Panel {
+pub(in crate::render) struct Panel {
     pub title: String,
     pub kind: Kind,
     /// Drawn in this order: the one that matters most comes last, on top.
@@ -90,12 +91,8 @@ fn of(states: &[State], figure: impl Fn(&State) -> Option<u64>) -> Vec<Option<f6
 
 fn memory(states: &[State], palette: &Palette) -> Panel {
     let colours = &palette.series;
-    let line = |name, meaning, colour, weight, figure: fn(&State) -> Option<u64>| Line {
-        name,
-        meaning,
-        colour,
-        weight,
-        values: of(states, figure),
+    let line = |name: &'static str, meaning, colour, weight, figure: fn(&State) -> Option<u64>| {
+        Line { name: name.into(), meaning, colour, weight, values: of(states, figure) }
     };
     let lines = vec![
         line("heap mapped", "heap that is accessible", colours.mapped, 4.0, |s| {
@@ -134,7 +131,7 @@ fn fragmentation(states: &[State], palette: &Palette) -> Panel {
         title += &format!(", cut off above (up to {})", scale::ratio(greatest));
     }
     let (colour, weight) = (palette.series.footprint, 2.0);
-    let line = Line { name: "fragmentation", meaning: "", colour, weight, values };
+    let line = Line { name: "fragmentation".into(), meaning: "", colour, weight, values };
     let ceiling = ceiling.map(|(ceiling, _)| ceiling);
     Panel { title, kind: Kind::Ratio, lines: vec![line], shaded: None, ceiling }
 }
@@ -153,14 +150,14 @@ fn ceiling(values: &[Option<f64>]) -> Option<(f64, f64)> {
 fn holes(states: &[State], palette: &Palette) -> Panel {
     let (colour, weight) = (palette.series.resident, 2.0);
     let values = of(states, |state| state.hole_count);
-    let line = Line { name: "holes", meaning: "", colour, weight, values };
+    let line = Line { name: "holes".into(), meaning: "", colour, weight, values };
     let title = "Holes: free ranges inside the footprint".to_owned();
     Panel { title, kind: Kind::Count, lines: vec![line], shaded: None, ceiling: None }
 }
 
 fn free(states: &[State], palette: &Palette) -> Panel {
-    let line = |name, colour, figure: fn(&State) -> Option<u64>| Line {
-        name,
+    let line = |name: &'static str, colour, figure: fn(&State) -> Option<u64>| Line {
+        name: name.into(),
         meaning: "",
         colour,
         weight: 2.0,

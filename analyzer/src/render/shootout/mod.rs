@@ -1,4 +1,8 @@
-//! The shootout as text and JSON.
+//! The shootout as text, JSON and a picture.
+
+mod picture;
+
+pub use picture::draw;
 
 use super::json;
 use super::picture::scale;
