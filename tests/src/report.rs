@@ -45,6 +45,11 @@ impl Report {
         Self::answer(trace, "blame", arguments)
     }
 
+    /// `fragtrace shootout TRACE --json`, with more arguments.
+    pub fn shootout(trace: &Path, arguments: &[&str]) -> Self {
+        Self::answer(trace, "shootout", arguments)
+    }
+
     fn answer(trace: &Path, subcommand: &str, arguments: &[&str]) -> Self {
         let outcome = analyze(subcommand, trace, &[arguments, &["--json"]].concat());
         let outcome = outcome.expect_code(0);
