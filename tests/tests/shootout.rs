@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use fragtrace_tests::check::{Answers, assert_calm, assert_near};
 use fragtrace_tests::programs::program;
@@ -94,10 +96,15 @@ fn redis_is_reproduced() {
     let mut load = command(benchmark);
     load.arg("-s").arg(&socket).args(["-n", "20000", "-r", "20000", "-d", "200", "-c", "20"]);
     run(load.args(["-P", "8", "-q", "-t", "set,lpush,lpop,sadd,hset"])).expect_code(0);
+    // It has jemalloc purge then, which no hook sees.
+    run(command(&client).arg("-s").arg(&socket).arg("FLUSHALL")).expect_code(0);
+    thread::sleep(Duration::from_millis(500));
     run(command(client).arg("-s").arg(&socket).args(["SHUTDOWN", "NOSAVE"]));
     let traced = server.finish();
     assert!(traced.outcome.code() == 0, "{}", traced.outcome.describe());
-    assert_reproduced("redis", &traced.trace(), "jemalloc");
+    let report = assert_reproduced("redis", &traced.trace(), "jemalloc");
+    let of = |key| figure(report.value("/recorded"), key);
+    assert!(of("end_heap_bytes") * 2 < of("peak_heap_bytes"), "{:#}", report.json);
 }
 
 #[test]
@@ -185,12 +192,8 @@ fn blocks_that_are_freed_on_another_thread_rank_as_the_program_itself() {
 /// a thread in the background gives back what nobody's calls do.
 #[test]
 fn decay_goes_by_the_recorded_time() {
-    const WAYS: [&str; 4] = [
-        "dirty_decay_ms:0",
-        "dirty_decay_ms:1000",
-        "background_thread:true,dirty_decay_ms:300",
-        "dirty_decay_ms:100000",
-    ];
+    const WAYS: [&str; 3] =
+        ["dirty_decay_ms:0", "background_thread:true,dirty_decay_ms:300", "dirty_decay_ms:100000"];
     let traced = Traced::run_well(load("decay"));
     let names: Vec<String> = WAYS
         .iter()

@@ -6,7 +6,7 @@ use crate::kernel::{self, StatmFile, real_ns, ticks};
 use crate::memory::{Table, page_bytes};
 use crate::pool::Pool;
 use crate::results::{Sample, TOTALS, Total, file_bytes};
-use crate::script::{self, Head, Large, Op, TO_THE_END, TOUCH_UNIT};
+use crate::script::{self, Head, Large, Op, TO_THE_END, TOUCH_UNIT, Trim};
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
@@ -179,7 +179,8 @@ impl Run {
                 Some(Op::End) => return Halt::End(value),
                 Some(Op::Clock) => self.tell_time(script::elapsed_ns(word)),
                 Some(Op::Sample) => self.sample(value),
-                // SAFETY: gives back what is free, which nobody uses.
+                Some(Op::Trim) if value == Trim::Jemalloc as u32 => self.timed(purge),
+                // SAFETY: gives back what is free in the C library's own heap, which nobody uses.
                 Some(Op::Trim) => self.timed(|| unsafe {
                     malloc_trim(0);
                 }),
@@ -342,6 +343,28 @@ impl Run {
         }
         self.tell(Total::Done as usize, 1);
     }
+}
+
+/// Has jemalloc give back what is free, if that is the allocator.
+fn purge() {
+    type Mallctl = unsafe extern "C" fn(
+        *const libc::c_char,
+        *mut c_void,
+        *mut usize,
+        *mut c_void,
+        usize,
+    ) -> libc::c_int;
+    // SAFETY: the name ends in a zero byte.
+    let mallctl = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"mallctl".as_ptr()) };
+    if mallctl.is_null() {
+        return;
+    }
+    // SAFETY: jemalloc's function of this name has this type.
+    let mallctl = unsafe { core::mem::transmute::<*mut c_void, Mallctl>(mallctl) };
+    // 4096 stands for all arenas (MALLCTL_ARENAS_ALL, jemalloc 5).
+    let name = c"arena.4096.purge".as_ptr();
+    // SAFETY: the name ends in a zero byte; nothing is asked for, nothing given.
+    unsafe { mallctl(name, null_mut(), null_mut(), null_mut(), 0) };
 }
 
 /// What measuring a call that does nothing takes: the least of many tries.

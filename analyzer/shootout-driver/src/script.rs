@@ -39,7 +39,8 @@ pub enum Op {
     Clock = 8,
     /// Reads the kernel's figures into sample `value`.
     Sample = 9,
-    /// malloc_trim(0).
+    /// The program has its allocator give back what is free, in the way that `value` says, a
+    /// [`Trim`]; another allocator knows nothing of it.
     Trim = 10,
     /// A block of `value` bytes from the driver's pool, all of which are written.
     PoolMalloc = 11,
@@ -59,6 +60,16 @@ pub enum Large {
     Realloc = 2,
     /// Nothing is called, more of the block is written.
     Touch = 3,
+}
+
+/// What [`Op::Trim`] calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Trim {
+    /// malloc_trim(0), which is glibc's.
+    Glibc = 0,
+    /// mallctl("arena.4096.purge"), which is jemalloc's.
+    Jemalloc = 1,
 }
 
 /// Bits of a slot's number: more blocks than that cannot be live at once.

@@ -281,7 +281,7 @@ impl Recorded {
 
 /// What jemalloc calls the threads that purge in the background: redis, for one, asks for them by
 /// itself.
-const JEMALLOC_THREAD: &str = "jemalloc_bg_thd";
+pub(super) const JEMALLOC_THREAD: &str = "jemalloc_bg_thd";
 
 fn run_in_background(variables: &mut Vec<(String, String)>) {
     const SETTING: &str = "background_thread:true";

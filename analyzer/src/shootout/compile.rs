@@ -1,5 +1,6 @@
 //! From a trace to the script that the driver runs.
 
+use super::allocators::JEMALLOC_THREAD;
 use super::moments::{self, Moment, Planned};
 use super::pairing::{Pairing, Turn};
 use super::schedule::{Schedule, Step};
@@ -14,7 +15,7 @@ use fragtrace_format::Stamp;
 use fragtrace_format::event::Flags;
 use fragtrace_format::record::Cold;
 use fragtrace_shootout_driver::script::{
-    Head, Large, Op, SLOT_BITS, TO_THE_END, clock_word, large_value, part_word, word,
+    Head, Large, Op, SLOT_BITS, TO_THE_END, Trim, clock_word, large_value, part_word, word,
 };
 use rustc_hash::FxHashSet;
 use std::collections::{BTreeSet, VecDeque};
@@ -55,7 +56,7 @@ pub struct Script {
     pub words: u64,
     /// Frees of blocks that were never seen.
     pub unknown_frees: u64,
-    /// Times at which malloc_trim must have been called.
+    /// Times at which the program must have had its allocator give back what was free.
     pub trims: u64,
     /// Threads that had events.
     pub threads: u64,
@@ -132,6 +133,18 @@ pub fn compile(
     compiler.finish()
 }
 
+/// Which calls for giving back may be concluded: those of the recorded allocator.
+fn way_of_trims(trace: &Trace, replay: &Replay<'_>) -> Option<Trim> {
+    let path = &trace.process().allocator;
+    if replay.is_glibc() {
+        Some(Trim::Glibc)
+    } else if path.rsplit('/').next().is_some_and(|file| file.contains("jemalloc")) {
+        Some(Trim::Jemalloc)
+    } else {
+        None
+    }
+}
+
 struct Compiler<'t, 'o, W> {
     trace: &'t Trace,
     options: &'o Options,
@@ -147,6 +160,8 @@ struct Compiler<'t, 'o, W> {
     kept: Vec<Block>,
     told_ns: u64,
     lost: Vec<Block>,
+    /// Threads of the allocator.
+    allocators_own: FxHashSet<u32>,
 }
 
 impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
@@ -160,7 +175,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             schedule,
             stand_ins: StandIns::new(trace, options.one_thread),
             touched: Touched::default(),
-            trims: Trims::new(replay.is_glibc()),
+            trims: Trims::new(way_of_trims(trace, &replay)),
             replay,
             script: Script::default(),
             slots: 0,
@@ -168,6 +183,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             kept: Vec::new(),
             told_ns: 0,
             lost: Vec::new(),
+            allocators_own: FxHashSet::default(),
         }
     }
 
@@ -193,6 +209,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.tell_time(event.stamp)?;
+        let held = self.replay.space().footprint_bytes();
         self.replay.apply(event);
         let who = Who { stamp: event.stamp, lane: event.lane, thread: event.thread };
         self.pairing.expire(who.stamp, |block| self.lost.push(block));
@@ -231,7 +248,17 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
                 Some(Cold::ReallocFreed { .. }) => self.pairing.realloc_freed(who.lane),
                 Some(Cold::Thread { thread, name, .. }) => {
                     self.script.thread_names.insert(name.to_owned());
-                    self.stand_ins.told_of(thread, who.stamp);
+                    if name == JEMALLOC_THREAD {
+                        self.allocators_own.insert(thread);
+                    }
+                    if self.stand_ins.told_of(thread, who.stamp) {
+                        self.trims.thread_ends();
+                    }
+                    Turn::None
+                }
+                Some(Cold::Advise { .. }) if !self.allocators_own.contains(&who.thread) => {
+                    let left = self.replay.space().footprint_bytes();
+                    self.trims.gave_back(held.saturating_sub(left));
                     Turn::None
                 }
                 _ => Turn::None,
@@ -384,8 +411,8 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             for finding in self.touched.look(look, self.replay.space()) {
                 self.apply(finding)?;
             }
-            if self.trims.look(held, self.replay.space()) {
-                self.schedule.push_alone(word(Op::Trim, 0, 0))?;
+            if let Some(way) = self.trims.look(held, look.brk_end, self.replay.space()) {
+                self.schedule.push_alone(word(Op::Trim, 0, way as u32))?;
                 self.script.trims += 1;
             }
         }

@@ -149,10 +149,14 @@ const NEIGHBOURS: usize = 2;
 /// The resident set that was no heap, at each moment: as at the last one where it is known.
 ///
 /// A look reads the resident set first and scans the heap then. What other threads free in between
-/// seems to be no heap: so it is the median of a few looks that counts.
+/// seems to be no heap: so it is the median of a few looks that counts. The last look stands by
+/// itself: at the end of a process hardly anything else goes on.
 fn others(moments: &[Moment]) -> Vec<u64> {
     let known: Vec<u64> = moments.iter().filter_map(|moment| moment.other_bytes).collect();
     let median = |index: usize| {
+        if index + 1 == known.len() {
+            return known[index];
+        }
         let from = index.saturating_sub(NEIGHBOURS);
         let mut near = known[from..known.len().min(index + NEIGHBOURS + 1)].to_vec();
         near.sort_unstable();
@@ -402,7 +406,7 @@ mod tests {
     fn a_look_amid_a_fall_says_nothing_of_what_is_no_heap() {
         let known = [10, 11, 500, 12, 40, 41, 42, 43];
         let moments = known.map(|other| moment(0, 0, Some(1000), Some(other)));
-        assert_eq!(others(&moments), [11, 11, 12, 40, 41, 41, 41, 42]);
+        assert_eq!(others(&moments), [11, 11, 12, 40, 41, 41, 41, 43]);
         assert_eq!(others(&[moment(0, 0, None, None)]), [0]);
     }
 

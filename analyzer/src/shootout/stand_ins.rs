@@ -63,12 +63,13 @@ impl StandIns {
         stand_in
     }
 
-    /// A lane says whose it is: when a thread begins, and when it ends.
-    pub fn told_of(&mut self, thread: u32, now: Stamp) {
+    /// A lane says whose it is: when a thread begins, and when it ends. Whether it ends.
+    pub fn told_of(&mut self, thread: u32, now: Stamp) -> bool {
         let begun = self.by_thread.get(&thread).is_some_and(|stand_in| *stand_in != 0);
         if begun && !self.ending.iter().any(|(_, ending)| *ending == thread) {
             self.ending.push((now.saturating_add(self.lingers), thread));
         }
+        begun
     }
 
     /// A stand-in whose thread has ended by now.

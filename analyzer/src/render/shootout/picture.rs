@@ -80,12 +80,17 @@ fn panel(found: &Shootout, times: &[u64], palette: &Palette) -> Panel {
     Panel { title, kind: Kind::Bytes, lines, shaded: None, ceiling: None }
 }
 
-/// What a run had at each of `times`, from its first moment to its last: as at its moment before.
+/// What a run had at each of `times`, from its first moment to its last; straight lines between.
 fn values(run: &Run, times: &[u64]) -> Vec<Option<f64>> {
-    let last = run.curve.last().map(|(time_ns, _)| *time_ns);
     let at = |time_ns: &u64| {
         let before = run.curve.partition_point(|(at, _)| at <= time_ns).checked_sub(1)?;
-        (Some(*time_ns) <= last).then_some(run.curve[before].1 as f64)
+        let (from_ns, from) = run.curve[before];
+        if from_ns == *time_ns {
+            return Some(from as f64);
+        }
+        let (to_ns, to) = *run.curve.get(before + 1)?;
+        let share = (time_ns - from_ns) as f64 / (to_ns - from_ns) as f64;
+        Some(from as f64 + (to as f64 - from as f64) * share)
     };
     times.iter().map(at).collect()
 }
@@ -143,7 +148,7 @@ mod tests {
         let run = run("x", &[(10, 1), (20, 2)]);
         assert_eq!(
             values(&run, &[5, 10, 15, 20, 25]),
-            [None, Some(1.0), Some(1.0), Some(2.0), None]
+            [None, Some(1.0), Some(1.5), Some(2.0), None]
         );
     }
 
