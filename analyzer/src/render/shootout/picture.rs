@@ -118,12 +118,12 @@ mod tests {
 
     fn found() -> Shootout {
         Shootout {
-            recorded: run("recorded", &[(0, 10 << 20), (5_000_000_000, 60 << 20)]),
+            recorded: run("recorded", &[(0, 60 << 20), (5_000_000_000, 60 << 20)]),
             allocators: vec![
-                run("glibc", &[(0, 10 << 20), (4_000_000_000, 58 << 20)]),
+                run("glibc", &[(0, 40 << 20), (4_000_000_000, 40 << 20)]),
                 Run {
                     settings: "dirty_decay_ms=0".into(),
-                    ..run("jemalloc", &[(0, 12 << 20), (5_000_000_000, 20 << 20)])
+                    ..run("jemalloc", &[(0, 20 << 20), (5_000_000_000, 20 << 20)])
                 },
             ],
             verdict: "Best choice: jemalloc dirty_decay_ms=0.".into(),
