@@ -124,3 +124,23 @@ fn the_same_trace_gives_the_same_picture() {
         assert!(bytes[0] == bytes[1], "{subcommand} differs from run to run");
     }
 }
+
+#[test]
+fn pages_at_a_moment_and_kinds_of_blocks_are_drawn() {
+    let traced = traced();
+    let fullness = drawn(&traced, "map", &["--at", "end"]).colours;
+    assert!(fullness.len() >= 5, "pages in {} colours", fullness.len());
+    for kind in ["site", "thread", "size", "age"] {
+        let pages = drawn(&traced, "map", &["--at", "end", "--colour-by", kind]).colours;
+        let over_time = drawn(&traced, "map", &["--colour-by", kind]).colours;
+        assert!(pages != fullness && over_time.len() >= 5, "--colour-by {kind}");
+    }
+    let curves = ["--at", "peak", "--layout", "hilbert"];
+    assert!(drawn(&traced, "map", &curves).colours.len() >= 5, "curves");
+}
+
+#[test]
+fn a_layout_without_a_moment_is_refused() {
+    let outcome = analyze("map", &traced().trace(), &["-o", "-", "--layout", "hilbert"]);
+    assert!(outcome.expect_code(2).err().contains("--at"));
+}

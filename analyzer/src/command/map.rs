@@ -1,11 +1,13 @@
-//! `fragtrace map`: the heap as a picture, address by time.
+//! `fragtrace map`: the heap as a picture, address by time, or its pages at one moment.
 
-use super::arguments::Picture;
+use super::arguments::{self, Picture};
+use super::symbols::SymbolOptions;
 use super::{anonymize, input, output};
-use anyhow::Result;
-use clap::Args;
-use fragtrace_analyzer::measure::{self, TraceFacts};
-use fragtrace_analyzer::render::map::{MapExtras, draw};
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use fragtrace_analyzer::measure::{self, Analysis, HeapMap, Kinds, KindsBy, TimeSpec, TraceFacts};
+use fragtrace_analyzer::read::Trace;
+use fragtrace_analyzer::render::map::{self, MapExtras, draw, draw_pages};
 use fragtrace_analyzer::render::picture::{Mark, Title};
 use fragtrace_analyzer::render::text;
 use std::io::{self, Write};
@@ -15,9 +17,21 @@ Examples:
   fragtrace map run.ftr -o heap.png
   fragtrace map run.ftr -o heap.png --size 2400x1200 --theme dark
   fragtrace map run.ftr -o - | display
+  fragtrace map run.ftr -o sites.png --colour-by site
+  fragtrace map run.ftr -o pages.png --at peak --layout hilbert
 
 Time runs from left to right, addresses from bottom to top. The colour of a point says how
-much of that stretch of heap was live then: a heap that is held but hardly used shows.";
+much of that stretch of heap was live then: a heap that is held but hardly used shows.
+With --at there is a square for each page. With --colour-by the colour says what most live
+bytes of a point have in common: the site or the thread that acquired them, their size, or age.
+
+TIME is 12.5s (or ms, min, h) since the start, 80%, peak, end, or 2025-06-01T12:00:00Z.";
+
+/// Pixels of the smallest square that is asked for, squared.
+const PIXELS_A_PAGE: usize = 6;
+/// A burst that made the footprint grow by less than this part of its greatest is not marked.
+const BURST_PART: u64 = 20;
+const MOST_BURSTS: usize = 6;
 
 /// Draw the heap: address by time
 #[derive(Debug, Args)]
@@ -25,6 +39,55 @@ much of that stretch of heap was live then: a heap that is held but hardly used 
 pub struct Arguments {
     #[command(flatten)]
     picture: Picture,
+
+    /// Draw the pages at this moment: 12.5s, 80%, peak, end, or a date
+    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
+    at: Option<TimeSpec>,
+
+    /// How pages follow each other, with --at
+    #[arg(long, value_enum, default_value_t = Layout::Rows, requires = "at")]
+    layout: Layout,
+
+    /// What colours stand for
+    #[arg(long, value_enum, default_value_t = Colouring::Fullness)]
+    colour_by: Colouring,
+
+    #[command(flatten)]
+    symbols: SymbolOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Layout {
+    /// Row by row
+    Rows,
+    /// Along Hilbert curves: what is close in address is close in the picture
+    Hilbert,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Colouring {
+    /// How much of a page is live
+    Fullness,
+    /// Since when its blocks have been there
+    Age,
+    /// Which code acquired them
+    Site,
+    /// Which thread did
+    Thread,
+    /// How large they are
+    Size,
+}
+
+impl Colouring {
+    fn kinds(self) -> Option<KindsBy> {
+        match self {
+            Colouring::Fullness => None,
+            Colouring::Age => Some(KindsBy::Age),
+            Colouring::Site => Some(KindsBy::Site),
+            Colouring::Thread => Some(KindsBy::Thread),
+            Colouring::Size => Some(KindsBy::Size),
+        }
+    }
 }
 
 /// Draws the map.
@@ -34,20 +97,91 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let picture = &arguments.picture;
     let trace = input::open(&picture.trace)?;
-    let mut analysis = measure::analyze(&trace);
-    if picture.anonymize {
-        anonymize::facts(&mut analysis.trace);
+    let mut symbols = arguments.symbols.open(&trace);
+    if arguments.colour_by == Colouring::Site && !symbols.any_stacks() {
+        bail!(
+            "the trace has no call stacks, so no site is known\n\
+             record it with FRAGTRACE_STACKS=on, or leave out --colour-by site"
+        );
     }
-    let options = picture.options();
-    let heap = measure::heap_map(&trace, options.width as usize, options.height as usize);
+    let kinds = arguments.colour_by.kinds();
+    let mut kinds = kinds.map(|by| Kinds::new(by, &trace, &mut symbols));
+    let png = match arguments.at {
+        Some(at) => pages(arguments, &trace, at, kinds.as_mut())?,
+        None => over_time(arguments, &trace, kinds.as_mut())?,
+    };
+    finish(picture, &png)
+}
+
+fn over_time(
+    arguments: &Arguments,
+    trace: &Trace,
+    kinds: Option<&mut Kinds<'_, '_>>,
+) -> Result<Vec<u8>> {
+    let mut analysis = measure::analyze(trace);
+    let options = arguments.picture.options();
+    let (columns, rows) = (options.width as usize, options.height as usize);
+    let mut heap = measure::heap_map(trace, columns, rows, kinds);
+    if arguments.picture.anonymize {
+        anonymize::facts(&mut analysis.trace);
+        hide_threads(&mut heap);
+    }
+    let mut marks = vec![Mark { time_ns: analysis.peak.time_ns, label: "most live".into() }];
+    marks.extend(bursts(&analysis));
     let extras = MapExtras {
         title: title("Heap map", "address × time", &analysis.trace),
         end_ns: analysis.trace.duration_ns,
         high_water_bytes: analysis.end.high_water_bytes,
-        marks: vec![Mark { time_ns: analysis.peak.time_ns, label: "most live".into() }],
+        marks,
     };
-    let png = draw(&heap, &extras, &options)?;
-    finish(picture, &png)
+    Ok(draw(&heap, &extras, &options)?)
+}
+
+fn pages(
+    arguments: &Arguments,
+    trace: &Trace,
+    at: TimeSpec,
+    kinds: Option<&mut Kinds<'_, '_>>,
+) -> Result<Vec<u8>> {
+    let at_ns = measure::resolve_time(trace, at)?;
+    let options = arguments.picture.options();
+    let cells = options.width as usize * options.height as usize / PIXELS_A_PAGE;
+    let mut heap = measure::heap_pages(trace, at_ns, cells, kinds);
+    let mut facts = measure::process_facts(trace);
+    if arguments.picture.anonymize {
+        anonymize::facts(&mut facts);
+        hide_threads(&mut heap);
+    }
+    let moment = format!("its pages at {}", text::time_in_words(at_ns));
+    let layout = match arguments.layout {
+        Layout::Rows => map::Layout::Rows,
+        Layout::Hilbert => map::Layout::Hilbert,
+    };
+    Ok(draw_pages(&heap, &title("Heap", &moment, &facts), layout, &options)?)
+}
+
+/// The bursts after which the heap stayed larger, largest first where they are many.
+pub fn bursts(analysis: &Analysis) -> Vec<Mark> {
+    let most = analysis.peak_footprint.footprint_bytes.unwrap_or(0);
+    let mut steps: Vec<_> =
+        analysis.steps.iter().filter(|step| step.bytes > most / BURST_PART).collect();
+    steps.sort_by_key(|step| std::cmp::Reverse(step.bytes));
+    let told = steps.into_iter().take(MOST_BURSTS);
+    told.map(|step| Mark {
+        time_ns: step.peak_ns,
+        label: format!("burst: +{}", text::size_in_words(step.bytes)),
+    })
+    .collect()
+}
+
+/// Names of threads may be those of people or machines; their numbers are not.
+fn hide_threads(heap: &mut HeapMap) {
+    let Some(owners) = heap.owners.as_mut().filter(|owners| owners.by == KindsBy::Thread) else {
+        return;
+    };
+    for label in &mut owners.labels {
+        label.truncate(label.find(" (").unwrap_or(label.len()));
+    }
 }
 
 /// Writes a picture and says where it is.

@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     let extras = TimelineExtras {
         title: map::title("Timeline", "memory over time", &analysis.trace),
         end_ns: analysis.trace.duration_ns,
-        marks: Vec::new(),
+        marks: map::bursts(&analysis),
     };
     let png = draw(&analysis.series, &extras, &picture.options())?;
     map::finish(picture, &png)

@@ -152,38 +152,16 @@ fn sample_times(start_ns: u64, end_ns: u64) -> Vec<u64> {
 }
 
 fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
-    let (header, process, counts) = (trace.header(), trace.process(), replay.counts());
+    let (header, counts) = (trace.header(), replay.counts());
     let parents_looks = trace
         .fork()
         .map_or(0, |fork| trace.looks().partition_point(|look| look.stamp < fork.stamp));
     let looks = &trace.looks()[parents_looks..];
-    let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let moved = |looks: &[crate::read::Look]| looks[0].brk_end != looks[1].brk_end;
     let before = trace.base().map(|base| &base.cut);
     let wrapped = trace.base().is_some() && trace.kept_from() == trace.window_start();
     let bytes = before.map_or(0, |cut| cut.count(Count::Bytes)).saturating_add(told.event_bytes);
     TraceFacts {
-        pid: header.pid,
-        exe: known(&process.exe),
-        command: known(
-            &process.arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
-        ),
-        host: known(&process.host),
-        kernel: known(&process.kernel),
-        libc: known(&process.libc),
-        allocator: known(&process.allocator),
-        unseen_allocators: process.unseen_allocators.clone(),
-        allocator_env: process.allocator_env.clone(),
-        tracer_version: known(&process.tracer_version),
-        page_size: process.page_bytes,
-        start_unix_ns: trace.clock().start_unix_ns(),
-        duration_ns: end_ns(trace),
-        window_start_ns: start_ns(trace),
-        forked_from: trace.fork().map(|fork| fork.parent),
-        end: trace.ending().to_string(),
-        clean_exit: trace.ending().is_clean(),
-        cgroup_limit_bytes: process.cgroup_limit_bytes,
-        ring_bytes: header.ring_bytes,
         wrapped,
         earlier_peak_live_bytes: before.filter(|_| wrapped).map(|cut| cut.peak_live_bytes),
         earlier_peak_live_ns: before
@@ -208,6 +186,37 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         bytes_per_event: (counts.events > 0).then(|| bytes as f64 / counts.events as f64),
         tracer_cost_ns: trace.clock().duration_ns(header.slow_path_stamps),
         looks: header.looks,
+        ..process_facts(trace)
+    }
+}
+
+/// What is known without a replay: which process, when, and how it was recorded; no counts.
+pub fn process_facts(trace: &Trace) -> TraceFacts {
+    let (header, process) = (trace.header(), trace.process());
+    let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    TraceFacts {
+        pid: header.pid,
+        exe: known(&process.exe),
+        command: known(
+            &process.arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        ),
+        host: known(&process.host),
+        kernel: known(&process.kernel),
+        libc: known(&process.libc),
+        allocator: known(&process.allocator),
+        unseen_allocators: process.unseen_allocators.clone(),
+        allocator_env: process.allocator_env.clone(),
+        tracer_version: known(&process.tracer_version),
+        page_size: process.page_bytes,
+        start_unix_ns: trace.clock().start_unix_ns(),
+        duration_ns: end_ns(trace),
+        window_start_ns: start_ns(trace),
+        forked_from: trace.fork().map(|fork| fork.parent),
+        end: trace.ending().to_string(),
+        clean_exit: trace.ending().is_clean(),
+        cgroup_limit_bytes: process.cgroup_limit_bytes,
+        ring_bytes: header.ring_bytes,
+        ..TraceFacts::default()
     }
 }
 

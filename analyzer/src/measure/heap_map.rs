@@ -1,13 +1,15 @@
 //! What the heap map draws: which stretches of address space, and how full at which moment.
 //!
-//! Two passes: the first finds out where blocks ever lay, which decides on the bands and on
-//! the size of a cell; the second fills in the cells, moment by moment.
+//! Over time it takes two passes: the first finds out where blocks ever lay, which decides on
+//! the bands and on the size of a cell; the second fills in the cells, moment by moment. For
+//! one moment the heap is replayed up to there.
 
 use super::moment::{end_ns, start_ns};
-use super::playback::stop_at_times;
-use super::{Band, Cell, HeapMap};
+use super::playback::{heap_at, stop_at_times};
+use super::{Band, Cell, HeapMap, Kinds, Owners};
 use crate::read::Trace;
 use crate::replay::{Kind, Replay};
+use fragtrace_format::Stamp;
 use std::ops::Range;
 
 /// More bands than this cannot be told apart.
@@ -17,6 +19,10 @@ const GAP_SHARE: u64 = 64;
 const LEAST_GAP_BYTES: u64 = 1 << 20;
 /// Columns beyond this show nothing more.
 const MAX_COLUMNS: usize = 1200;
+/// The same where each column asks all live blocks what kind they are of.
+const MAX_COLUMNS_OF_KINDS: usize = 400;
+/// Moments at which it is asked who has most, for the kinds of the whole run.
+const WEIGHED: u64 = 12;
 
 /// A stretch that will be a band, and how many of its bytes are of which kind.
 #[derive(Debug, Clone)]
@@ -25,38 +31,94 @@ struct Cluster {
     by_kind: Vec<(Kind, u64)>,
 }
 
-/// The heap over time: at most about `columns` moments and `rows` cells of address space.
-pub fn heap_map(trace: &Trace, columns: usize, rows: usize) -> HeapMap {
-    let (replay, _) = stop_at_times(trace, &[], |_, _| {}, |_, _| {});
+/// The heap over time: at most about `columns` moments and `rows` cells of address space;
+/// with `kinds`, which of them has most of each cell.
+pub fn heap_map(
+    trace: &Trace,
+    columns: usize,
+    rows: usize,
+    mut kinds: Option<&mut Kinds<'_, '_>>,
+) -> HeapMap {
     let page_bytes = trace.process().page_bytes;
-    let clusters = clusters(&replay);
-    let span: u64 = clusters.iter().map(|cluster| cluster.range.end - cluster.range.start).sum();
-    let mut cell_bytes = page_bytes;
-    while span / cell_bytes > rows.max(1) as u64 {
-        cell_bytes *= 2;
-    }
-    let bands: Vec<Band> = clusters.iter().map(|cluster| band(cluster, cell_bytes)).collect();
-    let moments = columns.clamp(1, MAX_COLUMNS) as u64;
-    let start_ns = start_ns(trace);
-    let length_ns = end_ns(trace) - start_ns;
-    let times_ns: Vec<u64> = (0..moments)
-        .map(|index| {
-            let share = u128::from(length_ns) * u128::from(index) / u128::from(moments.max(2) - 1);
-            start_ns + share as u64
-        })
-        .collect();
-    let mut map = HeapMap { cell_bytes, bands, times_ns, columns: Vec::new() };
+    let weighed = if kinds.is_some() { spread(trace, WEIGHED) } else { Vec::new() };
+    let (replay, _) = stop_at_times(
+        trace,
+        &weighed,
+        |_, _| {},
+        |_, replay| kinds.iter_mut().for_each(|kinds| kinds.weigh(replay, page_bytes)),
+    );
+    let bands = bands(&replay, page_bytes, rows);
+    let most = if kinds.is_some() { MAX_COLUMNS_OF_KINDS } else { MAX_COLUMNS };
+    let times_ns = spread(trace, columns.clamp(1, most) as u64);
+    let mut map = HeapMap { times_ns, ..bands };
+    map.owners = kinds.as_mut().map(|kinds| {
+        kinds.rank();
+        Owners { by: kinds.by(), labels: kinds.labels().to_vec(), columns: Vec::new() }
+    });
     let times_ns = map.times_ns.clone();
     stop_at_times(
         trace,
         &times_ns,
         |_, _| {},
-        |_, replay| {
-            let column = column(replay, &map);
-            map.columns.push(column);
+        |index, replay| {
+            let now = trace.clock().stamp_at(times_ns[index]);
+            add_column(&mut map, replay, &mut kinds, now);
         },
     );
     map
+}
+
+/// The heap at one moment, in at most about `cells` cells: a map of one column.
+pub fn heap_pages(
+    trace: &Trace,
+    at_ns: u64,
+    cells: usize,
+    mut kinds: Option<&mut Kinds<'_, '_>>,
+) -> HeapMap {
+    let page_bytes = trace.process().page_bytes;
+    let replay = heap_at(trace, at_ns);
+    let mut map = HeapMap { times_ns: vec![at_ns], ..bands(&replay, page_bytes, cells) };
+    map.owners = kinds.as_mut().map(|kinds| {
+        kinds.weigh(&replay, page_bytes);
+        kinds.rank();
+        Owners { by: kinds.by(), labels: kinds.labels().to_vec(), columns: Vec::new() }
+    });
+    add_column(&mut map, &replay, &mut kinds, trace.clock().stamp_at(at_ns));
+    map
+}
+
+fn add_column(
+    map: &mut HeapMap,
+    replay: &Replay<'_>,
+    kinds: &mut Option<&mut Kinds<'_, '_>>,
+    now: Stamp,
+) {
+    let cells = column(replay, map);
+    if let (Some(kinds), Some(mut owners)) = (kinds.as_mut(), map.owners.take()) {
+        owners.columns.push(owners_of(replay, map, kinds, now));
+        map.owners = Some(owners);
+    }
+    map.columns.push(cells);
+}
+
+/// So many moments from the start to the end, evenly spread.
+fn spread(trace: &Trace, moments: u64) -> Vec<u64> {
+    let start_ns = start_ns(trace);
+    let length_ns = end_ns(trace) - start_ns;
+    let share = |index| u128::from(length_ns) * u128::from(index) / u128::from(moments.max(2) - 1);
+    (0..moments).map(|index| start_ns + share(index) as u64).collect()
+}
+
+/// The map's address axis, without moments.
+fn bands(replay: &Replay<'_>, page_bytes: u64, rows: usize) -> HeapMap {
+    let clusters = clusters(replay);
+    let span: u64 = clusters.iter().map(|cluster| cluster.range.end - cluster.range.start).sum();
+    let mut cell_bytes = page_bytes;
+    while span / cell_bytes > rows.max(1) as u64 {
+        cell_bytes *= 2;
+    }
+    let bands = clusters.iter().map(|cluster| band(cluster, cell_bytes)).collect();
+    HeapMap { cell_bytes, bands, times_ns: Vec::new(), columns: Vec::new(), owners: None }
 }
 
 /// Where blocks ever lay, what is close together taken together.
@@ -151,4 +213,37 @@ fn column(replay: &Replay<'_>, map: &HeapMap) -> Vec<Cell> {
         }));
     }
     column
+}
+
+/// For each cell the kind that has most live bytes in it; 0 where nothing is live.
+fn owners_of(replay: &Replay<'_>, map: &HeapMap, kinds: &mut Kinds<'_, '_>, now: Stamp) -> Vec<u8> {
+    let cells: usize = map.bands.iter().map(|band| band.cells).sum();
+    let width = kinds.labels().len().max(1);
+    let mut live = vec![0u64; cells * width];
+    let mut first_cells = Vec::with_capacity(map.bands.len());
+    let mut first = 0;
+    for band in &map.bands {
+        first_cells.push(first);
+        first += band.cells;
+    }
+    for (_, block) in replay.blocks().iter() {
+        let after = map.bands.partition_point(|band| band.start <= block.extent.start);
+        let Some(index) = after.checked_sub(1) else { continue };
+        let band = &map.bands[index];
+        let end = block.extent.end.min(band.start + band.cells as u64 * map.cell_bytes);
+        let kind = usize::from(kinds.of(&block, now)).clamp(1, width) - 1;
+        let mut at = block.extent.start;
+        while at < end {
+            let cell = (at - band.start) / map.cell_bytes;
+            let part = (band.start + (cell + 1) * map.cell_bytes).min(end) - at;
+            let live = &mut live[(first_cells[index] + cell as usize) * width + kind];
+            *live = live.saturating_add(part);
+            at += part;
+        }
+    }
+    let most = |kinds: &[u64]| {
+        let heaviest = kinds.iter().enumerate().rev().max_by_key(|(_, bytes)| **bytes);
+        heaviest.filter(|(_, bytes)| **bytes > 0).map_or(0, |(kind, _)| kind as u8 + 1)
+    };
+    live.chunks(width).map(most).collect()
 }

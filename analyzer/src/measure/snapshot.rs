@@ -1,5 +1,7 @@
 //! What the heap map draws: how full each stretch of heap was, moment by moment.
 
+use super::KindsBy;
+
 /// One column or grid of the heap map, as plain numbers: no address space, no pixels.
 ///
 /// The heap's address space is cut into `cells` of `cell_bytes` each, the cells of one
@@ -14,6 +16,19 @@ pub struct HeapMap {
     pub times_ns: Vec<u64>,
     /// `columns[t][c]`: the state of cell `c` (bands laid end to end) at `times_ns[t]`.
     pub columns: Vec<Vec<Cell>>,
+    /// Whose the live blocks are, where that was asked for.
+    pub owners: Option<Owners>,
+}
+
+/// Whose blocks take most of each cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owners {
+    /// What kinds go by.
+    pub by: KindsBy,
+    /// What they are called, from kind 1 on.
+    pub labels: Vec<String>,
+    /// As in [`HeapMap::columns`]: the kind with most live bytes in a cell; 0 = none.
+    pub columns: Vec<Vec<u8>>,
 }
 
 /// A stretch of heap address space that is drawn without a break.

@@ -1,7 +1,7 @@
 //! All that the analyzer does with a trace, for traces that nobody would write.
 
-use fragtrace_analyzer::measure;
 use fragtrace_analyzer::measure::blame::{By, PinnedHeap, heap_at};
+use fragtrace_analyzer::measure::{self, Kinds, KindsBy};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
 
@@ -9,8 +9,14 @@ use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
 pub fn exercise(trace: &Trace) {
     let analysis = measure::analyze(trace);
     assert!(analysis.series.len() <= 2000);
-    let map = measure::heap_map(trace, 10, 50);
+    let map = measure::heap_map(trace, 10, 50, None);
     assert!(map.bands.len() < 10_000);
+    for by in [KindsBy::Site, KindsBy::Thread, KindsBy::Size, KindsBy::Age] {
+        let mut symbols = Symbols::new(trace, Places::default(), Rules::default());
+        let mut kinds = Kinds::new(by, trace, &mut symbols);
+        let map = measure::heap_map(trace, 4, 50, Some(&mut kinds));
+        assert_eq!(map.owners.map(|owners| owners.columns.len()), Some(4));
+    }
     let end_ns = analysis.trace.duration_ns;
     measure::holes_at(trace, end_ns / 2, 20).fit_share(100);
     for by in [By::Stack, By::Module, By::Thread] {

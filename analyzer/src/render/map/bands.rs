@@ -101,7 +101,8 @@ mod tests {
     fn placed(cells: &[usize]) -> Vec<PlacedBand> {
         let band = |cells: &usize| Band { start: 0, cells: *cells, label: String::new() };
         let bands = cells.iter().map(band).collect();
-        let map = HeapMap { cell_bytes: 4096, bands, times_ns: vec![], columns: vec![] };
+        let map =
+            HeapMap { cell_bytes: 4096, bands, times_ns: vec![], columns: vec![], owners: None };
         place(&map, &RECT, 10)
     }
 

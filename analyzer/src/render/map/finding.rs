@@ -63,13 +63,25 @@ pub(super) fn sentence(map: &HeapMap) -> String {
     format!("{first} {second}")
 }
 
+/// One sentence, of a map of one moment.
+pub(super) fn of_one_moment(map: &HeapMap) -> String {
+    let Some(fill) = map.columns.first().map(|column| Fill::of(column)) else {
+        return String::new();
+    };
+    if fill.held == 0.0 {
+        return String::new();
+    }
+    let bytes = (fill.held * map.cell_bytes as f64) as u64;
+    format!("Blocks fill {} of the {} held.", scale::percent(fill.share()), scale::bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn said(columns: Vec<Vec<Cell>>) -> String {
         let times_ns = (1..=columns.len() as u64).map(|t| t * 1_000_000_000).collect();
-        sentence(&HeapMap { cell_bytes: 4096, bands: vec![], times_ns, columns })
+        sentence(&HeapMap { cell_bytes: 4096, bands: vec![], times_ns, columns, owners: None })
     }
 
     #[test]

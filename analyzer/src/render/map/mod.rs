@@ -6,6 +6,7 @@
 mod axis;
 mod bands;
 mod finding;
+mod grid;
 mod pixels;
 
 use super::picture::canvas::Canvas;
@@ -15,7 +16,9 @@ use super::picture::legend::{Entry, Legend, Sample};
 use super::picture::marks::Marks;
 use super::picture::palette::Palette;
 use super::picture::{Mark, PictureOptions, RenderError, Title, scale};
-use crate::measure::HeapMap;
+use crate::measure::{HeapMap, KindsBy, Owners};
+
+pub use grid::{Layout, draw_pages};
 
 /// What the picture says besides the map itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -89,19 +92,40 @@ fn header<'a>(
         Some(bytes) => format!("high-water mark ({} ever used)", scale::bytes(bytes)),
         None => "high-water mark".to_owned(),
     };
-    let mut entries = vec![
-        Entry::new(Sample::Shares, ""),
-        Entry::new(Sample::Square(palette.empty), "held, nothing live"),
-        Entry::new(Sample::Square(palette.given_back), "given back"),
-        Entry::new(Sample::Square(palette.unused), "never used"),
-        Entry::new(Sample::Line(palette.text, metrics.px(1.6) as u32), high_water),
-    ];
+    let mut entries = states(map.owners.as_ref(), palette);
+    entries.push(Entry::new(Sample::Line(palette.text, metrics.px(1.6) as u32), high_water));
     if map.bands.iter().filter(|band| band.cells > 0).count() > 1 {
         entries.push(Entry::new(Sample::Break, "addresses left out"));
     }
     let width = metrics.width - 2 * frame::margin(metrics);
     let legend = Legend::place(entries, metrics, width);
     Header::new(&extras.title, &finding::sentence(map), legend, metrics)
+}
+
+/// What colours stand for.
+fn states(owners: Option<&Owners>, palette: &Palette) -> Vec<Entry> {
+    let square = |colour, words: &str| Entry::new(Sample::Square(colour), words);
+    let mut entries = match owners {
+        None => vec![Entry::new(Sample::Shares, ""), square(palette.empty, "held, nothing live")],
+        Some(Owners { by, labels, .. }) => {
+            let what = match by {
+                KindsBy::Site => "most live bytes from",
+                KindsBy::Thread => "most live bytes of",
+                KindsBy::Size => "most live bytes in blocks of",
+                KindsBy::Age => "most live bytes of an age of",
+            };
+            let kind = |(at, label): (usize, &String)| {
+                square(palette.kind(*by, at as u8 + 1, labels.len()), label)
+            };
+            let mut entries = vec![Entry::new(Sample::None, what)];
+            entries.extend(labels.iter().enumerate().map(kind));
+            entries.push(square(palette.idle, "held, nothing live"));
+            entries
+        }
+    };
+    entries.push(square(palette.given_back, "given back"));
+    entries.push(square(palette.unused, "never used"));
+    entries
 }
 
 /// From the first column to the end of the window; without one, the last column is as

@@ -4,10 +4,11 @@
 //! takes the mean live share of those that are held as one colour, and mixes it with
 //! "given back" and "never used" in proportion to how many cells are in each state. So a
 //! stretch that is held in every fourth page looks a quarter as strong as one that is
-//! held throughout, at any size of the picture.
+//! held throughout, at any size of the picture. Where colours stand for kinds, hues are not
+//! mixed: what is held takes that of the kind that has most of it.
 
 use super::bands::PlacedBand;
-use crate::measure::{Cell, HeapMap};
+use crate::measure::{Cell, HeapMap, KindsBy, Owners};
 use crate::render::picture::canvas::Canvas;
 use crate::render::picture::frame::TimeSpan;
 use crate::render::picture::layout::Rect;
@@ -24,6 +25,8 @@ pub(super) fn paint(
 ) {
     for x in rect.left..rect.right {
         let columns = columns_at(map, span, (x - rect.left, rect.width()));
+        let owners = map.owners.as_ref();
+        let kinds = owners.and_then(|owners| owners.columns.get(columns.clone()));
         let columns = map.columns.get(columns).unwrap_or(&[]);
         for band in bands {
             for y in band.top..band.bottom {
@@ -31,7 +34,10 @@ pub(super) fn paint(
                 for column in columns {
                     tally.add(column, band.cells_at(y));
                 }
-                canvas.set(x, y, tally.colour(palette));
+                for (column, kinds) in columns.iter().zip(kinds.unwrap_or(&[])) {
+                    tally.add_kinds(column, kinds, band.cells_at(y));
+                }
+                canvas.set(x, y, tally.colour(palette, owners));
             }
         }
     }
@@ -48,20 +54,49 @@ fn columns_at(map: &HeapMap, span: TimeSpan, (x, width): (i32, i32)) -> Range<us
     first.min(end)..end
 }
 
+/// More kinds than any picture tells apart, and 0 for none.
+const MOST_KINDS: usize = 16;
 /// A whole cell, in the units of [`Tally`].
 const WHOLE: u64 = 255;
 
 /// How much of the cells of a pixel is in which state.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     used: u64,
     /// Of the used part, in units of 1/255.
     live: u64,
     given_back: u64,
     unused: u64,
+    /// The used part by kind.
+    kinds: [u64; MOST_KINDS],
 }
 
 impl Tally {
+    /// Of one cell alone.
+    pub(super) fn of(cell: Cell, kind: u8) -> Tally {
+        let mut tally = Tally::default();
+        tally.add(&[cell], 0..1);
+        tally.add_kinds(&[cell], &[kind], 0..1);
+        tally
+    }
+
+    /// Adds whose the blocks in the cells are.
+    fn add_kinds(&mut self, column: &[Cell], kinds: &[u8], cells: Range<usize>) {
+        let known = cells.start.min(column.len())..cells.end.min(column.len());
+        for (cell, kind) in column[known.clone()].iter().zip(kinds.get(known).unwrap_or(&[])) {
+            if let Cell::Used { held, .. } = cell {
+                self.kinds[usize::from(*kind).min(MOST_KINDS - 1)] += u64::from(*held);
+            }
+        }
+    }
+
+    /// The kind that has most of what is held, if blocks have any of it.
+    fn kind(&self) -> Option<u8> {
+        let kinds = self.kinds.iter().enumerate().skip(1).rev();
+        let (kind, cells) = kinds.max_by_key(|(_, cells)| **cells)?;
+        (*cells > 0).then_some(kind as u8)
+    }
+
     fn add(&mut self, column: &[Cell], cells: Range<usize>) {
         let known = cells.start.min(column.len())..cells.end.min(column.len());
         self.unused += WHOLE * (cells.len() - known.len()) as u64;
@@ -78,10 +113,15 @@ impl Tally {
         }
     }
 
-    fn colour(&self, palette: &Palette) -> Rgb {
-        let held = match self.live {
-            0 => palette.empty,
-            live => palette.filled(live as f64 / (self.used as f64 * 255.0)),
+    pub(super) fn colour(&self, palette: &Palette, owners: Option<&Owners>) -> Rgb {
+        let by_kind = |by: KindsBy, count| match self.kind() {
+            Some(kind) => palette.kind(by, kind, count),
+            None => palette.idle,
+        };
+        let held = match (owners, self.live) {
+            (Some(owners), _) => by_kind(owners.by, owners.labels.len()),
+            (None, 0) => palette.empty,
+            (None, live) => palette.filled(live as f64 / (self.used as f64 * 255.0)),
         };
         let parts = [
             (self.used, held),
@@ -144,7 +184,7 @@ mod tests {
     fn colour_of(cells: &[Cell]) -> Rgb {
         let mut tally = Tally::default();
         tally.add(cells, 0..cells.len());
-        tally.colour(Palette::of(Theme::Light))
+        tally.colour(Palette::of(Theme::Light), None)
     }
 
     #[test]
@@ -168,6 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn of_kinds_the_one_that_has_most_gives_the_hue() {
+        let palette = Palette::of(Theme::Light);
+        let labels = vec!["login".into(), "import".into()];
+        let owners = Owners { by: KindsBy::Site, labels, columns: vec![] };
+        let sparse = Cell::Used { live: 3, held: 255 };
+        let empty = Cell::Used { live: 0, held: 255 };
+        let mut tally = Tally::default();
+        tally.add(&[sparse, sparse, sparse, empty], 0..4);
+        tally.add_kinds(&[sparse, sparse, sparse, empty], &[2, 2, 1, 0], 0..4);
+        assert_eq!(tally.colour(palette, Some(&owners)), palette.named[1]);
+        assert_eq!(Tally::of(empty, 0).colour(palette, Some(&owners)), palette.idle);
+        assert_eq!(Tally::of(sparse, 1).colour(palette, Some(&owners)), palette.named[0]);
+    }
+
+    #[test]
     fn a_short_column_counts_as_unused_where_it_ends() {
         let mut tally = Tally::default();
         tally.add(&[Cell::GivenBack], 0..4);
@@ -178,7 +233,8 @@ mod tests {
     #[test]
     fn no_moment_between_columns_is_lost() {
         let times_ns = vec![100, 200, 300, 400];
-        let map = HeapMap { cell_bytes: 1, bands: vec![], times_ns, columns: vec![vec![]; 4] };
+        let columns = vec![vec![]; 4];
+        let map = HeapMap { cell_bytes: 1, bands: vec![], times_ns, columns, owners: None };
         let span = TimeSpan::new(100, 10_100);
         assert_eq!(columns_at(&map, span, (0, 1)), 0..4);
         assert_eq!(columns_at(&map, span, (0, 100)), 0..1);

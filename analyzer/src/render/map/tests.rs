@@ -29,6 +29,7 @@ fn small() -> HeapMap {
             vec![Cell::Used { live: 255, held: 255 }, Cell::Unused],
             vec![Cell::Used { live: 0, held: 255 }, Cell::GivenBack],
         ],
+        owners: None,
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn heap_map() -> HeapMap {
         label: label.to_owned(),
     };
     let bands = BANDS.into_iter().map(band).collect();
-    HeapMap { cell_bytes: CELL_BYTES, bands, times_ns, columns }
+    HeapMap { cell_bytes: CELL_BYTES, bands, times_ns, columns, owners: None }
 }
 
 /// The server's states, in keeping with its heap map; residency is not known.

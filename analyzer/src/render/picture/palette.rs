@@ -6,6 +6,8 @@
 //! "held, nothing live", which glows brightest. Lines of the timeline take the hues of
 //! Okabe and Ito and are labelled where they end, so that no hue has to be told apart.
 
+use crate::measure::{KindsBy, NAMED};
+
 /// Red, green and blue, 0 to 255.
 pub(crate) type Rgb = (u8, u8, u8);
 
@@ -40,6 +42,10 @@ pub(crate) struct Palette {
     pub empty: Rgb,
     /// In the footprint and partly live: (share, colour), shares rising from 0 to 1.
     pub filled: [(f64, Rgb); 5],
+    /// In the footprint without one live byte, where hues stand for kinds.
+    pub idle: Rgb,
+    /// Sites or threads, most first; the last stands for all others.
+    pub named: [Rgb; NAMED + 1],
     /// The timeline's lines.
     pub series: SeriesColours,
 }
@@ -71,6 +77,17 @@ static LIGHT: Palette = Palette {
         (0.75, (66, 42, 138)),
         (1.0, (16, 24, 84)),
     ],
+    idle: (196, 198, 202),
+    named: [
+        (213, 84, 0),
+        (0, 96, 160),
+        (0, 150, 110),
+        (232, 196, 20),
+        (86, 180, 233),
+        (168, 60, 130),
+        (120, 84, 48),
+        (64, 68, 74),
+    ],
     series: SeriesColours {
         live: (0, 84, 147),
         usable: (38, 136, 190),
@@ -97,6 +114,17 @@ static DARK: Palette = Palette {
         (0.75, (104, 88, 198)),
         (1.0, (34, 72, 164)),
     ],
+    idle: (84, 90, 98),
+    named: [
+        (255, 122, 40),
+        (60, 140, 220),
+        (20, 176, 132),
+        (240, 216, 80),
+        (140, 210, 250),
+        (214, 110, 180),
+        (176, 132, 84),
+        (200, 204, 210),
+    ],
     series: SeriesColours {
         live: (86, 166, 240),
         usable: (150, 205, 240),
@@ -113,6 +141,18 @@ impl Palette {
         match theme {
             Theme::Light => &LIGHT,
             Theme::Dark => &DARK,
+        }
+    }
+
+    /// The colour of a kind, from 1 on, of `count`. Sizes and ages are steps of one scale, on
+    /// which what tends to hold pages (small, or old) glows.
+    pub(crate) fn kind(&self, by: KindsBy, kind: u8, count: usize) -> Rgb {
+        let place = usize::from(kind).saturating_sub(1);
+        let share = place as f64 / (count.max(2) - 1) as f64;
+        match by {
+            KindsBy::Site | KindsBy::Thread => self.named[place.min(NAMED)],
+            KindsBy::Size => self.filled(share),
+            KindsBy::Age => self.filled(1.0 - share),
         }
     }
 
@@ -158,6 +198,20 @@ mod tests {
             let kept = [palette.empty, palette.filled[4].1].map(lightness);
             assert!((ends[0] - ends[1]).abs() > 8.0, "{ends:?}");
             assert!(kept.iter().all(|k| (k - ends[0]).abs() > 10.0), "{kept:?} {ends:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_stand_out_from_what_is_idle_or_unused() {
+        for palette in [&LIGHT, &DARK] {
+            for named in palette.named {
+                for ground in [palette.idle, palette.unused, palette.given_back] {
+                    let steps = [(named.0, ground.0), (named.1, ground.1), (named.2, ground.2)];
+                    let far: u32 =
+                        steps.iter().map(|(a, b)| u32::from(a.abs_diff(*b)).pow(2)).sum();
+                    assert!(far > 70 * 70, "{named:?} and {ground:?}");
+                }
+            }
         }
     }
 
