@@ -8,6 +8,7 @@ mod check;
 mod doctor;
 mod dump;
 mod holes;
+mod html;
 mod input;
 mod map;
 mod output;
@@ -58,6 +59,7 @@ enum Command {
     Timeline(timeline::Arguments),
     Holes(holes::Arguments),
     Blame(blame::Arguments),
+    Html(html::Arguments),
     Shootout(shootout::Arguments),
     Dump(dump::Arguments),
     Doctor(doctor::Arguments),
@@ -77,6 +79,7 @@ pub fn run() -> Result<u8> {
         Command::Timeline(arguments) => timeline::run(&arguments),
         Command::Holes(arguments) => holes::run(&arguments, &output),
         Command::Blame(arguments) => blame::run(&arguments, &output),
+        Command::Html(arguments) => html::run(&arguments),
         Command::Shootout(arguments) => shootout::run(&arguments, &output),
         Command::Dump(arguments) => dump::run(&arguments, &output),
         Command::Doctor(arguments) => doctor::run(&arguments, &output),

@@ -17,7 +17,7 @@ use fragtrace_format::Stamp;
 use fragtrace_format::header::Count;
 
 /// Moments of the series, but for the two peaks.
-const SAMPLES: u64 = 1000;
+pub(super) const SAMPLES: u64 = 1000;
 /// Pairs of threads that are told, of those with most blocks.
 const MOST_THREAD_PAIRS: usize = 50;
 /// Between two moments lies at least this time: stamps are hardly finer.
@@ -100,6 +100,15 @@ pub fn analyze(trace: &Trace) -> Analysis {
 
 /// Replays the trace and takes its measures; with the heap as it is in the end.
 pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
+    analyze_observed(trace, |_, _, _| {})
+}
+
+/// The same; `at_sample` sees the heap at the moments of the series that are evenly spread, with
+/// their numbers and times.
+pub(super) fn analyze_observed<'t>(
+    trace: &'t Trace,
+    mut at_sample: impl FnMut(usize, u64, &Replay<'t>),
+) -> (Analysis, Replay<'t>) {
     let times_ns = sample_times(start_ns(trace), end_ns(trace));
     let mut series = Vec::with_capacity(times_ns.len() + 3);
     let mut peaks = Peaks { last: trace.window_start(), ..Peaks::default() };
@@ -107,7 +116,10 @@ pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
         trace,
         &times_ns,
         |next, replay| peaks.watch(trace, next, replay),
-        |index, replay| series.push(moment::state(replay, trace.clock(), times_ns[index])),
+        |index, replay| {
+            series.push(moment::state(replay, trace.clock(), times_ns[index]));
+            at_sample(index, times_ns[index], replay);
+        },
     );
     let end = moment::state(&mut replay, trace.clock(), end_ns(trace));
     let (live, footprint) = (end.live_bytes, replay.space().footprint_bytes());

@@ -121,6 +121,11 @@ fn bands(replay: &Replay<'_>, page_bytes: u64, rows: usize) -> HeapMap {
     HeapMap { cell_bytes, bands, times_ns: Vec::new(), columns: Vec::new(), owners: None }
 }
 
+/// Where blocks ever lay, in cells of this size.
+pub(super) fn bands_of(replay: &Replay<'_>, cell_bytes: u64) -> Vec<Band> {
+    clusters(replay).iter().map(|cluster| band(cluster, cell_bytes)).collect()
+}
+
 /// Where blocks ever lay, what is close together taken together.
 fn clusters(replay: &Replay<'_>) -> Vec<Cluster> {
     let used: u64 =

@@ -4,6 +4,7 @@
 mod analyze;
 pub mod blame;
 mod facts;
+pub mod frames;
 mod heap_map;
 mod hole_ages;
 mod holes;

@@ -3,6 +3,7 @@
 pub mod blame;
 pub mod dump;
 pub mod holes;
+pub mod html;
 pub mod json;
 pub mod map;
 pub mod picture;

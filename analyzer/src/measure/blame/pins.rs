@@ -111,6 +111,11 @@ impl Pins {
         Pins { pieces, held, heads: by_page, page_bytes }
     }
 
+    /// The live blocks in order of address.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
     /// The pages that count, in bytes.
     pub fn held_bytes(&self) -> u64 {
         self.held.pages() * self.page_bytes

@@ -1,0 +1,73 @@
+//! `fragtrace html`: the whole report as one page.
+
+use super::symbols::SymbolOptions;
+use super::{anonymize, input, output};
+use anyhow::{Context, Result};
+use clap::Args;
+use fragtrace_analyzer::diagnose::{Case, diagnose};
+use fragtrace_analyzer::measure::HeapShape;
+use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
+use fragtrace_analyzer::measure::frames::frames;
+use fragtrace_analyzer::render::html::{HtmlExtras, page};
+use fragtrace_analyzer::render::text;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  fragtrace html run.ftr -o report.html
+  fragtrace html run.ftr -o report.html --symbols ./debug
+  fragtrace html run.ftr -o shared.html --anonymize
+
+One file, without anything from a network, below 5 MB whatever the trace: findings, the heap's
+pages at some 250 moments with a slider, who pins them, its holes, charts. What was left out
+for size is said on the page. It needs a browser of 2023 or later.";
+
+/// Write a report to look at in a browser: one file
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The trace
+    trace: PathBuf,
+
+    /// Where to write the page; - for standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Leave out the command, folders, host, environment and names of threads, to share the
+    /// page; functions and the names of source files stay
+    #[arg(long)]
+    anonymize: bool,
+
+    #[command(flatten)]
+    symbols: SymbolOptions,
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// When the path leads to no trace, or the page cannot be written.
+pub fn run(arguments: &Arguments) -> Result<u8> {
+    let trace = input::open(&arguments.trace)?;
+    let mut symbols = arguments.symbols.open(&trace);
+    let (mut analysis, mut frames, replay) = frames(&trace, &mut symbols);
+    let mut blame = PinnedHeap::at_end(&trace, &replay, By::Function).blame(&mut symbols);
+    let mut shape =
+        HeapShape::of(&trace, &replay, analysis.end.time_ns, &analysis.steps, &mut symbols);
+    if arguments.anonymize {
+        let exe = &trace.process().exe;
+        anonymize::facts(&mut analysis.trace);
+        anonymize::sites(&mut blame.sites, exe);
+        anonymize::calls_of(&mut shape, exe);
+        frames.sites.iter_mut().for_each(|calls| anonymize::calls(calls, exe));
+        frames.threads.clear();
+    }
+    let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });
+    let extras = HtmlExtras { began: text::began(analysis.trace.start_unix_ns) };
+    let bytes = page(&analysis, &diagnoses, frames, &extras).context("cannot pack the page")?;
+    output::write_file(&arguments.output, &bytes, &arguments.trace)?;
+    if arguments.output.as_os_str() != "-" {
+        let _ = writeln!(io::stderr(), "fragtrace: wrote {}", arguments.output.display());
+    }
+    Ok(0)
+}

@@ -1,0 +1,353 @@
+//! The heap at a bounded number of moments, as the HTML page shows it: pages, sites, holes at
+//! each, and single blocks at two of them.
+//!
+//! Frames are taken in the pass that also takes the measures, at every n-th of its samples.
+//! Each costs a walk over all live blocks; where that comes to too many, every other frame is
+//! dropped and n doubles, so that frames stay evenly spread whatever the trace.
+
+mod cells;
+mod detail;
+
+pub use cells::FrameCell;
+pub use detail::{Detail, DetailBlock};
+
+use super::analyze::{SAMPLES, analyze_observed};
+use super::blame::{CallFacts, Held, Piece, Pins};
+use super::heap_map::bands_of;
+use super::moment::end_ns;
+use super::{Analysis, Band, Bucket, SiteNumbers};
+use crate::read::Trace;
+use crate::replay::Replay;
+use crate::symbols::Symbols;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Frames at most, but for the one at the end.
+const MOST_FRAMES: u64 = 250;
+/// Cells that ever held a block, at most, in one frame.
+const MOST_CELLS: usize = 1 << 16;
+/// Blocks that are walked over before frames are thinned out.
+const MOST_VISITED: u64 = 100_000_000;
+/// Sites that are listed at each moment.
+const MOST_LISTED: usize = 40;
+/// Sites that are told apart in all; the others are one more.
+const MOST_SITES: usize = 254;
+/// Holes that are listed at each moment.
+const MOST_HOLES: usize = 12;
+/// A moment takes the place of the one with most live if it has more by this part.
+const MORE_LIVE_PART: u64 = 50;
+
+/// What a site pins and has live at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SiteCharge {
+    /// Its number.
+    pub site: u32,
+    /// As in [`super::blame::SiteFacts`].
+    pub pinned_bytes: u64,
+    /// As there.
+    pub sole_pinned_bytes: u64,
+    /// As there.
+    pub unlock_bytes: u64,
+    /// As there.
+    pub pages: u64,
+    /// As there.
+    pub live_bytes: u64,
+    /// As there.
+    pub live_blocks: u64,
+    /// As there.
+    pub age_ns: Option<u64>,
+}
+
+/// One moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Frame {
+    /// Nanoseconds since the start.
+    pub time_ns: u64,
+    /// All cells that ever held a block, by number.
+    pub cells: Vec<FrameCell>,
+    /// The sites that pin most or have most live.
+    pub sites: Vec<SiteCharge>,
+    /// Sites with live blocks that are not listed.
+    pub more_sites: u64,
+    /// Holes by size. Empty where holes are not known.
+    pub holes: Vec<Bucket>,
+    /// The largest holes, address and bytes.
+    pub largest_holes: Vec<(u64, u64)>,
+}
+
+/// The heap over time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Frames {
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// Bytes of a cell.
+    pub cell_bytes: u64,
+    /// In order of time; the last is the end.
+    pub frames: Vec<Frame>,
+    /// Where cells are.
+    pub bands: Vec<Band>,
+    /// Sites by number: each with its callers, outwards. Empty: not known.
+    pub sites: Vec<Vec<CallFacts>>,
+    /// The number that stands for all sites that have none of their own.
+    pub other_sites: u32,
+    /// How many these are.
+    pub other_sites_count: u64,
+    /// The names of threads.
+    pub threads: BTreeMap<u32, String>,
+    /// Single blocks.
+    pub details: Vec<Detail>,
+}
+
+/// The trace's measures, its frames, and the heap at the end: one pass.
+pub fn frames<'t>(trace: &'t Trace, symbols: &mut Symbols<'t>) -> (Analysis, Frames, Replay<'t>) {
+    let mut taking = Taking::new(trace, symbols);
+    let (analysis, replay) =
+        analyze_observed(trace, |index, time_ns, replay| taking.sample(index, time_ns, replay));
+    let frames = taking.finish(&replay);
+    (analysis, frames, replay)
+}
+
+struct Taking<'a, 't> {
+    trace: &'t Trace,
+    symbols: &'a mut Symbols<'t>,
+    numbers: SiteNumbers,
+    /// A frame at every so many samples.
+    stride: u64,
+    visited: u64,
+    cell_bytes: u64,
+    frames: Vec<(u64, Frame)>,
+    most_live: Option<(u64, Detail)>,
+    /// By site: the most that it pinned and had live at one moment.
+    weights: Vec<u64>,
+}
+
+impl<'a, 't> Taking<'a, 't> {
+    fn new(trace: &'t Trace, symbols: &'a mut Symbols<'t>) -> Self {
+        Taking {
+            trace,
+            symbols,
+            numbers: SiteNumbers::default(),
+            stride: SAMPLES / MOST_FRAMES,
+            visited: 0,
+            cell_bytes: trace.process().page_bytes,
+            frames: Vec::new(),
+            most_live: None,
+            weights: Vec::new(),
+        }
+    }
+
+    fn sample(&mut self, index: usize, time_ns: u64, replay: &Replay<'t>) {
+        let index = index as u64;
+        if !index.is_multiple_of(self.stride) {
+            return;
+        }
+        self.visited += replay.blocks().count();
+        if self.visited > MOST_VISITED {
+            (self.visited, self.stride) = (0, self.stride * 2);
+            self.frames.retain(|(index, _)| index.is_multiple_of(self.stride));
+        }
+        let frame = self.frame(time_ns, replay);
+        self.frames.push((index, frame));
+        let live = replay.blocks().live_bytes();
+        let before = self.most_live.as_ref().map_or(0, |(live, _)| *live);
+        if live > before.saturating_add(before / MORE_LIVE_PART) {
+            let detail = self.detail((time_ns, "most live"), replay);
+            self.most_live = Some((live, detail));
+        }
+    }
+
+    fn detail(&mut self, moment: (u64, &'static str), replay: &Replay<'t>) -> Detail {
+        let (numbers, symbols) = (&mut self.numbers, &mut *self.symbols);
+        Detail::of(self.trace, replay, moment, |block| numbers.of(block, symbols))
+    }
+
+    fn frame(&mut self, time_ns: u64, replay: &Replay<'t>) -> Frame {
+        let mut pieces = Vec::with_capacity(replay.blocks().count() as usize);
+        let mut sums: Vec<SiteCharge> = Vec::new();
+        for (_, block) in replay.blocks().iter() {
+            let site = self.numbers.of(&block, self.symbols);
+            if sums.len() < self.numbers.count() {
+                sums.resize(self.numbers.count(), SiteCharge::default());
+            }
+            let sum = &mut sums[site as usize];
+            sum.live_bytes = sum.live_bytes.saturating_add(block.size);
+            sum.live_blocks += 1;
+            if !block.extent.is_empty() {
+                pieces.push(Piece { extent: block.extent, birth: block.birth, key: site });
+            }
+        }
+        let page_bytes = self.trace.process().page_bytes;
+        let space = replay.space();
+        let pins = Pins::new(pieces, Held::of(space, page_bytes), space.heads(), page_bytes);
+        self.charge(&mut sums, &pins, time_ns);
+        let mut cells = cells::gather(space, pins.pieces(), self.cell_bytes);
+        while cells.len() > MOST_CELLS {
+            cells::coarsen(&mut cells);
+            self.frames.iter_mut().for_each(|(_, frame)| cells::coarsen(&mut frame.cells));
+            self.cell_bytes *= 2;
+        }
+        let (holes, largest_holes) = holes(replay);
+        let listed = list(sums);
+        let more_sites = listed.1;
+        Frame { time_ns, cells, sites: listed.0, more_sites, holes, largest_holes }
+    }
+
+    /// Adds what the sites pin to what they have live, and takes note of the greatest.
+    fn charge(&mut self, sums: &mut [SiteCharge], pins: &Pins, time_ns: u64) {
+        let groups: Vec<u32> = (0..sums.len() as u32).collect();
+        let charges = pins.charge(&groups, groups.len()).groups;
+        self.weights.resize(self.weights.len().max(sums.len()), 0);
+        for (site, (sum, charge)) in sums.iter_mut().zip(&charges).enumerate() {
+            let birth_ns = charge.mean_birth().map(|birth| self.trace.clock().time_ns(birth));
+            *sum = SiteCharge {
+                site: site as u32,
+                pinned_bytes: charge.pinned_bytes,
+                sole_pinned_bytes: charge.sole_pinned_bytes,
+                unlock_bytes: charge.unlock_bytes,
+                pages: charge.pages,
+                age_ns: birth_ns.map(|birth_ns| time_ns.saturating_sub(birth_ns)),
+                ..*sum
+            };
+            let weight = sum.pinned_bytes.saturating_add(sum.live_bytes);
+            self.weights[site] = self.weights[site].max(weight);
+        }
+    }
+
+    fn finish(mut self, replay: &Replay<'t>) -> Frames {
+        let end_ns = end_ns(self.trace);
+        let end = self.frame(end_ns, replay);
+        let at_end = self.detail((end_ns, "the end"), replay);
+        let mut details: Vec<Detail> = self.most_live.take().map(|(_, d)| d).into_iter().collect();
+        details.push(at_end);
+        let mut frames: Vec<Frame> = self.frames.into_iter().map(|(_, frame)| frame).collect();
+        frames.push(end);
+        let threads: std::collections::BTreeSet<u32> =
+            details.iter().flat_map(|d| d.blocks.iter().map(|block| block.thread)).collect();
+        let name = |thread: u32| Some((thread, replay.sources().thread_name(thread)?.to_owned()));
+        let mut taken = Frames {
+            page_bytes: self.trace.process().page_bytes,
+            cell_bytes: self.cell_bytes,
+            frames,
+            threads: threads.into_iter().filter_map(name).collect(),
+            details,
+            ..Frames::default()
+        };
+        taken.place(replay);
+        taken.number_sites(&self.numbers, &self.weights);
+        taken
+    }
+}
+
+impl Frames {
+    /// Finds where cells are; gaps that are drawn count as cells too.
+    fn place(&mut self, replay: &Replay<'_>) {
+        loop {
+            self.bands = bands_of(replay, self.cell_bytes);
+            let cells: usize = self.bands.iter().map(|band| band.cells).sum();
+            if cells <= 2 * MOST_CELLS {
+                return;
+            }
+            self.double_cells();
+        }
+    }
+
+    /// Makes one cell of two, everywhere.
+    fn double_cells(&mut self) {
+        self.frames.iter_mut().for_each(|frame| cells::coarsen(&mut frame.cells));
+        self.cell_bytes *= 2;
+    }
+
+    /// Makes one cell of two, bands included.
+    pub fn coarsen(&mut self) {
+        self.double_cells();
+        for band in &mut self.bands {
+            let end = band.start + band.cells as u64 * self.cell_bytes / 2;
+            band.start &= !(self.cell_bytes - 1);
+            band.cells = (end - band.start).div_ceil(self.cell_bytes) as usize;
+        }
+    }
+
+    /// Lists half as many sites at each moment; whether there were enough for that.
+    pub fn shorten_tables(&mut self) -> bool {
+        let longest = self.frames.iter().map(|frame| frame.sites.len()).max().unwrap_or(0);
+        for frame in &mut self.frames {
+            let before = frame.sites.len();
+            frame.sites.truncate(longest / 2);
+            frame.more_sites += (before - frame.sites.len()) as u64;
+        }
+        longest > 1
+    }
+
+    /// Drops every other frame; the last one stays.
+    pub fn thin_out(&mut self) {
+        let last = self.frames.len().saturating_sub(1);
+        let mut at = 0;
+        self.frames.retain(|_| {
+            at += 1;
+            (last + 1 - at).is_multiple_of(2)
+        });
+    }
+
+    /// Gives the sites with most the numbers from 1 on; 0 stays what is not known.
+    fn number_sites(&mut self, numbers: &SiteNumbers, weights: &[u64]) {
+        let mut order: Vec<u32> = (1..numbers.count() as u32).collect();
+        let weight = |site: &u32| weights.get(*site as usize).copied().unwrap_or(0);
+        order.sort_by_key(|site| (Reverse(weight(site)), *site));
+        order.truncate(MOST_SITES);
+        self.other_sites = order.len() as u32 + 1;
+        self.other_sites_count = (numbers.count() - 1 - order.len()) as u64;
+        let mut renumbered = vec![self.other_sites; numbers.count()];
+        renumbered[0] = 0;
+        for (at, site) in order.iter().enumerate() {
+            renumbered[*site as usize] = at as u32 + 1;
+        }
+        let new = |site: u32| renumbered.get(site as usize).copied().unwrap_or(0);
+        for frame in &mut self.frames {
+            for cell in &mut frame.cells {
+                cell.site = new(cell.site.into()) as u16;
+            }
+            // Those that have no number of their own are among the rest.
+            frame.sites.iter_mut().for_each(|charge| charge.site = new(charge.site));
+            let before = frame.sites.len();
+            frame.sites.retain(|charge| charge.site != self.other_sites);
+            frame.more_sites += (before - frame.sites.len()) as u64;
+        }
+        for block in self.details.iter_mut().flat_map(|detail| &mut detail.blocks) {
+            block.site = new(block.site);
+        }
+        self.sites = std::iter::once(Vec::new())
+            .chain(order.iter().map(|site| numbers.calls(*site).to_vec()))
+            .collect();
+    }
+}
+
+/// The sites with most, and how many others there are.
+fn list(mut sums: Vec<SiteCharge>) -> (Vec<SiteCharge>, u64) {
+    sums.retain(|sum| sum.live_blocks > 0);
+    sums.sort_by_key(|sum| (Reverse((sum.pinned_bytes, sum.live_bytes)), sum.site));
+    let more = sums.len().saturating_sub(MOST_LISTED) as u64;
+    sums.truncate(MOST_LISTED);
+    (sums, more)
+}
+
+/// Holes by size, and the largest.
+fn holes(replay: &Replay<'_>) -> (Vec<Bucket>, Vec<(u64, u64)>) {
+    if !replay.is_glibc() {
+        return (Vec::new(), Vec::new());
+    }
+    let mut buckets: BTreeMap<u64, Bucket> = BTreeMap::new();
+    let mut largest: Vec<(u64, u64)> = Vec::with_capacity(MOST_HOLES + 1);
+    replay.space().for_each_hole(|hole| {
+        let bytes = hole.end - hole.start;
+        let from_bytes = 1 << bytes.ilog2();
+        let bucket = buckets.entry(from_bytes).or_insert(Bucket { from_bytes, count: 0, bytes: 0 });
+        bucket.count += 1;
+        bucket.bytes += bytes;
+        if largest.len() < MOST_HOLES || largest.last().is_some_and(|(_, least)| bytes > *least) {
+            let place = largest.partition_point(|(_, larger)| *larger >= bytes);
+            largest.insert(place, (hole.start, bytes));
+            largest.truncate(MOST_HOLES);
+        }
+    });
+    (buckets.into_values().collect(), largest)
+}
