@@ -72,10 +72,13 @@ export async function open(chromium, profile) {
   })`);
 
   const loaded = () => new Promise((resolve) => listeners.push({ method: "Page.loadEventFired", resolve }));
+  // Loads a page, also where only its hash differs from the one that is there.
   async function go(url) {
-    const load = loaded();
-    await ask("Page.navigate", { url });
-    await load;
+    for (const address of ["about:blank", url]) {
+      const load = loaded();
+      await ask("Page.navigate", { url: address });
+      await load;
+    }
     await until("document.documentElement.dataset.ready === 'yes'");
     await settled();
   }

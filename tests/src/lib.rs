@@ -6,9 +6,10 @@
 //! readably, `witness` reads a second, independent count, `tools` finds what a machine may lack,
 //! `elf` reads what readelf prints, `victim` is a program that dies and its account, `bound` is how
 //! large a trace may become, `stacks` reads call stacks out of a trace and a second opinion on
-//! them.
+//! them, `approved` compares pictures with those that people looked at.
 #![forbid(unsafe_code)]
 
+pub mod approved;
 pub mod bound;
 pub mod check;
 pub mod checkpoint;

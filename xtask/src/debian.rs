@@ -25,6 +25,7 @@ const NEEDS: &[(Sign, &str)] = &[
     (Sign::Command("perl"), "perl"),
     (Sign::Command("python3"), "python3"),
     (Sign::Command("node"), "nodejs"),
+    (Sign::Command("chromium"), "chromium"),
     (Sign::Command("sqlite3"), "sqlite3"),
     (Sign::Command("xz"), "xz-utils"),
     (Sign::Command("awk"), "mawk"),

@@ -12,6 +12,8 @@ function chart(id, lines, format, height) {
   const title = element("div", { class: "chart-title" }, ...lines.map(([name, , colour]) => element("b", {},
     element("i", { class: "swatch", style: `background:${css(colours.series[colour])}` }), name)));
   host.replaceChildren(title);
+  // uPlot takes its room later: without this, what is below would be drawn for too much of it.
+  host.style.minHeight = `${title.offsetHeight + height}px`;
   const font = `${0.8 * rem}px system-ui, "DejaVu Sans", sans-serif`;
   const plot = new uPlot({
     width: host.clientWidth, height,

@@ -37,6 +37,8 @@ function sortedRows() {
 function drawRows() {
   const body = byId("site-table").tBodies[0];
   const rows = sortedRows();
+  // What said that there is nothing makes room for rows.
+  if (body.rows[0]?.dataset.site === undefined) body.replaceChildren();
   while (body.rows.length > rows.length) body.deleteRow(-1);
   rows.forEach((row, at) => {
     let line = body.rows[at];

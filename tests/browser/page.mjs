@@ -1,0 +1,151 @@
+// Uses a page as a reader would, in a headless Chromium, and prints as JSON what was seen.
+//
+//   node page.mjs CHROMIUM PAGE.html PROFILE-FOLDER SCREENSHOT-FOLDER
+
+import { writeFileSync } from "node:fs";
+import { open } from "./chromium.mjs";
+
+const [chromium, page, profile, folder] = process.argv.slice(2);
+const SIZES = [[1280, 720], [1920, 1080], [3840, 2160]];
+const url = `file://${page}`;
+
+const text = (id) => `document.getElementById(${JSON.stringify(id)}).textContent`;
+const rows = "[...document.querySelectorAll('#site-table tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))";
+// What a canvas shows.
+const look = (id) => `document.getElementById(${JSON.stringify(id)}).toDataURL()`;
+
+const browser = await open(chromium, profile);
+const { evaluate, settled, click, press, mouse } = browser;
+const seen = {};
+const centre = (selector) => evaluate(`(() => {
+  const box = document.querySelector(${JSON.stringify(selector)}).getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+})()`);
+const clickOn = async (selector) => click(...await centre(selector));
+
+// Moves the slider over the whole run, two times; how long each step took from one frame of the
+// screen to the next, in milliseconds, at its best: other programs want the processor too.
+const slide = () => evaluate(`(async () => {
+  const slider = document.getElementById("slider");
+  const screen = () => new Promise((done) => requestAnimationFrame(done));
+  const steps = Math.min(Number(slider.max), 60);
+  const best = new Array(steps + 1).fill(Infinity);
+  for (let round = 0; round < 2; round++) for (let at = 0; at <= steps; at++) {
+    slider.value = Math.round(at * slider.max / steps);
+    const from = await screen();
+    slider.dispatchEvent(new Event("input"));
+    await screen();
+    best[at] = Math.min(best[at], await screen() - from - 1000 / 60);
+  }
+  return best.sort((a, b) => a - b);
+})()`);
+
+async function use() {
+  await browser.size(...SIZES[0]);
+  await browser.go(`${url}#theme=light`);
+  seen.title = await evaluate("document.title");
+  seen.findings = await evaluate("[...document.querySelectorAll('.finding')].map((card) => card.dataset.id)");
+  seen.moment = { end: await evaluate(text("moment")) };
+  seen.rows = await evaluate(rows);
+  const endPages = await evaluate(look("pages"));
+
+  // Slider and keys move everything together.
+  await press("Home");
+  seen.moment.home = await evaluate(text("moment"));
+  seen.pagesMove = endPages !== await evaluate(look("pages"));
+  await press("ArrowRight");
+  seen.moment.next = await evaluate(text("moment"));
+  await press("End");
+  seen.endAgain = endPages === await evaluate(look("pages"));
+
+  // Hover.
+  const [x, y] = await evaluate(`(() => {
+    const box = document.getElementById("pages").getBoundingClientRect();
+    return [box.x + box.width / 3, box.y + box.height / 2];
+  })()`);
+  await mouse("mouseMoved", x, y);
+  await settled();
+  seen.tip = await evaluate(`document.getElementById("tip").hidden ? null : ${text("tip")}`);
+
+  // A click on a page shows who pins it; zooming in shows its blocks.
+  await click(x, y);
+  seen.page = await evaluate(text("page"));
+  await evaluate("[...document.querySelectorAll('#page button')].find((button) => button.textContent === 'zoom to it').click()");
+  await settled();
+  const middle = await centre("#pages");
+  seen.blockTips = [];
+  for (let dy = -57; dy <= 57; dy += 6) for (let dx = -57; dx <= 57; dx += 9) {
+    await mouse("mouseMoved", middle[0] + dx, middle[1] + dy);
+    seen.blockTips.push(await evaluate(text("tip")));
+  }
+  seen.blockTips = [...new Set(seen.blockTips.filter((tip) => tip.includes("block of")))];
+  await press("0");
+
+  // A click on a site shows its pages; search and sort.
+  await clickOn("#tab-sites");
+  const all = await evaluate(look("pages"));
+  await clickOn("#site-table tbody tr");
+  seen.siteShown = all !== await evaluate(look("pages"));
+  seen.site = await evaluate(text("site"));
+  await press("Escape");
+  await press("/");
+  for (const letter of "zzz") await press(letter);
+  seen.searchedInVain = await evaluate(rows);
+  await press("Escape");
+  seen.afterSearch = await evaluate(rows);
+  await clickOn("[data-sort=live]");
+  seen.byLive = await evaluate(rows);
+  await clickOn("[data-sort=live]");
+  seen.byLiveRising = await evaluate(rows);
+
+  // A finding leads to its site.
+  if (seen.findings.length > 0) {
+    await clickOn(".finding");
+    seen.findingSite = await evaluate(text("site"));
+    await press("Escape");
+  }
+  await clickOn("#tab-holes");
+  seen.holes = await evaluate(text("holes"));
+  await clickOn("#help");
+  seen.about = await evaluate(text("about"));
+
+  // Theme, colours, and the link that keeps them.
+  const ground = "getComputedStyle(document.body).backgroundColor";
+  seen.light = await evaluate(ground);
+  await press("t");
+  seen.dark = await evaluate(ground);
+  await press("c");
+  seen.colour = await evaluate("document.getElementById('colour').value");
+  await press("Home");
+  await press("1");
+  await browser.until("location.hash.includes('tab=sites') && location.hash.includes('colour=site')");
+  seen.hash = await evaluate("location.hash");
+  const kept = [await evaluate(look("pages")), await evaluate(text("moment"))];
+  await browser.go(url + seen.hash);
+  seen.linkKept = JSON.stringify(kept) === JSON.stringify([await evaluate(look("pages")), await evaluate(text("moment"))]);
+  seen.senseless = [];
+  for (const hash of ["#t=-1&site=99999&page=zz&zoom=a,b,c&tab=nope&theme=7", "#page=0xffffffffffff&site=1e300&t=1e300&sort=-nope"]) {
+    await browser.go(url + hash);
+    seen.senseless.push(await evaluate(text("moment")));
+  }
+
+  await browser.go(`${url}#theme=light`);
+  const times = await slide();
+  seen.slide = { frames: times.length, p95_ms: times[Math.floor(times.length * 0.95)], worst_ms: times.at(-1) };
+  for (const [width, height] of SIZES) {
+    await browser.size(width, height);
+    await settled();
+    await settled();
+    writeFileSync(`${folder}/${width}x${height}.png`, await browser.screenshot());
+  }
+}
+
+let failed = null;
+try {
+  await use();
+} catch (error) {
+  failed = String(error.stack ?? error);
+}
+await browser.close();
+const { errors, requests } = browser;
+process.stdout.write(JSON.stringify({ ...seen, failed, errors, requests }), () => process.exit(0));
