@@ -144,3 +144,21 @@ fn a_layout_without_a_moment_is_refused() {
     let outcome = analyze("map", &traced().trace(), &["-o", "-", "--layout", "hilbert"]);
     assert!(outcome.expect_code(2).err().contains("--at"));
 }
+
+#[test]
+fn a_flame_graph_names_the_functions_of_the_stacks() {
+    let mut line = command(program("illness"));
+    line.args(["pinned-pages", "ill"]);
+    let traced = Traced::run_well(line);
+    for weight in ["pinned", "live", "allocs"] {
+        let arguments = ["-o", "-", "--weight", weight];
+        let svg = analyze("blame", &traced.trace(), &arguments).expect_code(0).out();
+        assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"), "{weight}");
+        assert!(svg.contains("<title>open_session: "), "{weight}: {svg:.2000}");
+    }
+    let whose = |arguments: &[&str]| analyze("blame", &traced.trace(), arguments);
+    assert!(whose(&["-o", "-"]).out().contains("illness pinned-pages"), "which trace it is of");
+    let anonymous = whose(&["-o", "-", "--anonymize"]).expect_code(0).out();
+    assert!(!anonymous.contains("illness"), "{anonymous:.2000}");
+    assert!(whose(&["--weight", "live"]).expect_code(2).err().contains("--folded"));
+}

@@ -2,22 +2,24 @@
 
 use super::output::Output;
 use super::symbols::SymbolOptions;
-use super::{anonymize, arguments, input};
+use super::{anonymize, arguments, input, map, output};
 use anyhow::Result;
-use clap::{Args, ValueEnum};
-use fragtrace_analyzer::measure::blame::{By, PinnedHeap, Weight, heap_at};
+use clap::{ArgGroup, Args, ValueEnum};
+use fragtrace_analyzer::measure::blame::{By, CallFacts, PinnedHeap, Weight, heap_at};
 use fragtrace_analyzer::measure::{self, TimeSpec};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::blame::{self, BlameExtras, Stacks};
+use fragtrace_analyzer::render::{flame, text};
 use fragtrace_analyzer::symbols::Symbols;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
   fragtrace blame run.ftr                      who pins memory at the end
   fragtrace blame run.ftr --at peak --by stack
   fragtrace blame run.ftr --symbols ./debug --skip 'shop::alloc::*'
+  fragtrace blame run.ftr -o flame.svg         the same as a flame graph
   fragtrace blame run.ftr --folded --weight live | flamegraph.pl > live.svg
 
 A page that holds a live block cannot go back to the kernel; the bytes of it that no block uses
@@ -34,7 +36,10 @@ TIME is 12.5s (or ms, min, h) since the start, 80%, peak, end, or 2025-06-01T12:
 
 /// Show which code pins the heap's pages
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(
+    after_long_help = EXAMPLES,
+    group = ArgGroup::new("whole_stacks").args(["folded", "output"])
+)]
 pub struct Arguments {
     /// The trace
     trace: PathBuf,
@@ -51,8 +56,12 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["json", "by"])]
     folded: bool,
 
-    /// What the stacks weigh, with --folded
-    #[arg(long, value_enum, default_value_t = Weighing::Pinned, requires = "folded")]
+    /// Draw whole stacks as a flame graph, an SVG file; - for standard output
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["json", "by", "folded"])]
+    output: Option<PathBuf>,
+
+    /// What the stacks weigh, with --folded or -o
+    #[arg(long, value_enum, default_value_t = Weighing::Pinned, requires = "whole_stacks")]
     weight: Weighing,
 
     /// Print JSON
@@ -126,11 +135,15 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let mut symbols = arguments.symbols.open(&trace);
     let stacks = stacks_of(&trace, &symbols);
     let heap = PinnedHeap::new(&trace, &replay, at_ns, by);
-    if by != By::Thread && (arguments.json || arguments.folded) {
+    if by != By::Thread && (arguments.json || arguments.folded || arguments.output.is_some()) {
         say_if_missing(stacks);
     }
-    if arguments.folded {
-        return folded(arguments, output, &trace, &heap, &mut symbols);
+    if arguments.folded || arguments.output.is_some() {
+        let stacks = whole_stacks(arguments, &trace, &heap, &mut symbols);
+        return match &arguments.output {
+            Some(path) => flame_graph(arguments, path, &trace, at_ns, &stacks),
+            None => folded(output, &stacks),
+        };
     }
     let mut found = heap.blame(&mut symbols);
     if arguments.anonymize {
@@ -146,22 +159,52 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     Ok(0)
 }
 
-fn folded<'t>(
+fn whole_stacks<'t>(
     arguments: &Arguments,
-    output: &Output,
     trace: &'t Trace,
     heap: &PinnedHeap<'_, 't>,
     symbols: &mut Symbols<'t>,
-) -> Result<u8> {
+) -> Vec<(Vec<CallFacts>, u64)> {
     let mut stacks = heap.folded(arguments.weight.into(), symbols);
     if arguments.anonymize {
         for (calls, _) in &mut stacks {
             anonymize::calls(calls, &trace.process().exe);
         }
     }
+    stacks
+}
+
+fn folded(output: &Output, stacks: &[(Vec<CallFacts>, u64)]) -> Result<u8> {
     let mut out = output.plain();
-    blame::folded(&stacks, &mut out)?;
+    blame::folded(stacks, &mut out)?;
     out.flush()?;
+    Ok(0)
+}
+
+fn flame_graph(
+    arguments: &Arguments,
+    path: &Path,
+    trace: &Trace,
+    at_ns: u64,
+    stacks: &[(Vec<CallFacts>, u64)],
+) -> Result<u8> {
+    let mut facts = measure::process_facts(trace);
+    if arguments.anonymize {
+        anonymize::facts(&mut facts);
+    }
+    let (what, unit) = match arguments.weight {
+        Weighing::Pinned => ("pinned", flame::Unit::Bytes),
+        Weighing::Live => ("live", flame::Unit::Bytes),
+        Weighing::Allocs => ("to malloc", flame::Unit::Calls),
+        Weighing::Slop => ("of slop", flame::Unit::Bytes),
+    };
+    let moment = format!("who pins memory at {}", text::time_in_words(at_ns));
+    let title = map::title("Heap", &moment, &facts);
+    let svg = flame::svg(&title, what, unit, stacks);
+    output::write_file(path, svg.as_bytes(), &arguments.trace)?;
+    if path.as_os_str() != "-" {
+        let _ = writeln!(io::stderr(), "fragtrace: wrote {}", path.display());
+    }
     Ok(0)
 }
 

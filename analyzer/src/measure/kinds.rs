@@ -92,22 +92,28 @@ impl<'a, 't> Kinds<'a, 't> {
             return;
         }
         let mut pieces = Vec::with_capacity(replay.blocks().count() as usize);
-        let mut count = 0;
+        // Threads may have any number: a pass over pages wants them without gaps.
+        let mut numbers: FxHashMap<u32, u32> = FxHashMap::default();
+        let mut keys = Vec::new();
         for (_, block) in replay.blocks().iter() {
             let key = self.key(&block);
-            count = count.max(key as usize + 1);
+            let number = *numbers.entry(key).or_insert_with(|| {
+                keys.push(key);
+                keys.len() as u32 - 1
+            });
             let weight = self.weights.entry(key).or_default();
             *weight = weight.saturating_add(block.extent.end - block.extent.start);
             if !block.extent.is_empty() {
-                pieces.push(Piece { extent: block.extent, birth: block.birth, key });
+                pieces.push(Piece { extent: block.extent, birth: block.birth, key: number });
             }
         }
-        let groups: Vec<u32> = (0..count as u32).collect();
+        let groups: Vec<u32> = (0..keys.len() as u32).collect();
         let held = Held::of(replay.space(), page_bytes);
         let pins = Pins::new(pieces, held, replay.space().heads(), page_bytes);
-        for (key, charge) in pins.charge(&groups, count).groups.iter().enumerate() {
+        let charges = pins.charge(&groups, keys.len()).groups;
+        for (key, charge) in keys.iter().zip(&charges) {
             if charge.pinned_bytes > 0 {
-                let weight = self.weights.entry(key as u32).or_default();
+                let weight = self.weights.entry(*key).or_default();
                 *weight = weight.saturating_add(charge.pinned_bytes);
             }
         }

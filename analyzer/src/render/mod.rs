@@ -2,6 +2,7 @@
 
 pub mod blame;
 pub mod dump;
+pub mod flame;
 pub mod holes;
 pub mod html;
 pub mod json;

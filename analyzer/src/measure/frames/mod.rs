@@ -180,16 +180,26 @@ impl<'a, 't> Taking<'a, 't> {
         let space = replay.space();
         let pins = Pins::new(pieces, Held::of(space, page_bytes), space.heads(), page_bytes);
         self.charge(&mut sums, &pins, time_ns);
+        // Before anything is gathered: one block may be larger than all memory there is.
+        let mut bytes = 0u64;
+        space.for_each_stretch(0..u64::MAX, |stretch| bytes = bytes.saturating_add(stretch.bytes));
+        while bytes / self.cell_bytes > MOST_CELLS as u64 {
+            self.double_cells();
+        }
         let mut cells = cells::gather(space, pins.pieces(), self.cell_bytes);
         while cells.len() > MOST_CELLS {
             cells::coarsen(&mut cells);
-            self.frames.iter_mut().for_each(|(_, frame)| cells::coarsen(&mut frame.cells));
-            self.cell_bytes *= 2;
+            self.double_cells();
         }
         let (holes, largest_holes) = holes(replay);
         let listed = list(sums);
         let more_sites = listed.1;
         Frame { time_ns, cells, sites: listed.0, more_sites, holes, largest_holes }
+    }
+
+    fn double_cells(&mut self) {
+        self.frames.iter_mut().for_each(|(_, frame)| cells::coarsen(&mut frame.cells));
+        self.cell_bytes *= 2;
     }
 
     /// Adds what the sites pin to what they have live, and takes note of the greatest.
