@@ -29,8 +29,10 @@ pub fn run(cured: bool) -> Result<()> {
     println!();
     shell::run(fragtrace().arg("report").arg(&trace))?;
     let mut paths = vec![trace.clone()];
-    for picture in ["map", "timeline"] {
-        let path = folder.join(if picture == "map" { "heap.png" } else { "timeline.png" });
+    for (picture, file) in
+        [("map", "heap.png"), ("timeline", "timeline.png"), ("html", "report.html")]
+    {
+        let path = folder.join(file);
         shell::run(fragtrace().arg(picture).arg(&trace).arg("-o").arg(&path))?;
         paths.push(path);
     }

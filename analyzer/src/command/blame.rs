@@ -198,7 +198,7 @@ fn flame_graph(
         Weighing::Allocs => ("to malloc", flame::Unit::Calls),
         Weighing::Slop => ("of slop", flame::Unit::Bytes),
     };
-    let moment = format!("who pins memory at {}", text::time_in_words(at_ns));
+    let moment = format!("whose blocks weigh most at {}", text::time_in_words(at_ns));
     let title = map::title("Heap", &moment, &facts);
     let svg = flame::svg(&title, what, unit, stacks);
     output::write_file(path, svg.as_bytes(), &arguments.trace)?;
