@@ -124,7 +124,7 @@ fn over_time(
     let mut heap = measure::heap_map(trace, columns, rows, kinds);
     if arguments.picture.anonymize {
         anonymize::facts(&mut analysis.trace);
-        hide_threads(&mut heap);
+        hide_names(&mut heap, &trace.process().exe);
     }
     let mut marks = vec![Mark { time_ns: analysis.peak.time_ns, label: "most live".into() }];
     marks.extend(bursts(&analysis));
@@ -150,7 +150,7 @@ fn pages(
     let mut facts = measure::process_facts(trace);
     if arguments.picture.anonymize {
         anonymize::facts(&mut facts);
-        hide_threads(&mut heap);
+        hide_names(&mut heap, &trace.process().exe);
     }
     let moment = format!("its pages at {}", text::time_in_words(at_ns));
     let layout = match arguments.layout {
@@ -174,13 +174,23 @@ pub fn bursts(analysis: &Analysis) -> Vec<Mark> {
     .collect()
 }
 
-/// Names of threads may be those of people or machines; their numbers are not.
-fn hide_threads(heap: &mut HeapMap) {
-    let Some(owners) = heap.owners.as_mut().filter(|owners| owners.by == KindsBy::Thread) else {
-        return;
-    };
+/// Takes names of threads, folders and the program out of the legend: they may be those of people
+/// or machines.
+fn hide_names(heap: &mut HeapMap, exe: &str) {
+    let Some(owners) = heap.owners.as_mut() else { return };
+    let program = anonymize::file_name(exe);
     for label in &mut owners.labels {
-        label.truncate(label.find(" (").unwrap_or(label.len()));
+        let Some(place) = label.rfind(" (") else {
+            if let Some(offset) = label.strip_prefix(&*program).filter(|o| o.starts_with('+')) {
+                *label = format!("program{offset}");
+            }
+            continue;
+        };
+        match (owners.by, label[place..].rfind('/')) {
+            (KindsBy::Thread, _) => label.truncate(place),
+            (KindsBy::Site, Some(folder)) => label.replace_range(place + 2..=place + folder, ""),
+            _ => {}
+        }
     }
 }
 
@@ -208,5 +218,31 @@ pub fn title(what: &str, axes: &str, trace: &TraceFacts) -> Title {
     Title {
         headline: format!("{what} of {}: {axes}", text::program_name(trace)),
         subline: run.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fragtrace_analyzer::measure::Owners;
+
+    #[test]
+    fn an_anonymous_legend_keeps_functions_and_files_alone() {
+        let hidden = |by, labels: &[&str]| {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            let owners = Some(Owners { by, labels, columns: Vec::new() });
+            let (bands, times_ns, columns) = (Vec::new(), Vec::new(), Vec::new());
+            let mut heap = HeapMap { cell_bytes: 4096, bands, times_ns, columns, owners };
+            hide_names(&mut heap, "/srv/secret/shop");
+            heap.owners.map(|owners| owners.labels).unwrap_or_default()
+        };
+        assert_eq!(
+            hidden(KindsBy::Site, &["login (secret/session.c:9)", "shop+0x10", "3 other sites"]),
+            ["login (session.c:9)", "program+0x10", "3 other sites"]
+        );
+        assert_eq!(
+            hidden(KindsBy::Thread, &["thread 3 (anna)", "thread 4"]),
+            ["thread 3", "thread 4"]
+        );
     }
 }
