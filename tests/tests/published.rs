@@ -56,6 +56,11 @@ fn the_async_server_fragments_as_the_kernel_and_its_own_sum_say() {
     }
 }
 
+/// What the report says is wrong.
+fn found(run: &Checkpoints) -> Vec<&str> {
+    run.report.array("/diagnoses").iter().filter_map(|found| found["id"].as_str()).collect()
+}
+
 fn in_c() -> PathBuf {
     program("interleaved")
 }
@@ -111,9 +116,11 @@ fn interleaved_sizes_in_c() {
     // Nothing is live there, and all of it stays.
     assert!(run.said("without_any", "heap_resident_bytes") > 20_000_000);
     assert!(releasable_in_the_end(&run) > 0.99);
+    assert_eq!(found(&run), ["cached-free-chunks"]);
     let merged = interleaved("C, nothing cached", in_c(), false, &[NOTHING_CACHED]);
     assert_small_ones_hold_no_page(&merged);
     assert!(merged.said("without_any", "heap_resident_bytes") < 2_000_000);
+    assert_eq!(found(&merged), [""; 0]);
 }
 
 #[test]
@@ -123,12 +130,20 @@ fn interleaved_sizes_in_rust() {
         assert_small_ones_hold_no_page(&run);
         assert!(run.said("without_any", "heap_resident_bytes") > 20_000_000);
         assert!(releasable_in_the_end(&run) > 0.98);
+        // stdout's buffer has the place of one that Rust's start-up had read /proc by, low in the
+        // heap: a thread's cache kept it.
+        assert_eq!(found(&run), ["cached-free-chunks"]);
     }
     // Where chunks are merged, stdout's buffer alone holds the top, unless it was there before.
     let pinned = interleaved("Rust, nothing cached", in_rust(), false, &[NOTHING_CACHED]);
     assert!(pinned.said("without_any", "heap_resident_bytes") > 20_000_000);
     assert!(releasable_in_the_end(&pinned) > 0.98);
+    assert_eq!(found(&pinned), ["top-pinned"]);
+    let evidence = &pinned.report.array("/diagnoses")[0]["evidence"];
+    assert_eq!(evidence["stream_buffer"], true, "{evidence:#}");
+    assert_eq!(evidence["site"]["function"], "interleaved::main");
     let printed = interleaved("Rust, printed first", in_rust(), true, &[NOTHING_CACHED]);
+    assert_eq!(found(&printed), [""; 0]);
     assert!(printed.said("without_any", "heap_resident_bytes") < 2_000_000);
 }
 

@@ -26,7 +26,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         title: format!(
             "{} cannot go back: {} at the end of the heap, from {}",
             words::bytes(bytes),
-            blocks(top),
+            what(top),
             top.site.in_words()
         ),
         bytes,
@@ -37,6 +37,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("top_blocks", json!(top.blocks)),
             ("top_live_bytes", json!(top.live_bytes)),
             ("age_ns", json!(top.age_ns)),
+            ("stream_buffer", json!(top.stream_buffer)),
             ("site", site),
         ]),
         explanation: format!(
@@ -53,6 +54,10 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+fn what(top: &TopBlocks) -> String {
+    if top.stream_buffer { "the buffer of stdout or of a file".to_owned() } else { blocks(top) }
+}
+
 fn blocks(top: &TopBlocks) -> String {
     match top.blocks {
         1 => "1 live block".to_owned(),
@@ -62,10 +67,7 @@ fn blocks(top: &TopBlocks) -> String {
 
 fn remedy(top: &TopBlocks) -> Remedy {
     let site = top.site.in_words();
-    let buffer = top.site.function.as_deref().is_some_and(|name| {
-        ["_IO_file_doallocate", "stdout", "print"].iter().any(|word| name.contains(word))
-    });
-    let early = if buffer {
+    let early = if top.stream_buffer {
         "print something before the large work begins, so that the buffer of stdout lies below it"
     } else {
         "allocate that block before the large work begins, or free it after each burst"

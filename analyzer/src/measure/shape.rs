@@ -69,6 +69,9 @@ pub struct TopBlocks {
     pub age_ns: u64,
     /// Who acquired it.
     pub site: CallFacts,
+    /// Whether it is the buffer of a stream, such as stdout's: taken by the library, at the first
+    /// output, wherever that is.
+    pub stream_buffer: bool,
 }
 
 impl HeapShape {
@@ -183,6 +186,9 @@ fn top_blocks<'t>(
         if from < to { held.pages_in(from, to) * TILE_BYTES } else { 0 }
     };
     let below_bytes = pages(below, lowest.start);
+    let calls = symbols.calls(lowest.stack, lowest.birth);
+    let stream_buffer =
+        calls.iter().filter_map(|call| call.function.as_deref()).any(takes_a_stream_buffer);
     let site = symbols.site(lowest.stack, lowest.birth);
     let site = site.map(|site| CallFacts::of(site.call(), symbols.modules())).unwrap_or_default();
     Some(TopBlocks {
@@ -192,5 +198,11 @@ fn top_blocks<'t>(
         below_bytes,
         age_ns: at_ns.saturating_sub(trace.clock().time_ns(lowest.birth)),
         site,
+        stream_buffer,
     })
+}
+
+/// glibc's (libio/filedoalloc.c) and Rust's (library/std/src/io/stdio.rs) way to a buffer.
+fn takes_a_stream_buffer(function: &str) -> bool {
+    function == "_IO_file_doallocate" || function.contains("std::io::stdio::")
 }
