@@ -1,6 +1,6 @@
 /* A second opinion on call stacks: at acquisitions chosen at random, the stack as the C compiler's
- * own unwinder sees it. Preloaded before the tracer, so that both see the same calls, this library
- * one frame further in.
+ * own unwinder sees it; or with LIBUNWIND defined, as libunwind does, whose code is another. Preloaded
+ * before the tracer, so that both see the same calls, this library one frame further in.
  *
  * Acquisitions are counted by thread; the n-th of a thread here is the n-th of the trace. */
 #define _GNU_SOURCE
@@ -13,6 +13,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <unwind.h>
+#ifdef LIBUNWIND
+#define UNW_LOCAL_ONLY
+#include <libunwind.h>
+#endif
 
 enum { FRAMES = 48, SAMPLES = 20000 };
 
@@ -73,17 +77,59 @@ struct walk {
     struct sample *sample;
 };
 
-static _Unwind_Reason_Code frame(struct _Unwind_Context *context, void *data) {
-    struct walk *walk = data;
-    uintptr_t ip = _Unwind_GetIP(context);
+/* Takes the next frame; 0: that was the last one. */
+static int take(struct walk *walk, uintptr_t ip) {
     /* The frames of this library come first. */
     if (walk->sample->frames == 0 && ip != walk->first)
-        return _URC_NO_REASON;
+        return 1;
     if (ip == 0 || walk->sample->frames == FRAMES)
-        return _URC_END_OF_STACK;
+        return 0;
     walk->sample->ips[walk->sample->frames++] = ip;
-    return _URC_NO_REASON;
+    return 1;
 }
+
+#ifdef LIBUNWIND
+/* libunwind has its own functions under the names of the compiler's: loaded for nobody else, so that
+ * the program's exceptions take their usual way. */
+static int (*unwind_here)(unw_context_t *);
+static int (*unwind_begin)(unw_cursor_t *, unw_context_t *);
+static int (*unwind_step)(unw_cursor_t *);
+static int (*unwind_register)(unw_cursor_t *, unw_regnum_t, unw_word_t *);
+
+#define NAME(function) NAME_OF(function)
+#define NAME_OF(function) #function
+
+__attribute__((constructor)) static void load(void) {
+    void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        _exit(97);
+    unwind_here = dlsym(library, NAME(UNW_ARCH_OBJ(getcontext)));
+    unwind_begin = dlsym(library, NAME(unw_init_local));
+    unwind_register = dlsym(library, NAME(unw_get_reg));
+    unwind_step = dlsym(library, NAME(unw_step));
+}
+
+static int ready(void) { return unwind_step != NULL; }
+
+static void walk_all(struct walk *walk) {
+    unw_context_t context;
+    unw_cursor_t cursor;
+    unw_word_t ip;
+    unwind_here(&context);
+    unwind_begin(&cursor, &context);
+    do
+        unwind_register(&cursor, UNW_REG_IP, &ip);
+    while (take(walk, ip) && unwind_step(&cursor) > 0);
+}
+#else
+static _Unwind_Reason_Code frame(struct _Unwind_Context *context, void *data) {
+    return take(data, _Unwind_GetIP(context)) ? _URC_NO_REASON : _URC_END_OF_STACK;
+}
+
+static int ready(void) { return 1; }
+
+static void walk_all(struct walk *walk) { _Unwind_Backtrace(frame, walk); }
+#endif
 
 static int chosen(void) {
     if (random_state == 0)
@@ -95,10 +141,10 @@ static int chosen(void) {
 }
 
 static void *note(void *block, size_t size, void *caller) {
-    if (!block || inside)
+    if (!block)
         return block;
     acquired++;
-    if (!file || !chosen())
+    if (inside || !file || !ready() || !chosen())
         return block;
     uint64_t index = __atomic_fetch_add(&file->samples, 1, __ATOMIC_RELAXED);
     if (index >= SAMPLES)
@@ -111,7 +157,7 @@ static void *note(void *block, size_t size, void *caller) {
     sample->address = (uintptr_t)block;
     sample->size = size;
     struct walk walk = {(uintptr_t)caller, sample};
-    _Unwind_Backtrace(frame, &walk);
+    walk_all(&walk);
     inside--;
     errno = error;
     return block;

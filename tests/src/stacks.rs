@@ -1,4 +1,4 @@
-//! Call stacks as a trace has them, and as the C compiler's own unwinder saw them: the library
+//! Call stacks as a trace has them, and as other unwinders saw them: the library
 //! `programs/backtrace.c`.
 
 use std::collections::HashMap;
@@ -17,13 +17,30 @@ use crate::programs;
 const SAMPLE_FRAMES: usize = 48;
 const SAMPLE_BYTES: usize = 32 + 8 * SAMPLE_FRAMES;
 
-/// The library that takes the second opinion; `BACKTRACES` names its file, `BACKTRACES_ONE_IN`
-/// says how rare a sample is.
-pub fn library() -> PathBuf {
-    programs::library("backtrace", "libbacktrace.so", &[])
+/// Who gives a second opinion on stacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judge {
+    /// The C compiler's own unwinder, which exceptions go by.
+    Compiler,
+    /// libunwind.
+    Libunwind,
 }
 
-/// A stack as the C compiler's own unwinder saw it.
+impl Judge {
+    /// The library that takes the second opinion; `BACKTRACES` names its file, `BACKTRACES_ONE_IN`
+    /// says how rare a sample is.
+    pub fn library(self) -> PathBuf {
+        match self {
+            Judge::Compiler => programs::library("backtrace", "libbacktrace.so", &[]),
+            Judge::Libunwind => {
+                let defines = [("LIBUNWIND", "1".into())];
+                programs::library("backtrace", "libbacktrace-libunwind.so", &defines)
+            }
+        }
+    }
+}
+
+/// A stack as the other unwinder saw it.
 pub struct Sample {
     /// The thread, by the kernel's number.
     pub thread: u32,

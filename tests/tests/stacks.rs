@@ -10,7 +10,7 @@ use fragtrace_format::record::ModuleEvent;
 use fragtrace_format::stack::Root;
 use fragtrace_tests::programs::{cpp_program, library, program, rust_program};
 use fragtrace_tests::run::command;
-use fragtrace_tests::stacks::{self, Stacks};
+use fragtrace_tests::stacks::{self, Judge, Stacks};
 use fragtrace_tests::tools;
 use fragtrace_tests::traced::{Traced, preload_list};
 
@@ -19,10 +19,20 @@ const DEPTH: usize = 32;
 
 /// Runs a command under both unwinders and compares: the share of samples whose frames are the
 /// same must be at least 99.9 %. `one_in`: how rare samples are; `least`: how many there must be.
-fn assert_same_stacks(name: &str, mut command: Command, one_in: u64, least: usize) {
+fn assert_same_stacks(name: &str, command: Command, one_in: u64, least: usize) {
+    assert_same_stacks_by(Judge::Compiler, name, command, one_in, least);
+}
+
+fn assert_same_stacks_by(
+    judge: Judge,
+    name: &str,
+    mut command: Command,
+    one_in: u64,
+    least: usize,
+) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("backtraces");
-    command.env("LD_PRELOAD", preload_list(&[&stacks::library(), &tools::tracer()]));
+    command.env("LD_PRELOAD", preload_list(&[&judge.library(), &tools::tracer()]));
     command.env("BACKTRACES", &path).env("BACKTRACES_ONE_IN", one_in.to_string());
     let traced = Traced::run(command);
     let trace = traced.traces().into_iter().next().expect("a trace");
@@ -54,7 +64,7 @@ fn assert_same_stacks(name: &str, mut command: Command, one_in: u64, least: usiz
             first_difference = Some(format!("expected {expected:x?}\nfound    {frames:x?}"));
         }
     }
-    println!("{name}: {same} of {compared} stacks are the same, {unknown} end early");
+    println!("{name}, {judge:?}: {same} of {compared} stacks are the same, {unknown} end early");
     assert!(compared >= least, "{name}: {compared} samples, fewer than {least}");
     assert!(
         same * 1000 >= compared * 999,
@@ -63,9 +73,8 @@ fn assert_same_stacks(name: &str, mut command: Command, one_in: u64, least: usiz
     );
 }
 
-#[test]
-fn stacks_of_sqlite3_are_as_another_unwinder_sees_them() {
-    let Some(sqlite3) = tools::find("sqlite3") else { return };
+/// Real programs and programs of ours, with how rare samples are for 10,000 of each.
+fn programs() -> Vec<(&'static str, Command, u64)> {
     const SQL: &str = "create table t (id integer primary key, name text, n integer); \
         with recursive c(i) as (select 1 union all select i + 1 from c where i < 40000) \
         insert into t select i, 'name ' || (i % 997), (i * 7919) % 100000 from c; \
@@ -73,14 +82,6 @@ fn stacks_of_sqlite3_are_as_another_unwinder_sees_them() {
         select name, count(*), sum(n) from t group by name order by 3 desc limit 20; \
         select group_concat(upper(name), ',') from t where n % 7 = 0 limit 3; \
         select json_group_array(name) from t where id < 2000;";
-    let mut sqlite3 = command(sqlite3);
-    sqlite3.args([":memory:", SQL]);
-    assert_same_stacks("sqlite3", sqlite3, 8, 10_000);
-}
-
-#[test]
-fn stacks_of_python3_are_as_another_unwinder_sees_them() {
-    let Some(python3) = tools::find("python3") else { return };
     const SCRIPT: &str = "import json, re, collections, decimal\n\
         words = [re.sub('[0-3]', 'x', str(i * 7919)) for i in range(20000)]\n\
         counts = collections.Counter(words)\n\
@@ -88,23 +89,38 @@ fn stacks_of_python3_are_as_another_unwinder_sees_them() {
         def deep(n): return [n] if n == 0 else sorted(deep(n - 1) + [n], key=lambda x: -x)\n\
         print(len(text), len(json.loads(text)), len(deep(200)))\n\
         print(sum(decimal.Decimal(i) / 7 for i in range(2000)))";
-    let mut python3 = command(python3);
-    python3.args(["-c", SCRIPT]).env("PYTHONMALLOC", "malloc").env("PYTHONHASHSEED", "0");
-    assert_same_stacks("python3", python3, 40, 10_000);
+    let mut programs = Vec::new();
+    if let Some(sqlite3) = tools::find("sqlite3") {
+        let mut sqlite3 = command(sqlite3);
+        sqlite3.args([":memory:", SQL]);
+        programs.push(("sqlite3", sqlite3, 8));
+    }
+    if let Some(python3) = tools::find("python3") {
+        let mut python3 = command(python3);
+        python3.args(["-c", SCRIPT]).env("PYTHONMALLOC", "malloc").env("PYTHONHASHSEED", "0");
+        programs.push(("python3", python3, 40));
+    }
+    let mut cpp = command(cpp_program("calls"));
+    cpp.arg("1000");
+    programs.push(("a C++ program", cpp, 15));
+    let mut rust = command(rust_program("calls"));
+    rust.arg("2000");
+    programs.push(("a Rust program", rust, 60));
+    programs
 }
 
 #[test]
-fn stacks_of_a_cpp_program_are_as_another_unwinder_sees_them() {
-    let mut calls = command(cpp_program("calls"));
-    calls.arg("1000");
-    assert_same_stacks("a C++ program", calls, 15, 10_000);
+fn stacks_are_as_the_compilers_own_unwinder_sees_them() {
+    for (name, command, one_in) in programs() {
+        assert_same_stacks(name, command, one_in, 10_000);
+    }
 }
 
 #[test]
-fn stacks_of_a_rust_program_are_as_another_unwinder_sees_them() {
-    let mut calls = command(rust_program("calls"));
-    calls.arg("2000");
-    assert_same_stacks("a Rust program", calls, 60, 10_000);
+fn stacks_are_as_libunwind_sees_them() {
+    for (name, command, one_in) in programs() {
+        assert_same_stacks_by(Judge::Libunwind, name, command, one_in, 10_000);
+    }
 }
 
 /// The C program whose stacks are hard to walk, in one of its ways.

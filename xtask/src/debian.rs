@@ -90,6 +90,8 @@ const NEEDS: &[(Sign, &str)] = &[
     (Sign::Library("libjemalloc.a"), "libjemalloc-dev"),
     (Sign::Library("libtcmalloc_minimal.a"), "libgoogle-perftools-dev"),
     (Sign::Library("libmimalloc.so.2"), "libmimalloc2.0"),
+    // The header and the library of the unwinder that stacks are compared with.
+    (Sign::Library("libunwind.so"), "libunwind-dev"),
     (Sign::Library("libtcmalloc_minimal.so.4"), "libtcmalloc-minimal4"),
 ];
 
