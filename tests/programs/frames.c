@@ -1,6 +1,7 @@
 /* Allocations from code that unwinders find hard: coroutines whose stacks come and go, handlers on
  * a stack of their own, threads with small stacks, code made at run time, objects that are loaded
- * and unloaded, unwind data that are wrong, and all that behind a filter on system calls. */
+ * and unloaded, unwind data that are wrong, all that behind a filter on system calls, and more ways
+ * to one place than a table has room for. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <linux/filter.h>
@@ -117,6 +118,30 @@ APART static void loaded(int rounds, const char *first, const char *second) {
     }
 }
 
+/* The same block by another way each time: at each depth one of two calls. */
+enum { TURNS = 20 };
+
+APART static void *innermost(void) {
+    return malloc(24);
+}
+
+APART static void *turn(uint32_t ways, int depth) {
+    void *block;
+    if (depth == 0)
+        block = innermost();
+    else if (ways >> depth & 1)
+        block = turn(ways, depth - 1);
+    else
+        block = turn(ways, depth - 1);
+    __asm__ volatile("" : "+r"(block));
+    return block;
+}
+
+APART static void many_ways(int rounds) {
+    for (int i = 0; i < rounds; i++)
+        free(turn((uint32_t)i * 0x9e3779b9u >> 8, TURNS));
+}
+
 /* Unwind data that say nonsense: the frame ends where rbp says, and that is any value. */
 void *wrong(uintptr_t bp);
 __asm__(".text\n"
@@ -177,6 +202,8 @@ int main(int count, char **arguments) {
         made_at_run_time(rounds);
     else if (strcmp(mode, "loaded") == 0 && count > 4)
         loaded(rounds, arguments[3], arguments[4]);
+    else if (strcmp(mode, "many") == 0)
+        many_ways(rounds);
     else if (strcmp(mode, "nonsense") == 0)
         nonsense(rounds);
     else if (strcmp(mode, "filtered") == 0) {

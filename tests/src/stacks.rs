@@ -88,6 +88,13 @@ pub struct Stack {
     pub root: Root,
 }
 
+impl Stack {
+    /// The addresses of its frames.
+    pub fn addresses(&self) -> Vec<u64> {
+        self.frames.iter().map(|frame| frame.address).collect()
+    }
+}
+
 /// What a trace says of stacks.
 pub struct Stacks {
     /// Acquisitions of each thread, by the kernel's number, in order.

@@ -10,26 +10,19 @@ use fragtrace_format::record::ModuleEvent;
 use fragtrace_format::stack::Root;
 use fragtrace_tests::programs::{cpp_program, library, program, rust_program};
 use fragtrace_tests::run::command;
-use fragtrace_tests::stacks::{self, Judge, Stacks};
+use fragtrace_tests::stacks::{self, Judge, Sample, Stack, Stacks};
 use fragtrace_tests::tools;
 use fragtrace_tests::traced::{Traced, preload_list};
 
 /// Frames that are compared.
 const DEPTH: usize = 32;
 
-/// Runs a command under both unwinders and compares: the share of samples whose frames are the
-/// same must be at least 99.9 %. `one_in`: how rare samples are; `least`: how many there must be.
-fn assert_same_stacks(name: &str, command: Command, one_in: u64, least: usize) {
-    assert_same_stacks_by(Judge::Compiler, name, command, one_in, least);
-}
+/// A stack of a trace without its innermost frame, which is the other unwinder's own; and the stack
+/// as the other one saw it.
+type Pair = (Stack, Vec<u64>);
 
-fn assert_same_stacks_by(
-    judge: Judge,
-    name: &str,
-    mut command: Command,
-    one_in: u64,
-    least: usize,
-) {
+/// Runs a command under both unwinders. `one_in`: how rare samples are.
+fn stacks_by_both(judge: Judge, name: &str, mut command: Command, one_in: u64) -> Vec<Pair> {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("backtraces");
     command.env("LD_PRELOAD", preload_list(&[&judge.library(), &tools::tracer()]));
@@ -37,10 +30,7 @@ fn assert_same_stacks_by(
     let traced = Traced::run(command);
     let trace = traced.traces().into_iter().next().expect("a trace");
     let found = Stacks::of(&trace);
-    let samples = stacks::samples(&path);
-    let (mut compared, mut same, mut unknown) = (0, 0, 0);
-    let mut first_difference = None;
-    for sample in &samples {
+    let pair = |sample: Sample| {
         let list = found.acquired.get(&sample.thread);
         let acquired = list.and_then(|list| list.get(sample.number as usize - 1));
         let acquired = acquired.unwrap_or_else(|| {
@@ -52,24 +42,40 @@ fn assert_same_stacks_by(
             sample.number,
             sample.thread
         );
-        let stack = found.stack(acquired.stack);
-        // The innermost frame is the second opinion's own.
-        let frames: Vec<u64> = stack.frames.iter().skip(1).map(|frame| frame.address).collect();
-        compared += 1;
-        unknown += usize::from(stack.root == Root::Unknown);
-        let expected = &sample.frames[..sample.frames.len().min(DEPTH)];
-        if frames[..frames.len().min(DEPTH)] == *expected {
-            same += 1;
-        } else if first_difference.is_none() {
-            first_difference = Some(format!("expected {expected:x?}\nfound    {frames:x?}"));
-        }
-    }
-    println!("{name}, {judge:?}: {same} of {compared} stacks are the same, {unknown} end early");
-    assert!(compared >= least, "{name}: {compared} samples, fewer than {least}");
+        let mut stack = found.stack(acquired.stack);
+        stack.frames.drain(..stack.frames.len().min(1));
+        (stack, sample.frames)
+    };
+    stacks::samples(&path).into_iter().map(pair).collect()
+}
+
+/// What of a stack is compared.
+fn compared(frames: &[u64]) -> &[u64] {
+    &frames[..frames.len().min(DEPTH)]
+}
+
+/// Runs a command under both unwinders and compares: the share of samples whose frames are the
+/// same must be at least 99.9 %. `one_in`: how rare samples are; `least`: how many there must be.
+fn assert_same_stacks(name: &str, command: Command, one_in: u64, least: usize) {
+    assert_same_stacks_by(Judge::Compiler, name, command, one_in, least);
+}
+
+fn assert_same_stacks_by(judge: Judge, name: &str, command: Command, one_in: u64, least: usize) {
+    let pairs = stacks_by_both(judge, name, command, one_in);
+    let all = pairs.len();
+    let unknown = pairs.iter().filter(|(stack, _)| stack.root == Root::Unknown).count();
+    let differs = |(stack, expected): &&Pair| compared(&stack.addresses()) != compared(expected);
+    let different: Vec<&Pair> = pairs.iter().filter(differs).collect();
+    let same = all - different.len();
+    println!("{name}, {judge:?}: {same} of {all} stacks are the same, {unknown} end early");
+    assert!(all >= least, "{name}: {all} samples, fewer than {least}");
+    let first = different.first().map(|(stack, expected)| {
+        format!("expected {:x?}\nfound    {:x?}", compared(expected), stack.addresses())
+    });
     assert!(
-        same * 1000 >= compared * 999,
-        "{name}: {same} of {compared} stacks are the same; the first that is not:\n{}",
-        first_difference.unwrap_or_default()
+        same * 1000 >= all * 999,
+        "{name}: {same} of {all} stacks are the same; the first that is not:\n{}",
+        first.unwrap_or_default()
     );
 }
 
@@ -148,6 +154,28 @@ fn stacks_of_small_threads_are_as_another_unwinder_sees_them() {
 #[test]
 fn code_that_cannot_be_unwound_ends_a_stack() {
     assert_same_stacks("code made at run time", frames("made", 1000), 1, 3000);
+}
+
+/// Frames that stacks keep when their table is nearly full, without the other unwinder's own.
+const KEPT_FRAMES: usize = 3;
+
+#[test]
+fn a_table_that_fills_up_drops_outer_frames_and_keeps_sites() {
+    let mut many = frames("many", 6000);
+    // Room for 16,384 frames: 6,000 stacks of some 20 frames that few others share need more.
+    many.env("FRAGTRACE_RING", "1M");
+    let pairs = stacks_by_both(Judge::Compiler, "many ways", many, 1);
+    let cut = pairs.iter().filter(|(stack, _)| stack.root == Root::Full).count();
+    println!("{cut} of {} stacks are cut for want of room", pairs.len());
+    assert!(cut >= 1000 && pairs.len() - cut >= 500, "{cut} of {}", pairs.len());
+    for (stack, expected) in &pairs {
+        let found = stack.addresses();
+        let least = if stack.root == Root::Full { KEPT_FRAMES } else { compared(expected).len() };
+        assert!(
+            found.len() >= least && compared(expected).starts_with(compared(&found)),
+            "expected {expected:x?}\nfound    {found:x?}"
+        );
+    }
 }
 
 #[test]
