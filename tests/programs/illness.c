@@ -128,10 +128,11 @@ __attribute__((noinline)) static void *remember(void) {
 }
 
 static void leak(int cured) {
+    enum { BOUND = 5000 };
     for (int i = 0; i < COUNT; i++) {
         kept[i] = remember();
-        if (cured && i >= 3000)
-            free(kept[i - 3000]);
+        if (cured && i >= BOUND)
+            free(kept[i - BOUND]);
         for (int work = 0; !near && work < 2; work++)
             free(begin_request(500));
         if (i % 20 == 0)
@@ -147,7 +148,7 @@ __attribute__((noinline)) static void *make_node(void) {
 }
 
 static void size_class_slop(int cured) {
-    enum { NODES = 1500000 };
+    enum { NODES = 2200000 };
     if (cured)
         kept[0] = filled(9 * NODES);
     else

@@ -181,6 +181,62 @@ static void lazy_free(void) {
     madvise(own, bytes, cured ? MADV_DONTNEED : MADV_FREE);
 }
 
+/* A tensor, something small, the next tensor before the first goes. Cured: one tensor for all. Near:
+ * the next one comes when the first is gone. */
+enum { TENSORS = 40, TENSOR_BYTES = 1 << 20 };
+
+__attribute__((noinline)) static void *make_tensor(void) {
+    void *tensor = filled(TENSOR_BYTES);
+    return tensor;
+}
+
+static void address_growth(void) {
+    load_data();
+    void *tensor = make_tensor(), *line = NULL;
+    for (int i = 1; i < TENSORS; i++) {
+        void *old_line = line, *old = tensor;
+        line = filled((size_t)i * 16 + 100);
+        if (near)
+            free(old);
+        if (!cured)
+            tensor = make_tensor();
+        if (!cured && !near)
+            free(old);
+        free(old_line);
+    }
+}
+
+/* Threads that have an arena each, and use little of it; huge pages, and none where it is cured, are
+ * the allocator's setting. Near: as much memory on huge pages, but used. */
+enum { LITTLE_THREADS = 24, LITTLE_BYTES = 64 << 10, ALL_BYTES = 96 << 20 };
+
+static void *work_a_little(void *unused) {
+    for (int bytes = 0; bytes < LITTLE_BYTES; bytes += 1000)
+        filled(1000);
+    pthread_barrier_wait(&made);
+    pthread_barrier_wait(&end);
+    return unused;
+}
+
+static void huge_page_bloat(void) {
+    pthread_t threads[LITTLE_THREADS];
+    load_data();
+    for (int bytes = 0; near && bytes < ALL_BYTES; bytes += 1000)
+        filled(1000);
+    if (near)
+        return;
+    pthread_barrier_init(&made, NULL, LITTLE_THREADS + 1);
+    pthread_barrier_init(&end, NULL, LITTLE_THREADS + 1);
+    for (int i = 0; i < LITTLE_THREADS; i++)
+        pthread_create(&threads[i], NULL, work_a_little, NULL);
+    pthread_barrier_wait(&made);
+    usleep(REST_US);
+    free(filled(100));
+    pthread_barrier_wait(&end);
+    for (int i = 0; i < LITTLE_THREADS; i++)
+        pthread_join(threads[i], NULL);
+}
+
 static const struct {
     const char *name;
     void (*act)(void);
@@ -191,6 +247,8 @@ static const struct {
     {"purge-churn", purge_churn},
     {"threshold-ratchet", threshold_ratchet},
     {"lazy-free", lazy_free},
+    {"address-growth", address_growth},
+    {"huge-page-bloat", huge_page_bloat},
 };
 
 int main(int count, char **words) {

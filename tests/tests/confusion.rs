@@ -3,11 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use fragtrace_tests::programs::program;
+use fragtrace_tests::programs::{self, program};
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::command;
 use fragtrace_tests::tools;
@@ -24,7 +24,7 @@ struct Tried {
     giving_back: &'static str,
 }
 
-const TRIED: [Tried; 3] = [
+const TRIED: [Tried; 4] = [
     Tried {
         allocator: "glibc",
         library: None,
@@ -47,9 +47,15 @@ const TRIED: [Tried; 3] = [
         giving_back: "",
     },
     Tried {
+        allocator: "one that never merges",
+        library: Some(UNMERGED),
+        illnesses: &[("misuse", "address-growth", "make_tensor")],
+        giving_back: "",
+    },
+    Tried {
         allocator: "jemalloc",
         library: Some("libjemalloc.so.2"),
-        illnesses: &FOREIGN,
+        illnesses: &JEMALLOC,
         giving_back: "MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0",
     },
     Tried {
@@ -58,6 +64,20 @@ const TRIED: [Tried; 3] = [
         illnesses: &FOREIGN,
         giving_back: "MIMALLOC_RESET_DELAY=0",
     },
+];
+
+/// `tests/programs/unmerged.c`.
+const UNMERGED: &str = "unmerged";
+
+const JEMALLOC: [(&str, &str, &str); 8] = [
+    FOREIGN[0],
+    FOREIGN[1],
+    FOREIGN[2],
+    FOREIGN[3],
+    FOREIGN[4],
+    FOREIGN[5],
+    FOREIGN[6],
+    ("misuse", "huge-page-bloat", ""),
 ];
 
 const FOREIGN: [(&str, &str, &str); 7] = [
@@ -86,13 +106,26 @@ fn first_site(report: &Report) -> Option<&str> {
     evidence.pointer("/sites/0").or(evidence.get("site"))?["function"].as_str()
 }
 
+fn huge_pages_can_be_had() -> bool {
+    let enabled = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    enabled.is_ok_and(|setting| !setting.contains("[never]"))
+}
+
 impl Tried {
     fn run(&self, program_name: &str, name: &str, how: &str) -> Report {
         let mut line = command(program(program_name));
         line.args([name, how]);
         if let Some(library) = self.library {
-            let list = preload_list(&[&tools::tracer(), Path::new(library)]);
-            line.env("LD_PRELOAD", list);
+            let path = match library {
+                UNMERGED => programs::library(UNMERGED, "libunmerged.so", &[]),
+                installed => PathBuf::from(installed),
+            };
+            line.env("LD_PRELOAD", preload_list(&[&tools::tracer(), &path]));
+        }
+        if name == "huge-page-bloat" {
+            // Threads have an arena each; what is ill is the setting.
+            let huge = if how == "cured" { "" } else { "thp:always," };
+            line.env("MALLOC_CONF", format!("{huge}narenas:64"));
         }
         // What is given back at once cures a burst, and makes churn of pages; what is pinned stays.
         let gives_back = match name {
@@ -109,6 +142,10 @@ impl Tried {
     fn rows(&self) -> Vec<String> {
         let mut rows = Vec::new();
         for (program_name, name, site) in self.illnesses {
+            if *name == "huge-page-bloat" && !huge_pages_can_be_had() {
+                tools::skip_anyway("this system gives nobody huge pages");
+                continue;
+            }
             let reports = ["ill", "cured", "near"].map(|how| self.run(program_name, name, how));
             let found = reports.each_ref().map(grave);
             let expected = if *name == "pinned-class" { "pinned-pages" } else { *name };

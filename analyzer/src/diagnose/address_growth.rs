@@ -3,9 +3,12 @@
 //! A buffer is allocated, something small behind it, then the next buffer before the first is
 //! freed: an allocator that does not merge, or may not reuse the hole, never goes back.
 //!
-//! *Signature* (glibc only, whose holes are known): blocks were put on pages never used before
-//! while a free hole of their size was there, at least eight times; these pages are at least half
-//! of all that the heap ever used, and as much lies idle for the last tenth of the run.
+//! *Signature*: blocks were put on pages never used before while a free hole of their size was
+//! there, at least eight times; these pages are at least half of all that the heap ever used, and as
+//! much lies idle for the last tenth of the run.
+//!
+//! Not of allocators that keep sizes apart: their holes serve one class of sizes, and which is not
+//! known.
 //!
 //! Where the heap has several arenas it is worth no more than knowing: their holes count together,
 //! but serve their own threads only.
@@ -14,12 +17,12 @@
 //!
 //! *At stake*: the growth, as far as it lies idle.
 
-use super::case::{Case, share};
+use super::case::{Case, place, share};
 use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity};
 use crate::words;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const LEAST_COUNT: u64 = 8;
@@ -32,6 +35,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     if count < LEAST_COUNT || growth < high_water / 2 {
         return None;
     }
+    let site = case.shape.usage.grown_by.as_ref();
+    let name = site.map_or_else(|| "blocks".to_owned(), |site| site.in_words());
     let arenas = end.arena_count.unwrap_or(1);
     let where_holes = if arenas > 1 {
         format!(" The heap has {arenas} arenas; holes of one do not serve threads of another.")
@@ -40,7 +45,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     };
     Some(Finding {
         title: format!(
-            "the heap grew by {} while holes of the right size were free",
+            "the heap grew by {} while holes of the right size were free, most of it for {name}",
             words::bytes(growth)
         ),
         bytes,
@@ -52,6 +57,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("growth_despite_fit_count", json!(count)),
             ("high_water_bytes", json!(high_water)),
             ("arena_count", json!(end.arena_count)),
+            ("site", site.map_or(Value::Null, place)),
         ]),
         explanation: format!(
             "{} times a block was put on pages never used before although a hole would have held \
@@ -60,10 +66,13 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             share(growth, high_water)
         ),
         remedy: Remedy {
-            c: "keep the large buffer and use it again instead of allocating the next one before \
-                the last is freed."
-                .into(),
-            rust: "keep one `Vec` and `clear()` it between rounds: its capacity stays.".into(),
+            c: format!(
+                "keep the buffer of {name} and use it again instead of allocating the next one \
+                 before the last is freed; or take an allocator that merges free neighbours."
+            ),
+            rust: format!(
+                "keep one `Vec` in {name} and `clear()` it between rounds: its capacity stays."
+            ),
             setting: (arenas > 1).then(|| "MALLOC_ARENA_MAX=1 lets all threads share holes".into()),
         },
     })

@@ -79,10 +79,10 @@ pub struct FitMoment {
 }
 
 /// The holes at a moment, in nanoseconds since the start, with the `listed` largest one by
-/// one. Of allocators whose layout is not known nothing is said.
+/// one. Where it is not known where blocks end nothing is said.
 pub fn holes_at(trace: &Trace, at_ns: u64, listed: usize) -> Holes {
     let replay = heap_at(trace, at_ns);
-    if !replay.is_glibc() {
+    if !replay.knows_extents() {
         return Holes { at_ns, ..Holes::default() };
     }
     let mut holes = collect(&replay, at_ns, listed);
@@ -106,7 +106,7 @@ pub fn fit_over_time(trace: &Trace, size: u64) -> Vec<FitMoment> {
         &times_ns,
         |_, _| {},
         |index, replay| {
-            if replay.is_glibc() {
+            if replay.knows_extents() {
                 let (mut free, mut fitting) = (0, 0);
                 replay.space().for_each_hole(|hole| {
                     let bytes = hole.end - hole.start;

@@ -76,11 +76,12 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
     let (live_bytes, live_blocks) = (replay.blocks().live_bytes(), replay.blocks().count());
     let usable_bytes = replay.blocks().usable_bytes();
     let overhead_bytes = replay.blocks().overhead_bytes();
-    // Of other allocators neither headers nor slop are known, so neither are their holes.
-    let layout_known = replay.is_glibc();
+    // What other allocators keep for themselves is not known: it counts as free.
+    let (extents_known, headers_known) = (replay.knows_extents(), replay.is_glibc());
+    let any_hole_serves = replay.any_hole_serves();
     let space = replay.space_mut();
     let gaps = space.gaps();
-    let free_bytes = layout_known.then(|| space.free_bytes());
+    let free_bytes = extents_known.then(|| space.free_bytes());
     let growth = space.growth_despite_fit();
     let (heap_resident_bytes, oldest_scan) = space.residency_now().unzip();
     let fullness = if oldest_scan.is_some() { space.fullness() } else { None };
@@ -105,11 +106,11 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
         lazyfree_bytes: summed.and_then(|look| look.lazyfree),
         huge_bytes: summed.and_then(|look| look.anon_huge),
         smaps_age_ns: summed.map(|look| time_ns.saturating_sub(clock.time_ns(look.stamp))),
-        metadata_bytes: layout_known.then(|| overhead_bytes + space.head_bytes()),
+        metadata_bytes: headers_known.then(|| overhead_bytes + space.head_bytes()),
         releasable_bytes: fullness.map(|fullness| fullness.empty_tiles * TILE_BYTES),
         free_bytes,
-        hole_count: layout_known.then_some(gaps.count),
-        largest_hole_bytes: layout_known.then_some(gaps.largest),
+        hole_count: extents_known.then_some(gaps.count),
+        largest_hole_bytes: extents_known.then_some(gaps.largest),
         external_index_ratio: free_bytes
             .filter(|free_bytes| *free_bytes > 0)
             .map(|free_bytes| 1.0 - gaps.largest as f64 / free_bytes as f64),
@@ -119,8 +120,8 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
         pinned_waste_bytes: fullness.map(|fullness| fullness.waste_bytes),
         page_live_histogram: fullness.map(|fullness| fullness.tiles),
         high_water_bytes: Some(space.high_water_bytes()),
-        growth_despite_fit_bytes: layout_known.then_some(growth.bytes),
-        growth_despite_fit_count: layout_known.then_some(growth.count),
+        growth_despite_fit_bytes: any_hole_serves.then_some(growth.bytes),
+        growth_despite_fit_count: any_hole_serves.then_some(growth.count),
         cross_thread_frees: counts.cross_thread_frees,
         arena_count: space.arena_count(),
         region_count: look.map(|look| look.mappings.len() as u64),

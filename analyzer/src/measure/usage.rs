@@ -24,6 +24,8 @@ pub struct Usage {
     pub ladder: Ladder,
     /// Heaps of arenas in which most is freed by other threads than acquired it.
     pub crossed: Crossed,
+    /// For whom the heap grew most although a hole would have held the block.
+    pub grown_by: Option<CallFacts>,
     /// Who acquired the mapped block whose free raised glibc's thresholds furthest.
     pub raised_by: Option<CallFacts>,
 }
@@ -98,6 +100,7 @@ impl Usage {
             refilled: refilled(replay, symbols),
             ladder: ladder(replay, symbols),
             crossed: crossed(replay, arenas, symbols),
+            grown_by: grown_by(replay, symbols),
             raised_by: raised,
         }
     }
@@ -152,6 +155,11 @@ fn refilled<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Refilled {
         (all.site, all.site_bytes) = (Some(site), bytes);
     }
     all
+}
+
+fn grown_by<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Option<CallFacts> {
+    let stacks = replay.habits().growth().map(|(stack, of)| (stack, of.birth, of.bytes));
+    heaviest(stacks, symbols).map(|(site, _)| site)
 }
 
 fn ladder<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Ladder {

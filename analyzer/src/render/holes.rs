@@ -26,8 +26,8 @@ pub fn report(holes: &Holes, fit: Option<Fit>, unicode: bool) -> String {
     let Some(free_bytes) = holes.free_bytes else {
         let _ = writeln!(
             out,
-            "The holes at {} are not known: so far they are for glibc's malloc alone, which says \
-             where its blocks end.",
+            "The holes at {} are not known: this allocator does not say where its blocks end \
+             (malloc_usable_size).",
             scale::duration(holes.at_ns)
         );
         return out;

@@ -42,6 +42,15 @@ pub struct Layout {
     classes: Classes,
 }
 
+/// Whether an allocator, by the name of its library, is known to keep blocks of different sizes
+/// apart, in slabs or spans or groups of one size class each.
+pub fn keeps_sizes_apart(library: &str) -> bool {
+    let name = library.rsplit('/').next().unwrap_or(library);
+    ["jemalloc", "mimalloc", "tcmalloc", "snmalloc", "musl"]
+        .iter()
+        .any(|known| name.contains(known))
+}
+
 /// What a layout makes of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -65,6 +74,11 @@ impl Layout {
     /// Whether usable sizes, headers and heaps are those of glibc.
     pub fn is_glibc(&self) -> bool {
         self.rule == UsableRule::Glibc
+    }
+
+    /// Whether it is known where blocks end: by the rule of their sizes, or as each was asked.
+    pub fn knows_extents(&self) -> bool {
+        self.rule != UsableRule::Unknown
     }
 
     /// Where a block lies. Never beyond [`MAX_ADDRESS`]: what damage puts there is empty.

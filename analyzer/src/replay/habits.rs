@@ -59,15 +59,23 @@ pub struct Crossed {
     pub birth: Stamp,
 }
 
-/// Pages given back and taken again, by one stack.
+/// Pages that blocks of one stack took: given back before, or never used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Refilled {
+pub struct Taken {
     /// How much, each time counted.
     pub bytes: u64,
     /// How often.
     pub times: u64,
     /// A moment at which the stack was there.
     pub birth: Stamp,
+}
+
+impl Taken {
+    fn add(&mut self, block: &Block, bytes: u64) {
+        self.bytes += bytes;
+        self.times += 1;
+        self.birth = block.birth;
+    }
 }
 
 /// All of it, up to the last event.
@@ -79,7 +87,8 @@ pub struct Habits {
     rungs: FxHashMap<u64, Rung>,
     freed: FxHashMap<u64, Freed>,
     crossed: FxHashMap<(u64, u32), Crossed>,
-    refilled: FxHashMap<u32, Refilled>,
+    refilled: FxHashMap<u32, Taken>,
+    grown: FxHashMap<u32, Taken>,
 }
 
 impl Habits {
@@ -96,6 +105,7 @@ impl Habits {
         self.freed.clear();
         self.crossed.clear();
         self.refilled.clear();
+        self.grown.clear();
     }
 
     /// A call returned this block.
@@ -156,10 +166,12 @@ impl Habits {
 
     /// A block took pages that had held others, and had been given back.
     pub(super) fn refilled(&mut self, block: &Block, bytes: u64) {
-        let refilled = self.refilled.entry(block.stack).or_default();
-        refilled.bytes += bytes;
-        refilled.times += 1;
-        refilled.birth = block.birth;
+        self.refilled.entry(block.stack).or_default().add(block, bytes);
+    }
+
+    /// A block took pages that were never used before, although a hole would have held it.
+    pub(super) fn grew_despite_fit(&mut self, block: &Block, bytes: u64) {
+        self.grown.entry(block.stack).or_default().add(block, bytes);
     }
 
     fn index(&self, stack: u32) -> Option<usize> {
@@ -184,8 +196,13 @@ impl Habits {
     }
 
     /// Pages given back and taken again, by stack.
-    pub fn refills(&self) -> impl Iterator<Item = (u32, Refilled)> {
+    pub fn refills(&self) -> impl Iterator<Item = (u32, Taken)> {
         self.refilled.iter().map(|(stack, refilled)| (*stack, *refilled))
+    }
+
+    /// Pages taken that were never used before although a hole would have held the block, by stack.
+    pub fn growth(&self) -> impl Iterator<Item = (u32, Taken)> {
+        self.grown.iter().map(|(stack, taken)| (*stack, *taken))
     }
 
     /// The places that blocks moved away from on their way up, each with address and birth of

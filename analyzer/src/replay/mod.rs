@@ -25,7 +25,7 @@ pub use address_space::{
 };
 pub use block::Block;
 pub use counts::Counts;
-pub use habits::{Crossed, Freed, Habits, Refilled, Turnover};
+pub use habits::{Crossed, Freed, Habits, Taken, Turnover};
 pub use handovers::{Handed, Handovers};
 pub use live::Blocks;
 pub use reclaim::Reclaim;
@@ -50,6 +50,8 @@ struct Overlap {
 #[derive(Debug)]
 pub struct Replay<'t> {
     layout: Layout,
+    /// Whether blocks of different sizes never take each other's places.
+    sizes_apart: bool,
     blocks: Blocks,
     space: AddressSpace,
     counts: Counts,
@@ -96,6 +98,7 @@ impl<'t> Replay<'t> {
                 process.page_bytes,
             ),
             layout,
+            sizes_apart: block::keeps_sizes_apart(&process.allocator),
             blocks: Blocks::default(),
             counts: Counts::default(),
             handovers: Handovers::default(),
@@ -267,11 +270,16 @@ impl<'t> Replay<'t> {
     fn settle_in(&mut self, block: &Block, address: u64) {
         let before = self.space.covered_bytes();
         let (held, ever) = (self.space.footprint_bytes(), self.space.high_water_bytes());
+        let despite = self.space.growth_despite_fit().bytes;
         self.space.place(&block.extent, block.own_mapping);
         let grown = self.space.footprint_bytes() - held;
         let again = grown.saturating_sub(self.space.high_water_bytes() - ever);
         if again > 0 {
             self.habits.refilled(block, again);
+        }
+        let despite = self.space.growth_despite_fit().bytes - despite;
+        if despite > 0 {
+            self.habits.grew_despite_fit(block, despite);
         }
         let fresh = self.space.covered_bytes() - before;
         if fresh < block.extent.end - block.extent.start {
@@ -427,6 +435,16 @@ impl<'t> Replay<'t> {
     /// that costs too much for each of them.
     pub fn last_summed_look(&self) -> Option<&'t Look> {
         self.summed
+    }
+
+    /// Whether it is known where blocks end, and so where holes are.
+    pub fn knows_extents(&self) -> bool {
+        self.layout.knows_extents()
+    }
+
+    /// Whether a hole serves any block that fits into it.
+    pub fn any_hole_serves(&self) -> bool {
+        self.knows_extents() && !self.sizes_apart
     }
 
     /// Whether headers and heaps are those of glibc.

@@ -19,6 +19,7 @@ const ORDERS: usize = 6_000;
 /// Orders whose names are kept: one in so many.
 const KEPT_ONE_IN: usize = 12;
 const NAME_BYTES: usize = 40;
+const ITEMS: &str = r#"{"sku":"a sort of thing","count":3},{"sku":"another one","count":5}"#;
 const REST: Duration = Duration::from_millis(100);
 
 fn document(orders: usize) -> String {
@@ -27,8 +28,7 @@ fn document(orders: usize) -> String {
         let comma = if number > 0 { "," } else { "" };
         write!(
             text,
-            "{comma}{{\"name\":\"{number:0NAME_BYTES$}\",\"items\":[{}],\"note\":\"{:0>60}\",\"paid\":true}}",
-            "{\"sku\":\"a sort of thing\",\"count\":3},{\"sku\":\"another one\",\"count\":5}",
+            "{comma}{{\"name\":\"{number:0NAME_BYTES$}\",\"items\":[{ITEMS}],\"note\":\"{:0>60}\",\"paid\":true}}",
             number * 7919
         )
         .expect("a text can be written to");
