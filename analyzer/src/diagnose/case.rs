@@ -15,6 +15,9 @@ const OUTSIDE_SHARE: u64 = 4;
 /// What is judged has to have lasted this part of the recorded time.
 const LASTING_PART: u64 = 10;
 
+/// What was filled again so often, by work that comes in cycles, is filled again.
+const LEAST_FILLS: u32 = 2;
+
 /// Live bytes that change by less, or by a smaller part than [`STILL_PART`], stay as they are.
 const MOST_STILL_BYTES: u64 = 1 << 20;
 const STILL_PART: u64 = 16;
@@ -110,6 +113,12 @@ impl Case<'_> {
         })
     }
 
+    /// Whether the heap was filled again and again, and has not been idle for longer than it was
+    /// between two of these times: then what is idle is a reserve, as far as can be seen.
+    pub(super) fn is_reserve(&self) -> bool {
+        is_reserve(&self.analysis.series, self.analysis.trace.duration_ns)
+    }
+
     /// How often what was live fell below half of its peak and came back to three quarters: a
     /// heap that is filled again and again keeps a reserve, no waste.
     pub(super) fn refills(&self) -> u64 {
@@ -125,6 +134,25 @@ impl Case<'_> {
         }
         refills
     }
+}
+
+/// A heap is full when three quarters of its footprint are live, and idle when less than half is.
+fn is_reserve(series: &[State], end_ns: u64) -> bool {
+    let (mut fills, mut longest_ns) = (0, 0);
+    let (mut full_ns, mut idle) = (None, false);
+    for state in series {
+        let held = state.footprint_bytes.unwrap_or(0);
+        if state.live_bytes >= held - held / 4 {
+            if let Some(full_ns) = full_ns.filter(|_| idle) {
+                fills += 1;
+                longest_ns = longest_ns.max(state.time_ns - full_ns);
+            }
+            (full_ns, idle) = (Some(state.time_ns), false);
+        } else if state.live_bytes < held / 2 {
+            idle = true;
+        }
+    }
+    fills >= LEAST_FILLS && full_ns.is_some_and(|full_ns| end_ns - full_ns <= longest_ns)
 }
 
 /// Where the descent of live bytes began that was under way at `last` and ended at `end_bytes`;
@@ -170,6 +198,24 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_filled_again_in_each_cycle_is_a_reserve_until_a_cycle_passes_without() {
+        let series = |live: &[u64]| -> Vec<State> {
+            let state = |(time_ns, live_bytes): (usize, &u64)| State {
+                time_ns: time_ns as u64,
+                live_bytes: *live_bytes,
+                footprint_bytes: Some(100),
+                ..State::default()
+            };
+            live.iter().enumerate().map(state).collect()
+        };
+        let cycles = series(&[80, 10, 10, 90, 49, 75, 40, 40]);
+        assert!(is_reserve(&cycles, 8), "as long as the longest pause, from 0 to 3");
+        assert!(!is_reserve(&cycles, 9));
+        assert!(!is_reserve(&series(&[80, 10, 10, 90, 50, 75, 40, 40]), 8), "once only");
+        assert!(!is_reserve(&series(&[10, 10]), 2), "never");
+    }
 
     #[test]
     fn a_descent_that_is_not_over_counts_from_its_beginning() {

@@ -43,7 +43,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ("refills", json!(refills)),
         ("largest_mapped_freed_bytes", json!(case.shape.reclaim.largest_mapped_freed)),
     ]);
-    let reserve = refills >= RESERVE_REFILLS;
+    let reserve = refills >= RESERVE_REFILLS || case.is_reserve();
     Some(Finding {
         title: format!(
             "{} stay in memory after a burst, although nothing is live on these pages",

@@ -10,6 +10,9 @@
 //! thirty-second of the greatest footprint, so that the ebb and flow of a server is none; all
 //! together a third of it, or they are not what the heap is made of.
 //!
+//! A heap that was filled again twice or more, and has not been idle for longer than between two of
+//! these times, keeps a reserve, such as a compiler from pass to pass: no more than "info".
+//!
 //! *At stake*: what lies idle for the last tenth of the run, at most the steps together.
 
 use super::case::{Case, place};
@@ -44,7 +47,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     Some(Finding {
         title: format!("the heap grew in {} jumps and never came down", jumps.len()),
         bytes: risen.min(case.lasting_idle_bytes()),
-        most: Severity::Serious,
+        most: if case.is_reserve() { Severity::Info } else { Severity::Serious },
         of: Of::Idle,
         evidence: BTreeMap::from([
             ("jumps", jumps.iter().map(evidence).collect()),
