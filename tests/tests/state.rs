@@ -180,6 +180,32 @@ fn figures_agree_with_each_other() {
     }
 }
 
+#[test]
+fn heaps_and_threads_are_the_whole() {
+    let (_, report) = state();
+    let sum = |list: &str, key: &str| -> u64 {
+        report.array(list).iter().filter_map(|part| part[key].as_u64()).sum()
+    };
+    let end = |key: &str| report.number(&format!("/end/{key}"));
+    let figures = [
+        ("footprint", end("footprint_bytes"), sum("/heaps", "footprint_bytes")),
+        ("free", end("free_bytes"), sum("/heaps", "free_bytes")),
+        ("resident", end("heap_resident_bytes"), sum("/heaps", "resident_bytes")),
+        ("releasable", end("releasable_bytes"), sum("/heaps", "releasable_bytes")),
+        ("live", end("live_bytes"), sum("/threads", "live_bytes")),
+        ("blocks", end("live_blocks"), sum("/threads", "live_blocks")),
+    ];
+    assert_numbers("parts and whole", &figures);
+    let ratio = |at: &str| {
+        report.value(&format!("/page_utilisation/{at}")).as_f64().expect("pages are in memory")
+    };
+    let pages: u64 =
+        report.array("/end/page_live_histogram").iter().filter_map(|count| count.as_u64()).sum();
+    let expected = 1.0 - end("pinned_waste_bytes") as f64 / (pages * 4096) as f64;
+    assert!((ratio("at_4k_ratio") - expected).abs() < 1e-9, "{} {expected}", ratio("at_4k_ratio"));
+    assert!(ratio("at_2m_ratio") <= ratio("at_4k_ratio"));
+}
+
 /// This program touches every byte of its blocks, so that footprint is the sum of its parts.
 #[test]
 fn the_footprint_is_used_free_or_overhead() {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use fragtrace_analyzer::diagnose::{Case, diagnose};
 use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
-use fragtrace_analyzer::measure::{self, Analysis, HeapShape};
+use fragtrace_analyzer::measure::{self, Analysis, HeapShape, Parts};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::{json, text};
 use fragtrace_format::header::MAGIC;
@@ -89,11 +89,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         anonymize::sites(&mut blame.sites, &trace.process().exe);
         anonymize::calls_of(&mut shape, &trace.process().exe);
     }
+    let parts = Parts::of(&replay, analysis.trace.page_size);
     let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
     if arguments.json {
         let mut out = output.plain();
-        json::report(&analysis, &diagnoses, &blame.sites, &mut out)?;
+        json::report(&analysis, &diagnoses, &parts, &blame.sites, &mut out)?;
         out.flush()?;
         return Ok(status);
     }
@@ -104,6 +105,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         damage: analysis.damage.clone(),
         unicode: output::unicode(),
         blame,
+        parts,
         stacks,
         diagnoses,
     };

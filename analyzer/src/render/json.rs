@@ -6,7 +6,7 @@
 use super::blame;
 use crate::diagnose::Diagnoses;
 use crate::measure::blame::SiteFacts;
-use crate::measure::{Analysis, JohnstoneWilson, State, TraceFacts};
+use crate::measure::{Analysis, JohnstoneWilson, Parts, State, TraceFacts};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -22,6 +22,7 @@ const MOST_SITES: usize = 50;
 pub fn report(
     analysis: &Analysis,
     diagnoses: &Diagnoses,
+    parts: &Parts,
     sites: &[SiteFacts],
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -46,6 +47,12 @@ pub fn report(
     }
     out.write_all(b"],\n\"cannot_tell\": ")?;
     value(&diagnoses.cannot_tell, out)?;
+    out.write_all(b",\n\"heaps\": ")?;
+    value(&parts.heaps, out)?;
+    out.write_all(b",\n\"threads\": ")?;
+    value(&parts.threads, out)?;
+    out.write_all(b",\n\"page_utilisation\": ")?;
+    value(&parts.page_utilisation, out)?;
     out.write_all(b",\n\"sites\": ")?;
     blame::list(&sites[..sites.len().min(MOST_SITES)], out)?;
     out.write_all(b"\n}\n")
@@ -87,7 +94,8 @@ mod tests {
     fn every_key_of_the_contract_is_there() {
         let mut out = Vec::new();
         let analysis = Analysis { series: vec![State::default(); 3], ..Analysis::default() };
-        report(&analysis, &Diagnoses::default(), &[], &mut out).expect("written");
+        report(&analysis, &Diagnoses::default(), &Parts::default(), &[], &mut out)
+            .expect("written");
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         let keys: Vec<&str> =
             json.as_object().expect("an object").keys().map(String::as_str).collect();
@@ -100,6 +108,9 @@ mod tests {
             "johnstone_wilson",
             "series",
             "diagnoses",
+            "heaps",
+            "threads",
+            "page_utilisation",
             "sites",
         ] {
             assert!(keys.contains(&key), "{key} is missing");
@@ -115,7 +126,8 @@ mod tests {
     fn a_ratio_that_is_no_number_is_null() {
         let end = State { fragmentation_ratio: Some(f64::INFINITY), ..State::default() };
         let mut out = Vec::new();
-        report(&Analysis { end, ..Analysis::default() }, &Diagnoses::default(), &[], &mut out)
+        let analysis = Analysis { end, ..Analysis::default() };
+        report(&analysis, &Diagnoses::default(), &Parts::default(), &[], &mut out)
             .expect("written");
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(json["end"]["fragmentation_ratio"], serde_json::Value::Null);

@@ -7,6 +7,7 @@
 
 mod findings;
 mod modules;
+mod parts;
 mod sentences;
 mod sparkline;
 mod table;
@@ -17,7 +18,7 @@ use super::blame::{self, Stacks};
 use super::picture::scale;
 use crate::diagnose::Diagnoses;
 use crate::measure::blame::{Blame, By};
-use crate::measure::{Analysis, TraceFacts};
+use crate::measure::{Analysis, Parts, TraceFacts};
 use anstyle::Style;
 use std::fmt::Write;
 
@@ -43,6 +44,8 @@ pub struct ReportExtras {
     pub unicode: bool,
     /// Who pins memory at the end.
     pub blame: Blame,
+    /// What the heap is made of at the end.
+    pub parts: Parts,
     /// Whether there are call stacks to tell it by.
     pub stacks: Stacks,
     /// What is wrong.
@@ -89,6 +92,9 @@ pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
     page.push('\n');
     for sentence in sentences::all(analysis) {
         page.push_str(&paragraph(&sentence, Style::new()));
+    }
+    if let Some(line) = parts::line(&extras.parts) {
+        page.push_str(&paragraph(&line, Style::new()));
     }
     page.push_str(&sites(extras));
     page.push('\n');
