@@ -53,6 +53,11 @@ pub fn cpp_program(name: &str) -> PathBuf {
     cpp_program_with(name, name, &[])
 }
 
+/// The same, with frame pointers.
+pub fn cpp_program_with_frame_pointers(name: &str) -> PathBuf {
+    cpp_program_with(name, name, &["-fno-omit-frame-pointer"])
+}
+
 /// The same, built with more flags under a name of its own.
 pub fn cpp_program_with(name: &str, file_name: &str, flags: &[&str]) -> PathBuf {
     let common = ["-std=gnu++17", "-O2", "-g", "-fomit-frame-pointer", "-Wall", "-pthread"];
@@ -65,7 +70,12 @@ pub fn rust_program(name: &str) -> PathBuf {
     rust_program_with(name, &[])
 }
 
-/// The same, linked with a library `lib<NAME>.so`.
+/// The same, with frame pointers.
+pub fn rust_program_with_frame_pointers(name: &str) -> PathBuf {
+    rust_program_with(name, &["-Cforce-frame-pointers=yes".to_string()])
+}
+
+/// The same without them, linked with a library `lib<NAME>.so`.
 pub fn rust_program_with_library(name: &str, library: &Path) -> PathBuf {
     let folder = library.parent().expect("a library lies in a folder").display();
     let file = library.file_stem().unwrap_or_default().to_string_lossy().into_owned();

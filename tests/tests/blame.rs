@@ -9,7 +9,10 @@ use std::path::Path;
 use std::process::Command;
 
 use fragtrace_tests::check::assert_near;
-use fragtrace_tests::programs::{cpp_program, library, program, program_with, rust_program};
+use fragtrace_tests::programs::{
+    cpp_program, cpp_program_with_frame_pointers, library, program, program_with, rust_program,
+    rust_program_with_frame_pointers,
+};
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::{command, run};
 use fragtrace_tests::tools;
@@ -57,7 +60,9 @@ fn the_function_that_pins_is_named_with_its_line() {
         (program_with("pin", "pin-o2", &["-O2", "-fomit-frame-pointer"]), "keep_session", "pin.c"),
         (program_with("pin", "pin-fixed", &["-no-pie", "-O2"]), "keep_session", "pin.c"),
         (cpp_program("pin"), "shop::Registry<shop::Session>::keep", "pin.cpp"),
+        (cpp_program_with_frame_pointers("pin"), "shop::Registry<shop::Session>::keep", "pin.cpp"),
         (rust_program("pin"), "pin::keep_session", "pin.rs"),
+        (rust_program_with_frame_pointers("pin"), "pin::keep_session", "pin.rs"),
     ];
     for (path, function, source) in programs {
         assert_first(&blame(command(path)), function, source);
@@ -68,6 +73,7 @@ fn the_function_that_pins_is_named_with_its_line() {
 fn a_stripped_program_is_named_by_its_separate_debug_file() {
     for (path, function, source) in [
         (program("pin"), "keep_session", "pin.c"),
+        (cpp_program("pin"), "shop::Registry<shop::Session>::keep", "pin.cpp"),
         (rust_program("pin"), "pin::keep_session", "pin.rs"),
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -78,7 +84,10 @@ fn a_stripped_program_is_named_by_its_separate_debug_file() {
         run(command("strip").arg("-o").arg(&stripped).arg(&path)).expect_code(0);
         let traced = Traced::run_well(command(&stripped));
         let bare = Report::blame(&traced.trace(), &[]);
-        assert!(bare.value("/sites/0/function").is_null() && bare.number("/sites/0/offset") > 0);
+        // What a template made may be a dynamic symbol, which stripping leaves.
+        let name = bare.value("/sites/0/function");
+        assert!(name.is_null() || name.as_str() == Some(function), "{name}");
+        assert!(bare.value("/sites/0/line").is_null() && bare.number("/sites/0/offset") > 0);
         assert!(bare.text("/sites/0/module").ends_with("/pin"));
         assert_most(&bare);
         let said = analyze("blame", &traced.trace(), &[]).expect_code(0).out();
@@ -104,16 +113,18 @@ fn a_library_that_is_gone_is_named_all_the_same() {
 
 #[test]
 fn what_is_predicted_to_come_free_does() {
-    let path = program("pin");
-    let traced = Traced::run_well(command(&path));
-    let blame = Report::blame(&traced.trace(), &[]);
-    let mut pooled = command(&path);
-    pooled.arg("pooled");
-    let pooled = Traced::run_well(pooled).report();
-    let freed =
-        traced.report().number("/end/footprint_bytes") - pooled.number("/end/footprint_bytes");
-    let predicted = blame.number("/sites/0/unlock_bytes");
-    assert_near("what comes free", predicted, freed, freed / 10);
+    for path in [program("pin"), cpp_program("pin"), rust_program("pin")] {
+        let traced = Traced::run_well(command(&path));
+        let blame = Report::blame(&traced.trace(), &[]);
+        let mut pooled = command(&path);
+        pooled.arg("pooled");
+        let pooled = Traced::run_well(pooled).report();
+        let freed =
+            traced.report().number("/end/footprint_bytes") - pooled.number("/end/footprint_bytes");
+        let predicted = blame.number("/sites/0/unlock_bytes");
+        println!("{}: {predicted} predicted, {freed} came free", path.display());
+        assert_near("what comes free", predicted, freed, freed / 10);
+    }
 }
 
 #[test]

@@ -1,15 +1,13 @@
 //! What the heap is made of at one moment: by heap (brk, each heap of another arena, what has its
 //! own mapping, segments of other allocators), by thread, and how full its pages are.
 
-use crate::replay::{Kind, Replay, TILE_BYTES};
+use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay, TILE_BYTES};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A page of 2 MiB, at multiples of that.
 const HUGE_BYTES: u64 = 2 << 20;
-/// glibc's arena heaps, at multiples of that.
-const ARENA_HEAP_BYTES: u64 = 64 << 20;
 
 /// One heap, or all that is of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]

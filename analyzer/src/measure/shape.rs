@@ -4,14 +4,12 @@
 use super::blame::{CallFacts, Held};
 use super::{Step, Survivors, Usage};
 use crate::read::Trace;
-use crate::replay::{Block, Kind, Reclaim, Replay, TILE_BYTES};
+use crate::replay::{ARENA_HEAP_BYTES, Block, Kind, Reclaim, Replay, TILE_BYTES};
 use crate::symbols::Symbols;
 use fragtrace_format::Stamp;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// glibc maps the heaps of secondary arenas at multiples of this (HEAP_MAX_SIZE).
-const ARENA_HEAP_BYTES: u64 = 64 << 20;
 /// Blocks next to the end of the heap that take no more than this together, from the first to
 /// the end, are what keeps the end where it is.
 const TOP_CLUSTER_BYTES: u64 = 64 << 10;

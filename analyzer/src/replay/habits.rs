@@ -3,13 +3,11 @@
 //! given back only to be taken again. Numbers of stacks and addresses only; what they are called
 //! is for later stages.
 
-use super::Block;
+use super::{ARENA_HEAP_BYTES, Block};
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
-/// glibc's arena heaps are as large, and lie at multiples of it (HEAP_MAX_SIZE).
-pub const HEAP_BYTES: u64 = 64 << 20;
 /// Of what a block leaves behind when it moves, less is not followed up.
 const LEAST_RUNG_BYTES: u64 = 512;
 /// So many places that blocks moved away from are kept in mind.
@@ -141,11 +139,11 @@ impl Habits {
         if realloc || block.own_mapping {
             return;
         }
-        let freed = self.freed.entry(address / HEAP_BYTES).or_default();
+        let freed = self.freed.entry(address / ARENA_HEAP_BYTES).or_default();
         freed.bytes += block.size;
         if block.thread != by {
             freed.crossed_bytes += block.size;
-            let key = (address / HEAP_BYTES, block.stack);
+            let key = (address / ARENA_HEAP_BYTES, block.stack);
             let crossed = self.crossed.entry(key).or_default();
             crossed.blocks += 1;
             crossed.bytes += block.size;
@@ -186,12 +184,13 @@ impl Habits {
 
     /// What was freed in the heap that begins at this address.
     pub fn freed_in(&self, heap: u64) -> Freed {
-        self.freed.get(&(heap / HEAP_BYTES)).copied().unwrap_or_default()
+        self.freed.get(&(heap / ARENA_HEAP_BYTES)).copied().unwrap_or_default()
     }
 
     /// What other threads freed in the heap that begins at this address, by stack.
     pub fn crossed_in(&self, heap: u64) -> impl Iterator<Item = (u32, Crossed)> {
-        let here = self.crossed.iter().filter(move |((number, _), _)| *number == heap / HEAP_BYTES);
+        let here =
+            self.crossed.iter().filter(move |((number, _), _)| *number == heap / ARENA_HEAP_BYTES);
         here.map(|((_, stack), crossed)| (*stack, *crossed))
     }
 
@@ -260,11 +259,11 @@ mod tests {
     #[test]
     fn frees_by_other_threads_count_for_the_heap_they_lie_in() {
         let mut habits = Habits::new(5);
-        habits.gone(HEAP_BYTES + 64, &block(100, 1, 7), 7, false);
-        habits.gone(HEAP_BYTES + 64, &block(300, 2, 7), 8, false);
-        assert_eq!(habits.freed_in(HEAP_BYTES), Freed { bytes: 400, crossed_bytes: 300 });
-        assert_eq!(habits.freed_in(2 * HEAP_BYTES), Freed::default());
-        let crossed: Vec<_> = habits.crossed_in(HEAP_BYTES).collect();
+        habits.gone(ARENA_HEAP_BYTES + 64, &block(100, 1, 7), 7, false);
+        habits.gone(ARENA_HEAP_BYTES + 64, &block(300, 2, 7), 8, false);
+        assert_eq!(habits.freed_in(ARENA_HEAP_BYTES), Freed { bytes: 400, crossed_bytes: 300 });
+        assert_eq!(habits.freed_in(2 * ARENA_HEAP_BYTES), Freed::default());
+        let crossed: Vec<_> = habits.crossed_in(ARENA_HEAP_BYTES).collect();
         assert_eq!((crossed[0].1.bytes, crossed[0].1.freed_by), (300, 8));
     }
 }

@@ -21,7 +21,8 @@ mod sources;
 pub(crate) mod suspense;
 
 pub use address_space::{
-    AddressSpace, BUCKETS, Fullness, GRANULE_BYTES, Gaps, Kind, Stretch, TILE_BYTES,
+    ARENA_HEAP_BYTES, AddressSpace, BUCKETS, Fullness, GRANULE_BYTES, Gaps, Kind, Stretch,
+    TILE_BYTES,
 };
 pub use block::Block;
 pub use counts::Counts;

@@ -1,7 +1,7 @@
 //! What is known of where glibc puts its heaps (malloc/malloc.c and arena.c, 2.10 to 2.42).
 
 /// HEAP_MAX_SIZE on 64 bit: twice DEFAULT_MMAP_THRESHOLD_MAX of 32 MiB.
-pub(super) const ARENA_HEAP_BYTES: u64 = 64 << 20;
+pub const ARENA_HEAP_BYTES: u64 = 64 << 20;
 
 /// Whether secondary arenas have heaps of [`ARENA_HEAP_BYTES`] at multiples of that. With
 /// glibc.malloc.hugetlb of 2 or more they are four huge pages from 2.35 on, whose size no trace

@@ -13,7 +13,7 @@ mod residency;
 mod space;
 mod territory;
 
-pub use glibc::arena_heaps_are_known;
+pub use glibc::{ARENA_HEAP_BYTES, arena_heaps_are_known};
 pub use kernel::{Purpose, Removed};
 pub use region::{Kind, Region};
 pub use space::{BUCKETS, Fullness, GRANULE_BYTES, Gaps, MAX_ADDRESS, Stretch, TILE_BYTES};
