@@ -42,9 +42,13 @@ fn names_out_of_parsed_documents_hold_the_trees_they_came_with() {
 #[test]
 fn caches_are_no_leaks_and_entries_of_one_size_leave_no_holes() {
     let program = env!("CARGO_BIN_EXE_caches");
-    let of = |how| {
+    let told = |how| {
         let (report, said) = report(program, how, None);
         assert_eq!(grave(&report), [""; 0], "{how}: {:#}", report.value("/diagnoses"));
+        (report, said)
+    };
+    let of = |how| {
+        let (report, said) = told(how);
         let ids = report.array("/diagnoses").iter().filter_map(|found| found["id"].as_str());
         assert_eq!(ids.collect::<Vec<_>>(), ["cache-growth"], "{how}");
         let site = &report.array("/diagnoses")[0]["evidence"]["site"]["function"];
@@ -70,4 +74,6 @@ fn caches_are_no_leaks_and_entries_of_one_size_leave_no_holes() {
     };
     assert!(least(&varying) > 40 << 20, "a bound is kept");
     assert!(least(&cleared) < 40 << 20, "it was emptied in between");
+    let (loaded, _) = told("loaded");
+    assert!(loaded.array("/diagnoses").is_empty(), "what stays is no cache");
 }
