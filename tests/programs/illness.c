@@ -123,12 +123,12 @@ static void top_pinned(int cured) {
 /* A history that is never cut, beside work that comes and goes. Cured: the last ones only. Near:
  * nothing but a history, as of a program that loads its data. */
 __attribute__((noinline)) static void *remember(void) {
-    void *entry = filled(4000);
+    void *entry = filled(6000);
     return entry;
 }
 
 static void leak(int cured) {
-    enum { BOUND = 5000 };
+    enum { BOUND = 3000 };
     for (int i = 0; i < COUNT; i++) {
         kept[i] = remember();
         if (cured && i >= BOUND)

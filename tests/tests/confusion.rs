@@ -55,7 +55,7 @@ const TRIED: [Tried; 4] = [
     Tried {
         allocator: "jemalloc",
         library: Some("libjemalloc.so.2"),
-        illnesses: &JEMALLOC,
+        illnesses: &FOREIGN,
         giving_back: "MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0",
     },
     Tried {
@@ -68,17 +68,6 @@ const TRIED: [Tried; 4] = [
 
 /// `tests/programs/unmerged.c`.
 const UNMERGED: &str = "unmerged";
-
-const JEMALLOC: [(&str, &str, &str); 8] = [
-    FOREIGN[0],
-    FOREIGN[1],
-    FOREIGN[2],
-    FOREIGN[3],
-    FOREIGN[4],
-    FOREIGN[5],
-    FOREIGN[6],
-    ("misuse", "huge-page-bloat", ""),
-];
 
 const FOREIGN: [(&str, &str, &str); 7] = [
     ("illness", "pinned-class", "open_long_session"),
@@ -106,20 +95,14 @@ fn first_site(report: &Report) -> Option<&str> {
     evidence.pointer("/sites/0").or(evidence.get("site"))?["function"].as_str()
 }
 
-fn huge_pages_can_be_had() -> bool {
-    let enabled = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
-    enabled.is_ok_and(|setting| !setting.contains("[never]"))
-}
-
 /// What is said to be at stake is what the cured program does not hold, within a fifth. Of a leak all
 /// is at stake, and the cure keeps as much of it as a cache.
 #[track_caller]
 fn assert_at_stake(name: &str, sick: &Report, cured: &Report) {
     let resident = |report: &Report| report.number("/end/heap_resident_bytes");
-    let list = cured.array("/diagnoses").iter();
-    let kept =
-        list.filter(|found| found["id"] == "cache-growth").filter_map(|f| f["bytes"].as_u64());
-    let measured = (resident(sick) + kept.max().unwrap_or(0)).saturating_sub(resident(cured));
+    let sites = cured.array("/sites").iter().filter(|site| site["function"] == "remember");
+    let kept: u64 = sites.filter_map(|site| site["live_bytes"].as_u64()).sum();
+    let measured = (resident(sick) + kept).saturating_sub(resident(cured));
     let said = sick.array("/diagnoses")[0]["bytes"].as_u64().expect("bytes");
     println!("{name}: {said} said to be at stake, {measured} measured");
     let costs_time =
@@ -138,11 +121,6 @@ impl Tried {
             };
             line.env("LD_PRELOAD", preload_list(&[&tools::tracer(), &path]));
         }
-        if name == "huge-page-bloat" {
-            // Threads have an arena each; what is ill is the setting.
-            let huge = if how == "cured" { "" } else { "thp:always," };
-            line.env("MALLOC_CONF", format!("{huge}narenas:64"));
-        }
         // What is given back at once cures a burst, and makes churn of pages; what is pinned stays.
         let gives_back = match name {
             "retained-after-burst" => how == "cured",
@@ -158,10 +136,6 @@ impl Tried {
     fn rows(&self) -> Vec<String> {
         let mut rows = Vec::new();
         for (program_name, name, site) in self.illnesses {
-            if *name == "huge-page-bloat" && !huge_pages_can_be_had() {
-                tools::skip_anyway("this system gives nobody huge pages");
-                continue;
-            }
             let reports = ["ill", "cured", "near"].map(|how| self.run(program_name, name, how));
             let found = reports.each_ref().map(grave);
             let expected = if *name == "pinned-class" { "pinned-pages" } else { *name };
