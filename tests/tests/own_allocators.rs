@@ -2,7 +2,7 @@
 //! operators, which allocators bring along beside malloc.
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fragtrace_tests::check::{Answers, assert_numbers};
 use fragtrace_tests::programs::{cpp_program, cpp_program_with, program_with};
@@ -59,7 +59,7 @@ fn each_entry_point_of_tcmalloc_in_the_executable_is_seen() {
     assert_same("every entry point", &keys, runs);
 }
 
-fn assert_operators_are_seen(claim: &str, program: &PathBuf, throws: bool, preload: Option<&str>) {
+fn assert_operators_are_seen(claim: &str, program: &Path, throws: bool, preload: Option<&str>) {
     let busy: &[&str] = if throws { &["5000", "throw"] } else { &["5000"] };
     let runs = more(program, &["0"], busy, preload);
     assert_same(claim, &[COUNTS[0], COUNTS[1], LIVE], runs);
