@@ -40,10 +40,7 @@ fn assert_same(program: PathBuf, allocator: Option<&str>, more: &[&str]) {
     let traced = Traced::run(traced);
     assert_same_run(&bare, &traced.outcome);
     let report = traced.report();
-    // An allocator's own operators do not come through malloc.
-    if !more.contains(&OPERATORS) {
-        report.assert_adds_up();
-    }
+    report.assert_adds_up();
     let acquired = report.number("/trace/allocs");
     assert!(acquired > 10_000, "{acquired} blocks are not what the program asked for");
 }

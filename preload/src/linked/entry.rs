@@ -175,7 +175,7 @@ extern "C" fn after(frame: &Frame, sp: usize, bp: usize) {
                 acquired(frame, result, Flags::NONE, caller);
             } else if result != 0 {
                 acquired(frame, result, Flags::REALLOC, caller);
-            } else if is_gone(operation, length(frame, 0)) {
+            } else if is_gone(operation, frame) {
                 recorder::cold(&Cold::ReallocFreed { address: old as u64 });
             } else {
                 again(old, caller);
@@ -185,10 +185,14 @@ extern "C" fn after(frame: &Frame, sp: usize, bp: usize) {
 }
 
 /// What null means for the block that was to be moved.
-fn is_gone(operation: Operation, bytes: usize) -> bool {
-    match operation {
-        Operation::MoveOrRelease(_) => true,
-        Operation::Move(_) => bytes == 0,
+fn is_gone(operation: Operation, frame: &Frame) -> bool {
+    match (operation, frame.hook.call().length) {
+        (Operation::MoveOrRelease(_), _) => true,
+        (Operation::Move(_), Length::Bytes(bytes)) => frame.argument(bytes) == 0,
+        // A product that went round is refused.
+        (Operation::Move(_), Length::Product(count, bytes)) => {
+            frame.argument(count) == 0 || frame.argument(bytes) == 0
+        }
         _ => false,
     }
 }
