@@ -187,13 +187,17 @@ impl Finding {
             Of::Work => self.most,
             _ => Severity::of(self.bytes, held_bytes).min(self.most),
         };
+        let remedy: Vec<String> = [Some(self.remedy.text()), remedy::to_try(id, &self.evidence)]
+            .into_iter()
+            .flatten()
+            .collect();
         Diagnosis {
             id,
             severity,
             title: self.title,
             bytes: self.bytes,
             evidence: self.evidence,
-            remedy: self.remedy.text(),
+            remedy: remedy.join("\n"),
             explanation: self.explanation,
         }
     }

@@ -1,6 +1,8 @@
 //! What to do: lines to write and variables to set, for the allocator at hand.
 
 use crate::measure::TraceFacts;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What to do, for each kind of program.
 pub(super) struct Remedy {
@@ -19,6 +21,25 @@ impl Remedy {
         }
         text
     }
+}
+
+/// How to find out on the same trace what a change would save, before it is made.
+pub(super) fn to_try(id: &str, evidence: &BTreeMap<&'static str, Value>) -> Option<String> {
+    let site = evidence.get("site").or_else(|| evidence.get("sites")?.get(0));
+    let function = site.and_then(|site| site["function"].as_str());
+    let of_site = |option: &str| Some(format!(" {option} '{}'", function?));
+    let option = match id {
+        "pinned-pages" | "top-pinned" => of_site("--pool")?,
+        "churn" | "realloc-ladder" => of_site("--reuse")?,
+        "cross-thread-free" => " --same-thread-free".into(),
+        "retained-after-burst"
+        | "arena-proliferation"
+        | "size-class-slop"
+        | "address-growth"
+        | "threshold-ratchet" => String::new(),
+        _ => return None,
+    };
+    Some(format!("What that would save, tried on this trace: fragtrace shootout TRACE{option}"))
 }
 
 /// Allocators that remedies differ for.

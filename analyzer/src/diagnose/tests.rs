@@ -119,6 +119,11 @@ fn sparse_pages_are_pinned_and_the_site_is_named() {
     let found = judge(&case).list.remove(0);
     assert_eq!((found.bytes, found.severity), (40 * MIB - MIB / 2, Severity::Serious));
     assert!(found.title.contains("session") && !found.title.contains("cache"));
+    assert!(
+        found.remedy.ends_with("fragtrace shootout TRACE --pool 'session'"),
+        "{}",
+        found.remedy
+    );
     case.1.sites[0].unlock_cumulative_bytes = 20 * MIB;
     assert_eq!(judge(&case).list[0].bytes, 59 * MIB, "it takes both");
 }
@@ -135,6 +140,8 @@ fn empty_pages_after_a_burst_are_retained() {
     let mut case = drained(40 * MIB);
     case.0.end.pinned_waste_bytes = Some(0);
     assert_eq!(ids(&case), ["retained-after-burst"]);
+    let remedy = &judge(&case).list[0].remedy;
+    assert!(remedy.ends_with("fragtrace shootout TRACE"), "{remedy}");
     case.0.end.live_bytes = 31 * MIB;
     assert_eq!(ids(&case), [""; 0], "more than half is still in use");
 }
