@@ -85,9 +85,10 @@ pub fn run(only: Vec<String>) -> Result<()> {
     // that the analyzer asks of common dependencies do not reach it, and without test targets.
     steps.cargo(
         "clippy",
-        "clippy --workspace --exclude fragtrace-preload --all-targets -- -D warnings",
+        // In the profile of the tests: C libraries that some of them link are built only once.
+        "clippy --profile checks --workspace --exclude fragtrace-preload --all-targets -- -D warnings",
     );
-    steps.cargo("clippy.so", "clippy --package fragtrace-preload -- -D warnings");
+    steps.cargo("clippy.so", "clippy --profile checks --package fragtrace-preload -- -D warnings");
     steps.cargo("build", "build --release");
     steps.run("tests", tests);
     steps.run("aarch64", aarch64::check);
