@@ -190,8 +190,8 @@ fn make_jumps(hooks: &[Hook]) -> Result<(), i32> {
     let memory = own::Memory::open()?;
     let write = |hook: &Hook, bytes: u64| {
         let bytes = bytes.to_le_bytes();
-        // SAFETY: this is the only thread, and it is not in the allocator's first instructions:
-        // from these nothing is called. Whole instructions give way to a jump to their copy.
+        // SAFETY: this is the only thread, and it is not amid the bytes that the jump replaces: a
+        // call among them returns behind them. Whole instructions give way to a jump to their copy.
         unsafe { memory.write(hook.site.load(Relaxed), &bytes[..JUMP_BYTES]) }
     };
     for (done, hook) in hooks.iter().enumerate() {
