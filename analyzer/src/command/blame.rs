@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::symbols::SymbolOptions;
 use super::{anonymize, arguments, input, map, output};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{ArgGroup, Args, ValueEnum};
 use fragtrace_analyzer::measure::blame::{By, CallFacts, PinnedHeap, Weight, heap_at};
 use fragtrace_analyzer::measure::{self, TimeSpec};
@@ -128,6 +128,15 @@ impl From<Weighing> for Weight {
 /// # Errors
 /// When the path leads to no trace, the moment lies outside it, or the result cannot be printed.
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
+    if let Some(path) = &arguments.output
+        && path.as_os_str() != "-"
+        && path.extension().is_none_or(|ending| ending != "svg")
+    {
+        bail!(
+            "{}: a flame graph is written as SVG only\nname a file that ends in .svg",
+            path.display()
+        );
+    }
     let trace = input::open(&arguments.trace)?;
     let at_ns = measure::resolve_time(&trace, arguments.at)?;
     let replay = heap_at(&trace, at_ns);
