@@ -1,7 +1,8 @@
 //! `cache-growth`: what is live rose and then levelled, while its blocks come and go.
 //!
-//! *Signature*: live bytes at the end are at least nine tenths of their peak and grew by at most
-//! a tenth over the later half of the recorded time; and at the site with most live bytes, at
+//! *Signature*: live bytes at the end are at least nine tenths of their peak and at most a tenth
+//! more than the first half of the recorded time knew already (its peak, not its last moment: a
+//! cache that was emptied just then fills up again without growing); and at the site with most live bytes, at
 //! most a quarter of these are from the first half, although it filled up then: old ones die.
 //!
 //! This is what a cache with a bound looks like, and a working set. Neither is an illness: never
@@ -42,9 +43,9 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("site", place(&site.site)),
         ]),
         explanation: format!(
-            "Half-way {} were live, {} at the end; of the blocks of {name} most from the first \
-             half are gone.",
-            words::bytes(live[COHORTS / 2 - 1]),
+            "In the first half up to {} were live, {} at the end; of the blocks of {name} most from \
+             the first half are gone.",
+            words::bytes(live[..COHORTS / 2].iter().copied().max().unwrap_or(0)),
             words::bytes(live[COHORTS - 1])
         ),
         remedy: Remedy {
@@ -55,11 +56,12 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
-/// Whether live bytes stay where they were half-way. `live` is at the end of each eighth.
+/// Whether live bytes stay where they once were in the first half. `live` is at the end of each
+/// eighth.
 fn levels(live: &[u64; COHORTS]) -> bool {
-    let (middle, last) = (live[COHORTS / 2 - 1], live[COHORTS - 1]);
-    let peak = live.iter().copied().max().unwrap_or(0);
-    last >= peak - peak / 10 && last <= middle + middle / 10
+    let peak = |part: &[u64]| part.iter().copied().max().unwrap_or(0);
+    let (first, all, last) = (peak(&live[..COHORTS / 2]), peak(live), live[COHORTS - 1]);
+    last >= all - all / 10 && last <= first + first / 10
 }
 
 #[cfg(test)]
@@ -69,6 +71,7 @@ mod tests {
     #[test]
     fn what_levels_is_told_from_what_rises() {
         assert!(levels(&[10, 40, 70, 80, 80, 82, 80, 81]));
+        assert!(levels(&[40, 80, 80, 0, 80, 82, 80, 81]), "emptied half-way");
         assert!(!levels(&[10, 20, 30, 40, 50, 60, 70, 80]));
         assert!(!levels(&[80, 80, 80, 80, 40, 40, 40, 40]), "it fell");
     }
