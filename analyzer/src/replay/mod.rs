@@ -12,6 +12,7 @@ mod address_space;
 mod beginning;
 mod block;
 mod counts;
+mod entry;
 mod habits;
 mod handovers;
 mod lane;
@@ -19,6 +20,7 @@ mod live;
 mod reclaim;
 mod sources;
 pub(crate) mod suspense;
+mod table;
 
 pub use address_space::{
     ARENA_HEAP_BYTES, AddressSpace, BUCKETS, Fullness, GRANULE_BYTES, Gaps, Kind, Stretch,
