@@ -151,6 +151,8 @@ pub enum Detail {
 }
 
 const PREFIX_COLD: u64 = 7;
+/// The upper five bits of the lowest byte of [`Prefix::Stack`].
+const PREFIX_STACK: u64 = (Prefix::Stack as u64) << 5;
 
 /// Packs a prefix; `value` must be below 2⁵⁶.
 pub const fn pack_prefix(prefix: Prefix, value: u64) -> Word {
@@ -395,6 +397,25 @@ impl<'a> Decoder<'a> {
         self.state.stamp = stamp;
         self.at += len;
         Some(Plain { stamp, address, size, acquires: kind != KIND_RELEASE })
+    }
+
+    /// As [`Decoder::next_plain`], also for an event with another call stack than the one
+    /// before: what is most in a trace with stacks.
+    #[inline(always)]
+    pub fn next_usual(&mut self, limit: Stamp) -> Option<Plain> {
+        let word = self.word_at(self.at);
+        let len = (word & 7) as usize + 1;
+        if word & 0xf8 != PREFIX_STACK || len == 1 {
+            return self.next_plain(limit);
+        }
+        let before = (self.at, self.stack);
+        self.at += len;
+        self.stack = ((word & u64::MAX >> (64 - 8 * len)) >> 8) as u32;
+        let plain = self.next_plain(limit);
+        if plain.is_none() {
+            (self.at, self.stack) = before;
+        }
+        plain
     }
 
     #[inline(never)]

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use fragtrace_format::event::{
-    Acquire, Decoder, Encoded, Event, Flags, MAX_WORD_BYTES, State, half, pack_acquire,
-    pack_release, zigzag,
+    Acquire, Decoder, Encoded, Event, Flags, MAX_WORD_BYTES, Plain, State, Upcoming, half,
+    pack_acquire, pack_release, zigzag,
 };
 use proptest::prelude::*;
 
@@ -194,6 +194,46 @@ proptest! {
             last = decoder.offset();
         }
         prop_assert!(decoder.offset() <= bytes.len());
+    }
+
+    #[test]
+    fn the_short_ways_read_what_the_general_one_reads(
+        history in history(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        limit in prop_oneof![Just(u64::MAX), 0..100_000u64],
+    ) {
+        let mut writer = Writer::new();
+        for (index, (_, said)) in history.iter().enumerate() {
+            writer.say(index as u64 * 2000, said);
+        }
+        writer.bytes.push(0);
+        for (at, byte) in damage {
+            let at = at.index(writer.bytes.len());
+            writer.bytes[at] = byte;
+        }
+        let mut general = Decoder::new(&writer.bytes, State::default());
+        let mut short = general.clone();
+        loop {
+            let Some(plain) = short.next_usual(limit) else {
+                let (one, other) = (short.next_until(limit), general.next_until(limit));
+                prop_assert_eq!(one, other);
+                if !matches!(one, Ok(Upcoming::Event(..))) {
+                    break;
+                }
+                continue;
+            };
+            let stack = short.stack();
+            let Plain { stamp, address, size, acquires } = plain;
+            let event = if acquires {
+                Event::Acquire(Acquire { address, size, stack, ..Acquire::default() })
+            } else {
+                Event::Release { address, flags: Flags::NONE }
+            };
+            prop_assert_eq!(general.next_until(limit), Ok(Upcoming::Event(stamp, event)));
+            prop_assert_eq!(
+                (short.offset(), short.state(), stack),
+                (general.offset(), general.state(), general.stack())
+            );
+        }
     }
 
     #[test]

@@ -2,12 +2,8 @@
 
 use crate::order::{self, Event, Told};
 use crate::read::Trace;
-use crate::replay::Replay;
+use crate::replay::{FORESEEN, Replay};
 use fragtrace_format::Stamp;
-
-/// So many events are foreseen together: enough for their cache misses to overlap, few
-/// enough that what they fetch is still there when its turn comes.
-const FORESEEN: usize = 16;
 
 /// Replays the whole trace and stops at each of `times_ns`, which rise: then all events up
 /// to that time have been applied, and no later one. `between` sees the heap before each

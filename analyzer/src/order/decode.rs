@@ -4,7 +4,7 @@ use super::event::{Action, Event, Rare};
 use crate::read::{ChunkPlace, Trace};
 use fragtrace_format::Stamp;
 use fragtrace_format::chunk::HEADER_BYTES;
-use fragtrace_format::event::{Decoder, Event as Packed, Prefix, State, pack_prefix};
+use fragtrace_format::event::{Decoder, Event as Packed, Flags, Plain, State};
 use fragtrace_format::record::{self, Cold};
 
 /// Where decoding of a chunk is to go on.
@@ -46,76 +46,56 @@ pub(super) struct Piece {
     pub damage: Option<u64>,
 }
 
-/// Decodes at least `wanted` events of a chunk, or all that are left.
-///
-/// A piece ends behind an acquisition: only there is it known which call stack holds. The
-/// next piece is told by a prefix in front of its bytes, as a writer would say it.
+/// Decodes `wanted` events of a chunk, or all that are left.
 pub(super) fn piece(trace: &Trace, place: &ChunkPlace, from: Resume, wanted: usize) -> Piece {
     let chunk = trace.chunk_bytes(place);
-    let rest = chunk.get(from.offset..).unwrap_or(&[]);
-    let mut joined = Vec::new();
-    let mut payload = rest;
-    if from.stack != 0 {
-        let word = pack_prefix(Prefix::Stack, u64::from(from.stack));
-        joined.extend_from_slice(&word.bits.to_le_bytes()[..word.len as usize]);
-        joined.extend_from_slice(rest);
-        payload = &joined;
-    }
-    let added = payload.len() - rest.len();
-    let mut decoder = Decoder::new(payload, from.state);
+    let (lane, last) = (place.info.lane, trace.last_stamp());
+    let mut decoder = Decoder::resume(&chunk, from.offset, from.state, from.stack);
     let mut thread = from.thread;
-    let mut events = Vec::with_capacity(wanted.min(rest.len() / 4));
+    let left = chunk.len().saturating_sub(from.offset);
+    let mut events = Vec::with_capacity(wanted.min(left / 4));
+    // What lies before this is in the base already; what it says of those behind it counts.
     let folded = HEADER_BYTES.saturating_add(place.folded_bytes as usize);
-    let mut skipped = 0;
-    let mut piece = Piece { events: Vec::new(), rest: None, bytes: 0, damage: None };
-    loop {
+    let mut kept_from = from.offset;
+    let mut damage = None;
+    while events.len() < wanted {
+        if decoder.offset() >= folded
+            && let Some(plain) = decoder.next_usual(last)
+        {
+            let Plain { stamp, address, size, acquires } = plain;
+            let action = if acquires {
+                Action::plain_acquire(address, size, decoder.stack())
+            } else {
+                Action::Release { address, flags: Flags::NONE }
+            };
+            events.push(Event { stamp, lane, thread, action });
+            continue;
+        }
         let (stamp, packed) = match decoder.next_event() {
-            Ok(Some(next)) => next,
-            Ok(None) => break,
+            Ok(Some((stamp, packed))) if stamp <= last => (stamp, packed),
+            Ok(_) => break,
             Err(_) => {
-                let within = from.offset + decoder.offset().saturating_sub(added);
-                piece.damage = Some(trace.chunk_offset(place) + within as u64);
+                damage = Some(trace.chunk_offset(place) + decoder.offset() as u64);
                 break;
             }
         };
-        if stamp > trace.last_stamp() {
-            break;
+        if let Packed::Cold(bytes) = packed
+            && let Some((Cold::Thread { thread: next, .. }, _)) = record::decode(bytes)
+        {
+            thread = next;
         }
-        // In the base already. What it says of those behind it counts all the same.
-        let end = (from.offset + decoder.offset()).saturating_sub(added);
-        if end <= folded {
-            if let Packed::Cold(bytes) = packed
-                && let Some((Cold::Thread { thread: next, .. }, _)) = record::decode(bytes)
-            {
-                thread = next;
-            }
-            skipped = end.saturating_sub(from.offset);
+        if decoder.offset() <= folded {
+            kept_from = decoder.offset();
             continue;
         }
-        let mut stack_now = None;
         let action = match packed {
-            Packed::Acquire(block) => {
-                stack_now = Some(block.stack);
-                Action::acquire(&block)
-            }
+            Packed::Acquire(block) => Action::acquire(&block),
             Packed::Release { address, flags } => Action::Release { address, flags },
-            Packed::Cold(bytes) => {
-                if let Some((Cold::Thread { thread: next, .. }, _)) = record::decode(bytes) {
-                    thread = next;
-                }
-                Action::Rare(Rare::new(bytes))
-            }
+            Packed::Cold(bytes) => Action::Rare(Rare::new(bytes)),
         };
-        events.push(Event { stamp, lane: place.info.lane, thread, action });
-        if let Some(stack) = stack_now
-            && events.len() >= wanted
-        {
-            let offset = from.offset + decoder.offset() - added;
-            piece.rest = Some(Resume { offset, state: decoder.state(), stack, thread });
-            break;
-        }
+        events.push(Event { stamp, lane, thread, action });
     }
-    piece.bytes = decoder.offset().saturating_sub(added + skipped) as u64;
-    piece.events = events;
-    piece
+    let (offset, state, stack) = (decoder.offset(), decoder.state(), decoder.stack());
+    let rest = (events.len() >= wanted).then_some(Resume { offset, state, stack, thread });
+    Piece { events, rest, bytes: (offset - kept_from) as u64, damage }
 }

@@ -67,6 +67,12 @@ impl Note {
 }
 
 impl Action {
+    /// An acquisition with nothing rare about it.
+    #[inline]
+    pub(super) fn plain_acquire(address: u64, size: u64, stack: u32) -> Action {
+        Action::Acquire { address, size, flags: Flags::NONE, align_log2: 0, stack, note: None }
+    }
+
     pub(super) fn acquire(block: &Acquire) -> Action {
         let note = Note::of(block).map(Box::new);
         Action::Acquire {

@@ -12,8 +12,9 @@ use fragtrace_format::Stamp;
 use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::vec;
 
-/// Events in a batch, about.
+/// Events in a batch.
 const BATCH_EVENTS: usize = 1 << 13;
 /// Events that may wait in all lanes together, about: 50 MB.
 const WAITING_EVENTS: usize = 1 << 20;
@@ -53,7 +54,7 @@ struct Lane {
 
 #[derive(Debug, Default)]
 struct Decoded {
-    events: VecDeque<Event>,
+    pieces: VecDeque<vec::IntoIter<Event>>,
     done: bool,
 }
 
@@ -62,27 +63,64 @@ struct Decoded {
 type Rank = (Stamp, bool, u32);
 
 impl Lane {
-    /// Rank of the lane's next event. `None`: nothing is decoded, or nothing is left.
-    fn rank(&mut self) -> Option<Rank> {
-        while self.chunks.front()?.events.is_empty() {
-            if !self.chunks.front()?.done {
-                return None;
+    /// The events that come next: some, or none are decoded or left.
+    fn next_piece(&mut self) -> Option<&mut vec::IntoIter<Event>> {
+        loop {
+            let chunk = self.chunks.front_mut()?;
+            match chunk.pieces.front() {
+                Some(piece) if piece.as_slice().is_empty() => {
+                    chunk.pieces.pop_front();
+                }
+                Some(_) => break,
+                None if chunk.done => {
+                    self.chunks.pop_front();
+                    self.first_chunk += 1;
+                }
+                None => return None,
             }
-            self.chunks.pop_front();
-            self.first_chunk += 1;
         }
-        let event = self.chunks.front()?.events.front()?;
-        let acquires = matches!(event.action, Action::Acquire { .. });
-        Some((event.stamp.max(self.last), acquires, self.number))
+        self.chunks.front_mut()?.pieces.front_mut()
     }
 
-    fn pop(&mut self) -> Option<Event> {
-        let mut event = self.chunks.front_mut()?.events.pop_front()?;
-        // Only damage makes a lane's chunks overlap in time.
-        event.stamp = event.stamp.max(self.last);
-        self.last = event.stamp;
-        Some(event)
+    /// Rank of the lane's next event. `None`: nothing is decoded, or nothing is left.
+    fn rank(&mut self) -> Option<Rank> {
+        let (last, number) = (self.last, self.number);
+        let next = self.next_piece()?.as_slice().first()?;
+        Some(rank(next, last, number))
     }
+
+    /// Moves events to the end of a batch for as long as they come before others, and the batch
+    /// has room.
+    fn move_while(&mut self, comes_first: impl Fn(&Rank) -> bool, batch: &mut Vec<Event>) {
+        loop {
+            let (mut last, number) = (self.last, self.number);
+            let room = BATCH_EVENTS - batch.len();
+            let Some(piece) = self.next_piece() else { return };
+            let next = piece.as_slice();
+            let run = next.iter().take(room).take_while(|event| {
+                let rank = rank(event, last, number);
+                last = rank.0;
+                comes_first(&rank)
+            });
+            let (run, all) = (run.count(), next.len());
+            let from = batch.len();
+            batch.extend(piece.by_ref().take(run));
+            for event in &mut batch[from..] {
+                event.stamp = event.stamp.max(self.last);
+                self.last = event.stamp;
+            }
+            if run < all {
+                return;
+            }
+        }
+    }
+}
+
+/// Rank of an event behind one of stamp `last`: only damage makes a lane's chunks overlap in
+/// time.
+#[inline]
+fn rank(event: &Event, last: Stamp, lane: u32) -> Rank {
+    (event.stamp.max(last), matches!(event.action, Action::Acquire { .. }), lane)
 }
 
 impl<'t> Events<'t> {
@@ -151,11 +189,7 @@ impl<'t> Events<'t> {
         }
         let decoded = &mut lane.chunks[within];
         decoded.done = piece.rest.is_none();
-        if decoded.events.is_empty() {
-            decoded.events = piece.events.into();
-        } else {
-            decoded.events.extend(piece.events);
-        }
+        decoded.pieces.push_back(piece.events.into_iter());
         if let Some(rest) = piece.rest {
             self.waiting.push(Reverse((rest.stamp(), chunk)));
             self.begun.insert(chunk, rest);
@@ -173,21 +207,15 @@ impl<'t> Events<'t> {
             .enumerate()
             .filter_map(|(index, lane)| Some(Reverse((lane.rank().filter(below)?, index))))
             .collect();
-        let mut batch = Vec::with_capacity(if heads.is_empty() { 0 } else { BATCH_EVENTS + 64 });
-        while let Some(Reverse((_, index))) = heads.pop() {
+        let mut batch = Vec::with_capacity(if heads.is_empty() { 0 } else { BATCH_EVENTS });
+        while batch.len() < BATCH_EVENTS
+            && let Some(Reverse((_, index))) = heads.pop()
+        {
             let limit = heads.peek().map(|Reverse((rank, _))| *rank);
             let lane = &mut self.lanes[index];
-            // Go on with this lane for as long as it comes first.
-            while let Some(rank) = lane.rank().filter(below) {
-                if limit.is_some_and(|limit| limit < rank) {
-                    heads.push(Reverse((rank, index)));
-                    break;
-                }
-                batch.extend(lane.pop());
-                if batch.len() >= BATCH_EVENTS {
-                    return batch;
-                }
-            }
+            let comes_first = |rank: &Rank| below(rank) && limit.is_none_or(|limit| *rank <= limit);
+            lane.move_while(comes_first, &mut batch);
+            heads.extend(lane.rank().filter(below).map(|rank| Reverse((rank, index))));
         }
         batch
     }

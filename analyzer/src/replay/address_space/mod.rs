@@ -16,7 +16,9 @@ mod territory;
 pub use glibc::{ARENA_HEAP_BYTES, arena_heaps_are_known};
 pub use kernel::{Purpose, Removed};
 pub use region::{Kind, Region};
-pub use space::{BUCKETS, Fullness, GRANULE_BYTES, Gaps, MAX_ADDRESS, Stretch, TILE_BYTES};
+pub use space::{
+    BUCKETS, FORESEEN, Fullness, GRANULE_BYTES, Gaps, MAX_ADDRESS, Stretch, TILE_BYTES,
+};
 pub use territory::Territory;
 
 use crate::read::Mapping;
@@ -176,10 +178,10 @@ impl AddressSpace {
         }
     }
 
-    /// Reads what a block at an address will need, for its cache lines' sake.
+    /// Reads what blocks at some addresses will need, for their cache lines' sake.
     #[inline]
-    pub fn peek(&self, address: u64) -> u64 {
-        self.space.peek(address)
+    pub fn peek(&self, addresses: &[u64]) -> u64 {
+        self.space.peek(addresses)
     }
 
     fn pages_around(&self, range: &Range<u64>) -> Range<u64> {

@@ -269,11 +269,10 @@ impl Leaf {
         });
     }
 
-    /// A word of the bitmap at an address, or of whatever tile was there last.
+    /// Where the bitmap of the tile at an address is, or was last.
     #[inline]
-    pub fn peek(&self, address: u64, pool: &Pool) -> u64 {
-        let tile = address / TILE_BYTES % u64::from(LEAF_TILES);
-        pool.peek(self.slots[tile as usize])
+    pub fn slot_of(&self, address: u64) -> u32 {
+        self.slots[(address / TILE_BYTES % u64::from(LEAF_TILES)) as usize]
     }
 
     /// Sums the leaf up again.

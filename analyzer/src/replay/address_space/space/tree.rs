@@ -14,6 +14,9 @@ pub const MAX_ADDRESS: u64 = 1 << 57;
 /// Levels of nodes: 18 + 7 × 6 = 60 bits.
 const LEVELS: usize = 7;
 const ROOT: u32 = 0;
+/// So many events are foreseen together: enough for their cache misses to overlap, few
+/// enough that what they fetch is still there when its turn comes.
+pub const FORESEEN: usize = 16;
 /// Entries of the cache of leaves: 8,192 leaves are 2 GiB.
 const CACHED_LEAVES: usize = 1 << 13;
 
@@ -289,16 +292,21 @@ impl Space {
         if cached == number { Some(index) } else { self.search_leaf(number) }
     }
 
-    /// Reads the tile of an address, for its cache line's sake: something of it.
+    /// Reads the tiles of at most [`FORESEEN`] addresses, for their cache lines' sake: something
+    /// of them. In steps, each for all: reads that follow from one another cannot overlap.
     #[inline]
-    pub fn peek(&self, address: u64) -> u64 {
-        let number = address >> LEAF_SHIFT;
-        match self.cache[number as usize % CACHED_LEAVES] {
-            (cached, index) if cached == number => {
-                self.leaves[index as usize].peek(address, &self.pool)
-            }
-            _ => 0,
+    pub fn peek(&self, addresses: &[u64]) -> u64 {
+        let mut slots = [u32::MAX; FORESEEN];
+        for (slot, address) in slots.iter_mut().zip(addresses) {
+            let number = address >> LEAF_SHIFT;
+            let (cached, index) = self.cache[number as usize % CACHED_LEAVES];
+            *slot = if cached == number { index } else { u32::MAX };
         }
+        for (slot, address) in slots.iter_mut().zip(addresses) {
+            let leaf = self.leaves.get(*slot as usize);
+            *slot = leaf.map_or(u32::MAX, |leaf| leaf.slot_of(*address));
+        }
+        slots.iter().fold(0, |sum, slot| sum ^ self.pool.peek(*slot))
     }
 
     #[inline(never)]
@@ -340,7 +348,9 @@ impl Space {
 
     /// Brings sums up to date where something changed.
     pub fn refresh(&mut self) {
-        for index in std::mem::take(&mut self.stale_leaves) {
+        // Popped, not taken: a heap that grows is brought up to date at every page, and lists
+        // that keep their room need no allocator.
+        while let Some(index) = self.stale_leaves.pop() {
             let leaf = &mut self.leaves[index as usize];
             // Freed meanwhile, or freed and used again.
             if !leaf.queued {
@@ -355,7 +365,7 @@ impl Space {
             self.queue_node(parent);
         }
         for level in 0..LEVELS {
-            for index in std::mem::take(&mut self.stale_nodes[level]) {
+            while let Some(index) = self.stale_nodes[level].pop() {
                 let node = &mut self.nodes[index as usize];
                 if !node.queued || node.level != level {
                     continue;
