@@ -384,11 +384,11 @@ impl<'a> Decoder<'a> {
     pub fn next_plain(&mut self, limit: Stamp) -> Option<Plain> {
         let word = self.word_at(self.at);
         let (kind, len) = (word >> 3 & 3, (word & 7) as usize + 1);
+        let word = word & u64::MAX >> (64 - 8 * len);
         let stamp = self.state.stamp.wrapping_add(word >> 6 & ((1 << TIME_STEP_BITS) - 1));
         if kind == 0 || self.at + len > self.bytes.len() || stamp > limit {
             return None;
         }
-        let word = word & u64::MAX >> (64 - 8 * len);
         let (size, step) = size_and_step(word);
         // In place, field by field: a copy of the state would wait for the stores before it.
         let base = &mut self.state.base[(word >> 5 & 1) as usize];
