@@ -10,6 +10,7 @@ mod hooks;
 mod linked;
 mod next;
 mod start;
+mod statistics;
 
 /// The tracer never allocates. But cargo builds both artifacts in one go, with one set of
 /// features for what they share, and the analyzer's serde brings `alloc` into the link.

@@ -1,11 +1,14 @@
 //! Finding the next definitions, and beginning to record.
 
 use crate::elf::{self, Object};
-use crate::linked;
 use crate::next::NEXT;
+use crate::{linked, statistics};
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use fragtrace_recorder::{self as recorder, Acquire, Facilities, Facts, UsableRule, UsableSize};
+use fragtrace_linked::names::Statistics;
+use fragtrace_recorder::{
+    self as recorder, Acquire, AskAllocator, Facilities, Facts, UsableRule, UsableSize,
+};
 
 /// Whether malloc is glibc's, so that each block has its size word before it.
 static IS_GLIBC: AtomicBool = AtomicBool::new(false);
@@ -126,7 +129,8 @@ pub(crate) fn start() {
     // What a C library maps is its own business: its malloc calls past the hooks.
     let is_libc = |object: &Object| object.find(c"__libc_start_main").is_some();
     let object = provider.filter(|object| !is_libc(object)).map(|object| object.range());
-    if let Some(code) = if linked.main { linked.code.clone() } else { object } {
+    let code = if linked.main { linked.code.clone() } else { object };
+    if let Some(code) = &code {
         ALLOCATOR[0].store(code.start, Ordering::Relaxed);
         ALLOCATOR[1].store(code.end, Ordering::Relaxed);
     }
@@ -145,6 +149,16 @@ pub(crate) fn start() {
         SECOND.store(if glibc { SECOND_GLIBC } else { SECOND_OTHER }, Ordering::Relaxed);
         SECOND_USABLE.store(of_provider.map_or(0, |at| at as usize), Ordering::Relaxed);
     }
+    let statistics = match provider {
+        _ if linked.main => linked.statistics,
+        Some(object) if !is_libc(&object) => statistics_of(&object),
+        _ => None,
+    };
+    let mut libc = None;
+    elf::each_object(|object| {
+        libc = is_libc(object).then_some(*object);
+        libc.is_some()
+    });
     let mut libc_name = [0; 32];
     let provider_path = provider.map_or("", |object| object.path().to_str().unwrap_or(""));
     let facts = Facts {
@@ -164,6 +178,11 @@ pub(crate) fn start() {
     // SAFETY: each symbol is of the type that libc gives it.
     let facilities = unsafe {
         Facilities {
+            ask_allocator: statistics.map(|(which, at)| AskAllocator {
+                ask: statistics::asking(which, at),
+                code: code.unwrap_or_default(),
+                libc: libc.map_or(0..0, |libc| libc.range()),
+            }),
             environ: any(c"environ")
                 .map_or(core::ptr::null(), |at| *(at as *const *const *const c_char)),
             pthread_key_create: any(c"pthread_key_create").map(|at| core::mem::transmute(at)),
@@ -176,6 +195,12 @@ pub(crate) fn start() {
     STATE.store(RESOLVED, Ordering::Release);
     // SAFETY: as above.
     unsafe { recorder::start(&facilities, &facts) };
+}
+
+/// What tells of the allocator in a library what it knows of itself.
+fn statistics_of(library: &Object) -> Option<(Statistics, usize)> {
+    let at = |which: Statistics| library.find(which.name()).map(|at| (which, at));
+    Statistics::ALL.into_iter().find_map(at)
 }
 
 /// Versions whose layout of a block's header is known: unchanged since 2.17 at least.

@@ -20,6 +20,9 @@ const USABLE: u64 = 1;
 /// What jemalloc takes for itself from its own arenas.
 const OF_JEMALLOC_BYTES: u64 = 64 << 10;
 
+/// jemalloc's size class for the block that the program waits with.
+const MOST_TO_WAIT_WITH: u64 = 48;
+
 /// A run of so many threads, with variables set.
 fn run(name: &str, program: &Path, threads: u64, settings: &[(&str, &str)]) -> Checkpoints {
     let megabytes = std::env::var("FRAGTRACE_TEST_MEGABYTES").unwrap_or_else(|_| "10".into());
@@ -176,6 +179,14 @@ fn jemalloc_says_the_same_of_itself() {
                 assert!(said("active") >= allocated, "{name}: active");
                 let (there, here) = (said("resident"), ours("heap_resident_bytes"));
                 assert!(there >= here, "{name}: {there} resident, {here} in memory");
+                // When jemalloc was asked at a look, a block to wait with was live.
+                let figures = &state["allocator_view"]["figures"];
+                let shown = number(figures, "stats.allocated");
+                assert!(
+                    (allocated..=allocated + MOST_TO_WAIT_WITH).contains(&shown),
+                    "{name}: {allocated} allocated, {shown} shown"
+                );
+                assert_eq!(number(figures, "stats.metadata"), said("metadata"), "{name}: metadata");
             }
         }
     }

@@ -208,7 +208,7 @@ pub enum PageSource {
 }
 
 /// One look at the kernel's view. Sizes in bytes. In the same frame follow `changes`
-/// [`MappingChange`] records, then `scans` [`Scan`] records.
+/// [`MappingChange`] records, then `scans` [`Scan`] records, then an [`AllocatorView`] or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Look {
     /// When.
@@ -247,6 +247,25 @@ pub struct Look {
     pub page_source: PageSource,
     /// The scans came to the end of the list: the next look's begin anew.
     pub scans_end: bool,
+}
+
+/// What the allocator says of itself: in the frame of a look, behind its scans, where it was
+/// asked for that look. Then follow `figures` [`Figure`] records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AllocatorView {
+    /// When it was asked.
+    pub stamp: u64,
+    /// How many figures it gave.
+    pub figures: u32,
+}
+
+/// One figure of an [`AllocatorView`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Figure<'a> {
+    /// As the allocator calls it.
+    pub name: &'a str,
+    /// As the allocator gave it.
+    pub bytes: u64,
 }
 
 /// One record of the modules area: what happened to a loaded object.

@@ -103,6 +103,18 @@ impl FrameCell {
         self.kind.store(frame.kind().to_le(), Ordering::Relaxed);
         self.address.store(frame.address.to_le(), Ordering::Release);
     }
+
+    /// What stands there; `None`: nothing yet.
+    pub fn frame(&self) -> Option<Frame> {
+        let address = u64::from_le(self.address.load(Ordering::Acquire));
+        let kind = u32::from_le(self.kind.load(Ordering::Relaxed));
+        (address != 0).then(|| Frame {
+            address,
+            caller: u32::from_le(self.caller.load(Ordering::Relaxed)),
+            root: Root::from_number(kind & ROOT_MASK),
+            interrupted: kind & INTERRUPTED != 0,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +137,7 @@ mod tests {
         assert_eq!(Frame::read(&bytes, 1), Some(root));
         assert_eq!(Frame::read(&bytes, 2), None, "never filled");
         assert_eq!(Frame::read(&bytes, 3), Some(leaf));
+        assert_eq!(cells.each_ref().map(FrameCell::frame), [Some(root), None, Some(leaf)]);
         assert_eq!(Frame::read(&bytes, 0), None);
         assert_eq!(Frame::read(&bytes, 4), None);
         // A frame that would be its own caller.

@@ -5,8 +5,8 @@ use fragtrace_format::chunk::{self, bytes_for_ring};
 use fragtrace_format::event::{Acquire, Decoder, Encoded, Event, Flags, State};
 use fragtrace_format::header::{End, HEADER_BYTES, Header, HeaderError, HeaderInfo, MAGIC};
 use fragtrace_format::record::{
-    self, Cold, Description, Look, LookCause, Mapping, MappingChange, Module, ModuleEvent,
-    PageSource, Records, Scan, UsableRule,
+    self, AllocatorView, Cold, Description, Figure, Look, LookCause, Mapping, MappingChange,
+    Module, ModuleEvent, PageSource, Records, Scan, UsableRule,
 };
 use std::fmt::Write;
 use std::mem::offset_of;
@@ -217,6 +217,25 @@ fn records_are_as_version_1_writes_them() {
     assert!(records.next().is_none());
     area[12] ^= 1;
     assert!(Records::new(&area).next().is_none(), "a damaged record is none");
+}
+
+#[test]
+fn what_an_allocator_says_of_itself() {
+    let view = AllocatorView { stamp: 70_000, figures: 2 };
+    let figures = [
+        Figure { name: "stats.allocated", bytes: 5_000_000 },
+        Figure { name: "stats.active", bytes: 1 << 40 },
+    ];
+    let bytes = [encode(&view), encode(&figures[0]), encode(&figures[1])].concat();
+    golden("allocator_view", &bytes);
+    let (read, mut at) = record::decode::<AllocatorView>(&bytes).expect("decodes");
+    assert_eq!(read, view);
+    for figure in figures {
+        let (read, len) = record::decode::<Figure<'_>>(&bytes[at..]).expect("decodes");
+        assert_eq!(read, figure);
+        at += len;
+    }
+    assert_eq!(at, bytes.len());
 }
 
 #[test]

@@ -34,6 +34,6 @@ pub use shape::{HeapPart, HeapShape, TopBlocks};
 pub use site_numbers::SiteNumbers;
 pub use snapshot::{Band, Cell, HeapMap, Owners};
 pub use stairs::Step;
-pub use state::{PAGE_BUCKETS, State};
+pub use state::{AllocatorSays, PAGE_BUCKETS, State};
 pub use survivors::Survivors;
 pub use usage::{Churn, Crossed, Ladder, Refilled, Usage};

@@ -1,7 +1,7 @@
 //! One moment: its [`State`], and how moments are named.
 
-use super::State;
 use super::analyze::peak_time_ns;
+use super::{AllocatorSays, State};
 use crate::read::{Clock, Trace};
 use crate::replay::{Replay, TILE_BYTES};
 use thiserror::Error;
@@ -125,5 +125,9 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
         cross_thread_frees: counts.cross_thread_frees,
         arena_count: space.arena_count(),
         region_count: look.map(|look| look.mappings.len() as u64),
+        allocator_view: replay.allocator_view().map(|view| AllocatorSays {
+            age_ns: time_ns.saturating_sub(clock.time_ns(view.stamp)),
+            figures: view.clone(),
+        }),
     }
 }

@@ -3,7 +3,9 @@
 //! Every figure is defined in docs/metrics.md. `None` means that the figure cannot be
 //! known from what the trace holds, and is shown as such: never guessed, never zero.
 
-use serde::Serialize;
+use crate::read::AllocatorView;
+use serde::{Serialize, Serializer};
+use std::sync::Arc;
 
 pub use crate::replay::BUCKETS as PAGE_BUCKETS;
 
@@ -72,4 +74,20 @@ pub struct State {
     pub arena_count: Option<u64>,
     /// Mapped regions of the process.
     pub region_count: Option<u64>,
+    /// What the allocator says of itself.
+    pub allocator_view: Option<AllocatorSays>,
+}
+
+/// What an allocator said of itself, in its own words.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AllocatorSays {
+    /// How long ago it was asked.
+    pub age_ns: u64,
+    /// Its figures in bytes, by the names that it has for them.
+    #[serde(serialize_with = "as_map")]
+    pub figures: Arc<AllocatorView>,
+}
+
+fn as_map<S: Serializer>(view: &Arc<AllocatorView>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(view.figures.iter().map(|(name, bytes)| (name, bytes)))
 }

@@ -47,6 +47,17 @@ pub struct Look {
     pub page_source: PageSource,
     /// The scans came to the end of the process's memory.
     pub scans_end: bool,
+    /// What the allocator said of itself, where it was asked.
+    pub allocator: Option<Arc<AllocatorView>>,
+}
+
+/// What an allocator said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllocatorView {
+    /// When it was asked.
+    pub stamp: u64,
+    /// Its figures in bytes, by the names that it has for them, in its order.
+    pub figures: Vec<(Box<str>, u64)>,
 }
 
 /// A stretch of address space in which it was found out which pages are in memory.
@@ -188,6 +199,10 @@ fn read_look(
         let range = scan.start..end;
         scans.push(Scan { range, tiles: scan.tiles.into() });
     }
+    let allocator = match payload.get(at..) {
+        Some(rest) if !rest.is_empty() => Some(Arc::new(read_view(rest)?)),
+        _ => None,
+    };
     let mappings = match before {
         Some(before) if look.changes == 0 && !look.afresh => before.mappings.clone(),
         _ => known.values().cloned().collect(),
@@ -210,5 +225,17 @@ fn read_look(
         scans,
         page_source: look.page_source,
         scans_end: look.scans_end,
+        allocator,
     })
+}
+
+fn read_view(bytes: &[u8]) -> Option<AllocatorView> {
+    let (view, mut at) = record::decode::<record::AllocatorView>(bytes)?;
+    let mut figures = Vec::new();
+    for _ in 0..view.figures {
+        let (figure, used) = record::decode::<record::Figure<'_>>(bytes.get(at..)?)?;
+        at += used;
+        figures.push((figure.name.into(), figure.bytes));
+    }
+    Some(AllocatorView { stamp: view.stamp, figures })
 }

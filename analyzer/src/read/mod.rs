@@ -31,7 +31,7 @@ pub use clock::Clock;
 pub use ending::Ending;
 pub use error::ReadError;
 pub use folded::ThreadName;
-pub use looks::{Look, Mapping, Scan};
+pub use looks::{AllocatorView, Look, Mapping, Scan};
 pub use modules::{Module, Modules};
 pub use process::Process;
 pub use stacks::Stacks;

@@ -35,11 +35,12 @@ pub use reclaim::Reclaim;
 pub use sources::Sources;
 
 use crate::order::{Action, Event, Note};
-use crate::read::{Ending, Look, Trace};
+use crate::read::{AllocatorView, Ending, Look, Trace};
 use block::Layout;
 use fragtrace_format::Stamp;
 use fragtrace_format::event::Flags;
 use lane::Lanes;
+use std::sync::Arc;
 use suspense::{Early, Recent, Suspense};
 
 /// A block that was acquired over the extent of another one that still lived.
@@ -72,6 +73,8 @@ pub struct Replay<'t> {
     looks_taken: usize,
     /// The last of them that read what smaps sums up.
     summed: Option<&'t Look>,
+    /// What the allocator said of itself last.
+    allocator_view: Option<&'t Arc<AllocatorView>>,
     /// Nothing but events happens before this stamp.
     due: Stamp,
     /// Of a process that goes on, the last stamp on record.
@@ -116,6 +119,7 @@ impl<'t> Replay<'t> {
             looks: trace.looks(),
             looks_taken: 0,
             summed: None,
+            allocator_view: None,
             due: 0,
             goes_on: (trace.ending() == Ending::Running).then(|| trace.last_stamp()),
             forked: trace.fork().map(|fork| fork.stamp).filter(|at| *at > trace.kept_from()),
@@ -200,6 +204,7 @@ impl<'t> Replay<'t> {
             if look.lazyfree.is_some() {
                 self.summed = Some(look);
             }
+            self.allocator_view = look.allocator.as_ref().or(self.allocator_view);
         }
         let expired = self.suspense.expire(now, drop);
         self.count_expired(expired);
@@ -438,6 +443,11 @@ impl<'t> Replay<'t> {
     /// that costs too much for each of them.
     pub fn last_summed_look(&self) -> Option<&'t Look> {
         self.summed
+    }
+
+    /// What the allocator said of itself last.
+    pub fn allocator_view(&self) -> Option<&'t Arc<AllocatorView>> {
+        self.allocator_view
     }
 
     /// Whether it is known where blocks end, and so where holes are.

@@ -20,6 +20,8 @@ pub struct Allocator<'a> {
     pub prefix: &'a [u8],
     /// Where its function is that tells usable bytes.
     pub usable_size: Option<u64>,
+    /// Where its function is that says what the allocator knows of itself.
+    pub statistics: Option<u64>,
     /// Where its code lies: from the first to the end of the last function that has its name.
     pub code: Option<(u64, u64)>,
 }
@@ -65,7 +67,8 @@ impl<'a> Found<'a> {
             return;
         }
         if let Some(free) = self.allocators.iter_mut().find(|place| place.is_none()) {
-            *free = Some(Allocator { names, prefix, usable_size: None, code: None });
+            *free =
+                Some(Allocator { names, prefix, usable_size: None, statistics: None, code: None });
         }
     }
 
@@ -139,6 +142,11 @@ fn note<'a>(
         && allocator.usable_size.is_none()
     {
         allocator.usable_size = Some(symbol.address);
+    }
+    if allocator.names.statistics.is_some_and(|statistics| statistics.name().to_bytes() == name)
+        && let Some(allocator) = &mut found.allocators[number]
+    {
+        allocator.statistics = Some(symbol.address);
     }
     let bare = allocator.prefix.is_empty();
     for list in allocator.names.lists {

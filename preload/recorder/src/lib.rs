@@ -44,13 +44,14 @@ pub use classes::UsableSize;
 pub use describe::Facts;
 pub use fragtrace_format::event::{Acquire, Flags};
 pub use fragtrace_format::header::End;
-pub use fragtrace_format::record::{Cold, UsableRule};
+pub use fragtrace_format::record::{Cold, Figure, UsableRule};
 pub use inherit::fork_follows;
 pub use lane::{
     acquire, acquire_glibc, acquire_with, bare_block, begin_compound, begin_compound_at,
     begin_linked, block, cold, end_compound, glibc_block, in_call, is_last, reach, release,
     release_with, usable_bytes,
 };
+pub use look::{AskAllocator, MAX_FIGURES};
 pub use process::{
     Facilities, ForkHandler, clock_vanishes, end, filter_follows, path_vanishes, start,
 };

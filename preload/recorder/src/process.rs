@@ -3,6 +3,7 @@
 use crate::classes::{self, UsableSize};
 use crate::config::{Config, Environment};
 use crate::describe::Facts;
+use crate::look::AskAllocator;
 use crate::sync::TryLock;
 use crate::text::Text;
 use crate::{children, clock, describe, file, inherit, keep, lane, look, ring, stack, sys};
@@ -14,7 +15,7 @@ use fragtrace_format::header::{End, HEADER_BYTES, MAGIC, VERSION, limit};
 use fragtrace_format::record::UsableRule;
 
 /// What the recorder needs of the C library, handed in as each C library has it elsewhere.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Facilities {
     /// The environment.
     pub environ: *const *const c_char,
@@ -28,6 +29,8 @@ pub struct Facilities {
         Option<unsafe extern "C" fn(*const c_void, *const c_void, ForkHandler) -> c_int>,
     /// malloc_usable_size of the allocator that is called, where blocks go by size class.
     pub usable_size: Option<UsableSize>,
+    /// How the allocator is asked what it says of itself.
+    pub ask_allocator: Option<AskAllocator>,
     /// Where glibc keeps the end of the brk segment.
     pub current_brk: Option<*const usize>,
 }
@@ -157,6 +160,9 @@ fn begin(
     );
     if let Some(function) = facilities.usable_size {
         classes::ask_with(function);
+    }
+    if let Some(allocator) = &facilities.ask_allocator {
+        look::ask_allocator_with(allocator);
     }
     MAY_NEST.store(facts.may_nest, Relaxed);
     PID.store(sys::process_id(), Relaxed);

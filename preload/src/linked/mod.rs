@@ -21,7 +21,7 @@ use core::fmt::{self, Write};
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
 use fragtrace_linked::Call;
-use fragtrace_linked::names::Names;
+use fragtrace_linked::names::{Names, Statistics};
 use fragtrace_recorder::{Text, UsableSize};
 
 /// Functions that are hooked at most, in all objects.
@@ -75,6 +75,8 @@ pub(crate) struct Outcome {
     pub(crate) code: Option<Range<usize>>,
     /// Its function that tells usable bytes.
     pub(crate) usable_size: Option<UsableSize>,
+    /// Its function that says what it knows of itself.
+    pub(crate) statistics: Option<(Statistics, usize)>,
     /// What is not seen and why: a line each.
     pub(crate) refusals: Text<1024>,
     /// Functions hooked so far.
@@ -88,6 +90,7 @@ pub(crate) fn hook(is_ours: impl Fn(&Object) -> bool) -> Outcome {
         main: false,
         code: None,
         usable_size: None,
+        statistics: None,
         refusals: Text::new(),
         hooks: 0,
     };

@@ -133,6 +133,8 @@ fn hook_allocator(
             .map(|(start, end)| object.base() + start as usize..object.base() + end as usize);
         // SAFETY: a function of that name and allocator is of this type.
         outcome.usable_size = asked.map(|at| unsafe { core::mem::transmute(at) });
+        let statistics = allocator.names.statistics.zip(allocator.statistics);
+        outcome.statistics = statistics.map(|(which, at)| (which, object.base() + at as usize));
         let _ = write!(outcome.allocator, "{known}");
     }
 }

@@ -6,10 +6,11 @@
 
 #![allow(missing_docs, reason = "a test program's insides")]
 
+pub mod jemalloc;
 pub mod tensors;
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -97,8 +98,15 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     }
 }
 
-/// Says what is true now, and holds for the tracer to look.
-fn say(when: &str) {
+/// A figure that the allocator itself gives. Takes no block.
+pub fn tell_figure(when: &CStr, key: &CStr, value: u64) {
+    // SAFETY: two C strings.
+    unsafe { tell(when.as_ptr(), key.as_ptr(), value) };
+}
+
+/// Says what is true now, and holds for the tracer to look. `own_figures`: what the allocator says
+/// of itself, told by [`tell_figure`].
+pub fn say(when: &str, own_figures: fn(&CStr)) {
     // From here on no block comes or goes before the figures are told.
     let (live, usable) = (LIVE.load(Relaxed), USABLE.load(Relaxed));
     let counts = [("allocs", &ALLOCS), ("frees", &FREES), ("reallocs", &REALLOCS)]
@@ -118,6 +126,7 @@ fn say(when: &str) {
     tell("program", (&raw const ALLOCS) as u64);
     // SAFETY: a C string.
     unsafe { checkpoint(name.as_ptr(), live + name.as_bytes_with_nul().len() as u64) };
+    own_figures(&name);
 }
 
 // Runs when the runtime's last blocks are gone.
@@ -148,9 +157,14 @@ impl Random {
 
 /// The program.
 pub fn run() {
+    run_with(|_| {});
+}
+
+/// The program, on an allocator that knows figures of its own.
+pub fn run_with(own_figures: fn(&CStr)) {
     let mut due: Vec<Vec<Vec<u8>>> = (0..SLOTS).map(|_| Vec::new()).collect();
     let mut random = Random(88_172_645_463_325_252);
-    say("begin");
+    say("begin", own_figures);
     for request in 0..REQUESTS {
         due[request % SLOTS].clear();
         for _ in 0..2 + random.below(4) {
@@ -167,9 +181,9 @@ pub fn run() {
         }
         black_box((text, vec![0u64; 1 + request % 200], Box::new(Aligned([0; 64]))));
     }
-    say("load");
+    say("load", own_figures);
     drop(due);
-    say("dropped");
+    say("dropped", own_figures);
 }
 
 #[repr(align(64))]

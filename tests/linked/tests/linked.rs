@@ -133,6 +133,35 @@ macro_rules! services {
 
 services! { jemalloc mimalloc snmalloc }
 
+/// What jemalloc says of itself stands in the report as it told the program at the same moment.
+#[test]
+fn jemallocs_own_figures_are_shown_as_it_gave_them() {
+    let program = env!("CARGO_BIN_EXE_async_jemalloc");
+    let steps = Checkpoints::of("jemalloc", command(program), &[]);
+    for step in STEPS {
+        for state in steps.states(step) {
+            let figures = &state["allocator_view"]["figures"];
+            for key in ["stats.allocated", "stats.active", "stats.resident", "stats.retained"] {
+                assert_eq!(figures[key], steps.said(step, key), "{step}, {key}: {figures}");
+            }
+        }
+    }
+}
+
+#[test]
+fn mimallocs_own_figures_are_shown() {
+    let program = env!("CARGO_BIN_EXE_async_mimalloc");
+    let steps = Checkpoints::of("mimalloc", command(program), &[]);
+    for step in ["load", "dropped"] {
+        for state in steps.states(step) {
+            let figures = &state["allocator_view"]["figures"];
+            for key in ["current_commit", "peak_commit"] {
+                assert_eq!(figures[key], steps.said(step, key), "{step}, {key}: {figures}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_allocator_that_is_inlined_is_on_record_through_its_wrapper() {
     seen_exactly("wee_alloc", env!("CARGO_BIN_EXE_async_wee"), false);

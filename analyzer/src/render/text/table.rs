@@ -1,7 +1,7 @@
 //! The figures of the three moments that count, side by side.
 
 use super::{BOLD, scale};
-use crate::measure::{Analysis, State};
+use crate::measure::{AllocatorSays, Analysis, State};
 use std::fmt::Write;
 
 const LABEL_WIDTH: usize = 16;
@@ -63,7 +63,26 @@ pub(super) fn draw(analysis: &Analysis) -> String {
         }
         row(&mut out, label, figures.map(|figure| figure.unwrap_or_else(|| "not known".into())));
     }
+    allocators_own(&mut out, moments);
     out
+}
+
+/// What the allocator says of itself, under its own names.
+fn allocators_own(out: &mut String, moments: [&State; 3]) {
+    let views = moments.map(|state| state.allocator_view.as_ref());
+    let Some(fullest) = views.iter().flatten().max_by_key(|view| view.figures.figures.len()) else {
+        return;
+    };
+    let _ = writeln!(out, "its allocator says of itself");
+    for (name, _) in &fullest.figures.figures {
+        let of = |view: Option<&AllocatorSays>| {
+            let figures = &view?.figures.figures;
+            figures.iter().find(|(other, _)| other == name).map(|(_, bytes)| scale::bytes(*bytes))
+        };
+        row(out, name, views.map(|view| of(view).unwrap_or_else(|| "not known".into())));
+    }
+    let ages = views.map(|view| view.map(|view| scale::duration(view.age_ns)));
+    row(out, "  age of that", ages.map(|age| age.unwrap_or_default()));
 }
 
 fn row(out: &mut String, label: &str, figures: [String; 3]) {

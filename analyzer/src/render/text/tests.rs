@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::diagnose::{Case, diagnose};
-use crate::measure::{HeapShape, PAGE_BUCKETS, State};
+use crate::measure::{AllocatorSays, HeapShape, PAGE_BUCKETS, State};
+use crate::read::AllocatorView;
 use insta::assert_snapshot;
+use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;
@@ -211,4 +213,31 @@ fn a_process_gone_near_its_limit_may_have_been_killed_for_it() {
     }
     let told = text("signal 15", 160);
     assert!(told.contains("told to end by signal 15 (SIGTERM)") && !told.contains("killed"));
+}
+
+#[test]
+fn what_the_allocator_says_of_itself_stands_below_our_figures() {
+    let mut analysis = fragmented();
+    assert!(!table::draw(&analysis).contains("its allocator"));
+    let figures = |allocated: u64| {
+        let figures = vec![("stats.allocated".into(), allocated), ("stats.active".into(), MIB)];
+        let figures = Arc::new(AllocatorView { stamp: 0, figures });
+        Some(AllocatorSays { age_ns: 20_000_000, figures })
+    };
+    analysis.peak.allocator_view = figures(MIB / 2);
+    analysis.end.allocator_view = figures(MIB / 4);
+    let table = table::draw(&analysis);
+    let lines: Vec<_> = table.lines().skip_while(|line| !line.starts_with("its")).collect();
+    assert_snapshot!(lines.join("\n"), @r"
+    its allocator says of itself
+    stats.allocated          512 KiB       not known         256 KiB
+    stats.active            1.00 MiB       not known        1.00 MiB
+      age of that            20.0 ms                         20.0 ms
+    ");
+    let json = serde_json::to_value(&analysis.end).expect("a state");
+    let expected = serde_json::json!({
+        "age_ns": 20_000_000,
+        "figures": { "stats.allocated": MIB / 4, "stats.active": MIB },
+    });
+    assert_eq!(json["allocator_view"], expected);
 }

@@ -1,7 +1,7 @@
 //! jemalloc, under any prefix: `_rjem_` in Rust's crate, `je_` in many C builds, none in its own
 //! shared library (jemalloc(3), "Standard API", "Non-standard API").
 
-use super::{List, Names, operators, standard};
+use super::{List, Names, Statistics, operators, standard};
 use crate::call::Call;
 
 const EXTENDED: &[Call] = &[
@@ -21,4 +21,5 @@ pub const NAMES: Names = Names {
     any_prefix: true,
     lists: &[standard::FAMILY, List::own(EXTENDED), operators::OPERATORS],
     usable_size: &["malloc_usable_size"],
+    statistics: Some(Statistics::Mallctl),
 };

@@ -1,7 +1,7 @@
 //! mimalloc (mimalloc.h, versions 1.7 to 3). Not among these: `mi_heap_destroy`, which ends all
 //! blocks of a heap without a call for each.
 
-use super::{List, Names};
+use super::{List, Names, Statistics};
 use crate::call::{Call, Operation};
 
 const STANDARD: &[Call] = &[
@@ -91,4 +91,5 @@ pub const NAMES: Names = Names {
     any_prefix: false,
     lists: &[List::own(STANDARD), List::own(ALIGNED), List::own(HEAPS), List::own(OPERATORS)],
     usable_size: &["mi_usable_size", "mi_malloc_usable_size"],
+    statistics: Some(Statistics::ProcessInfo),
 };

@@ -9,6 +9,7 @@ pub mod standard;
 pub mod tcmalloc;
 
 use crate::call::Call;
+use core::ffi::CStr;
 
 /// An allocator's public names.
 #[derive(Debug)]
@@ -27,6 +28,30 @@ pub struct Names {
     pub lists: &'static [List],
     /// What tells the usable bytes of a block, without the prefix.
     pub usable_size: &'static [&'static str],
+    /// What tells how much memory the allocator has, in its own words.
+    pub statistics: Option<Statistics>,
+}
+
+/// Functions that say what an allocator knows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statistics {
+    /// jemalloc's: figures by name (jemalloc(3), "MALLCTL NAMESPACE").
+    Mallctl,
+    /// mimalloc's: eight figures written through as many pointers (mimalloc.h).
+    ProcessInfo,
+}
+
+impl Statistics {
+    /// All of them.
+    pub const ALL: [Statistics; 2] = [Statistics::Mallctl, Statistics::ProcessInfo];
+
+    /// The function's name, without the prefix.
+    pub const fn name(self) -> &'static CStr {
+        match self {
+            Statistics::Mallctl => c"mallctl",
+            Statistics::ProcessInfo => c"mi_process_info",
+        }
+    }
 }
 
 impl Names {

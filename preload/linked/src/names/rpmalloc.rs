@@ -26,4 +26,5 @@ pub const NAMES: Names = Names {
     any_prefix: false,
     lists: &[List::own(CALLS)],
     usable_size: &["rpmalloc_usable_size"],
+    statistics: None,
 };

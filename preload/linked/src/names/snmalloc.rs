@@ -30,4 +30,5 @@ pub const NAMES: Names = Names {
     any_prefix: false,
     lists: &[List::own(CALLS)],
     usable_size: &["sn_rust_usable_size", "sn_malloc_usable_size"],
+    statistics: None,
 };

@@ -33,4 +33,5 @@ pub const NAMES: Names = Names {
     any_prefix: false,
     lists: &[FAMILY, operators::OPERATORS],
     usable_size: &["malloc_usable_size"],
+    statistics: None,
 };

@@ -47,4 +47,5 @@ pub const NAMES: Names = Names {
     any_prefix: false,
     lists: &[List::own(CALLS), standard::FAMILY, operators::OPERATORS],
     usable_size: &["tc_malloc_size", "malloc_usable_size"],
+    statistics: None,
 };

@@ -27,10 +27,11 @@ const MOST_BLOCK_BYTES: usize = 1 << 47;
 /// The longest cold event that the recorder writes itself.
 const COLD_ROOM: usize = 128;
 
-/// Whether an event is about a block: these are left out inside compound calls.
+/// What an event is about. Those about blocks are left out inside compound calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Block,
+    Acquire,
+    Release,
     Other,
 }
 
@@ -174,13 +175,13 @@ pub(super) fn acquire_apart(address: usize, size: usize, caller: Caller, sp: usi
 #[cold]
 #[inline(never)]
 pub(super) fn acquire_block_apart(block: &Acquire, caller: Caller, sp: usize) {
-    enter(Kind::Block, sp, |lane| acquire_block(lane, stamp(), block, caller));
+    enter(Kind::Acquire, sp, |lane| acquire_block(lane, stamp(), block, caller));
 }
 
 #[cold]
 #[inline(never)]
 pub(super) fn release_apart(address: usize, flags: Flags, sp: usize) {
-    enter(Kind::Block, sp, |lane| release_block(lane, stamp(), address, flags));
+    enter(Kind::Release, sp, |lane| release_block(lane, stamp(), address, flags));
 }
 
 #[cold]
@@ -198,7 +199,7 @@ pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize, caller: C
         return acquire_apart(address, size, caller, stack_pointer());
     }
     acquire_block(lane, stamp(), &plain_block(address, size), caller);
-    leave(lane);
+    leave(lane, Some(lane.stack.load(Relaxed)));
 }
 
 fn acquire_block(lane: &Lane, now: u64, block: &Acquire, caller: Caller) {
@@ -227,15 +228,15 @@ pub(super) fn release_within(lane: &Lane, address: usize) {
         return release_apart(address, Flags::NONE, stack_pointer());
     }
     release_block(lane, stamp(), address, Flags::NONE);
-    leave(lane);
+    leave(lane, None);
 }
 
-/// The event path's work is done: the lane is free, and nothing of the allocator's is held.
-fn leave(lane: &Lane) {
+/// The event path's work is done: the lane is free. `stack`: that of the block that came.
+fn leave(lane: &Lane, stack: Option<u32>) {
     compiler_fence(SeqCst);
     lane.busy.store(0, Relaxed);
     if process::recording() {
-        look::if_due();
+        look::if_due(stack);
     }
 }
 
@@ -384,19 +385,20 @@ fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
     // goes on.
     let borrowed = lane.borrowed.load(Relaxed) != 0 && lane.busy.load(Relaxed) == 0;
     let signals = signals.filter(|_| borrowed);
-    on_free_lane(lane, kind, sp, work);
+    let stack = on_free_lane(lane, kind, sp, work).filter(|_| kind == Kind::Acquire);
     if borrowed {
         detach(lane);
     }
     drop(signals);
     // Calls on mappings may come from inside the allocator: no time for a look.
-    if kind == Kind::Block {
-        look::if_due();
+    if kind != Kind::Other {
+        look::if_due(stack);
     }
 }
 
-/// Finds, from `lane` on, the first lane that is not being written, and runs `work` on it.
-fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
+/// Finds, from `lane` on, the first lane that is not being written, and runs `work` on it. The
+/// lane's stack, if the thread was amid no other event or call.
+fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane)) -> Option<u32> {
     let mut lane = outermost;
     for _ in 0..MAX_DEPTH {
         let busy = lane.busy.load(Relaxed);
@@ -404,7 +406,7 @@ fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane
         let restored = match busy & REASONS {
             0 => 0,
             COMPOUND | LINKED if sp >= owner => 0,
-            COMPOUND if kind == Kind::Block => return,
+            COMPOUND if kind != Kind::Other => return None,
             COMPOUND | LINKED => busy,
             // Storing. A frame further down is dead: somebody jumped out of a handler.
             _ if sp + FRAME_SLACK >= owner && !sys::on_signal_stack() => {
@@ -416,7 +418,10 @@ fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane
                         lane = next;
                         continue;
                     }
-                    None => return dropped(),
+                    None => {
+                        dropped();
+                        return None;
+                    }
                 }
             }
             _ => match deeper(lane) {
@@ -424,17 +429,23 @@ fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane
                     lane = next;
                     continue;
                 }
-                None => return dropped(),
+                None => {
+                    dropped();
+                    return None;
+                }
             },
         };
         lane.busy.store(sp | STORING, Relaxed);
         compiler_fence(SeqCst);
         work(lane);
+        let free = restored == 0 && core::ptr::eq(lane, outermost);
+        let stack = free.then(|| lane.stack.load(Relaxed));
         compiler_fence(SeqCst);
         lane.busy.store(restored, Relaxed);
-        return;
+        return stack;
     }
     dropped();
+    None
 }
 
 pub(super) fn begin_compound(sp: usize) -> bool {

@@ -6,6 +6,7 @@
 
 pub(crate) mod maps;
 mod pages;
+mod view;
 
 use crate::config::Config;
 use crate::halves::Halves;
@@ -20,6 +21,10 @@ use fragtrace_format::header::{Area, HEADER_BYTES, control};
 use fragtrace_format::record::{self, Look, LookCause};
 use maps::Maps;
 use pages::{PageRegion, Pages, Room};
+use view::View;
+
+pub(crate) use view::ask_with as ask_allocator_with;
+pub use view::{AskAllocator, MAX_FIGURES};
 
 /// Looks have 1/16 of the ring's size, and room for a few in any case.
 const RING_SHARE: u64 = 16;
@@ -86,7 +91,7 @@ pub(crate) fn know(image_bytes: usize, current_brk: Option<*const usize>) {
 /// Takes the first look and sets when the next is due.
 pub(crate) fn start(config: &Config) {
     INTERVAL_NS.store(config.look_ms.saturating_mul(1_000_000), Relaxed);
-    take(LookCause::Start);
+    take(LookCause::Start, None);
 }
 
 /// In a child of fork: forgets what the parent's looks remembered.
@@ -99,7 +104,7 @@ pub(crate) fn inherit() {
 
 /// In a child of fork: takes its first look.
 pub(crate) fn begin_again() {
-    take(LookCause::Start);
+    take(LookCause::Start, None);
 }
 
 /// Has a look taken as soon as can be, unless none but the first and last are wanted.
@@ -109,22 +114,23 @@ pub(crate) fn soon() {
     }
 }
 
-/// Takes a look when one is due. Called between events, outside the allocator.
-pub(crate) fn if_due() {
+/// Takes a look when one is due. Called between events, outside the allocator. `stack`: the call
+/// stack of a block that has just come, on a thread that is amid no other call that is known.
+pub(crate) fn if_due(stack: Option<u32>) {
     if clock::stamp() >= NEXT.load(Relaxed) {
-        take(LookCause::Due);
+        take(LookCause::Due, stack);
     } else if file::header().control.load(Relaxed) & control::LOOK_NOW != 0 {
         file::header().control.fetch_and(!control::LOOK_NOW, Relaxed);
-        take(LookCause::Asked);
+        take(LookCause::Asked, stack);
     }
 }
 
 /// Takes the last look.
 pub(crate) fn take_last() {
-    take(LookCause::Exit);
+    take(LookCause::Exit, None);
 }
 
-fn take(cause: LookCause) {
+fn take(cause: LookCause, stack: Option<u32>) {
     if !process::recording() || sys::forbidden() {
         return;
     }
@@ -135,7 +141,7 @@ fn take(cause: LookCause) {
     let begun_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
     let begun_cpu_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
     let header = file::header();
-    if looker.look(cause, begun, begun_ns) {
+    if looker.look(cause, begun, begun_ns, stack) {
         header.looks.fetch_add(1, Relaxed);
     } else {
         header.dropped_looks.fetch_add(1, Relaxed);
@@ -210,12 +216,14 @@ impl Looker {
     };
 
     /// Takes a look and puts it on record. False: there is no room.
-    fn look(&mut self, cause: LookCause, now: u64, now_ns: u64) -> bool {
+    fn look(&mut self, cause: LookCause, now: u64, now_ns: u64, stack: Option<u32>) -> bool {
         if !core::mem::replace(&mut self.begun, true) {
             self.interval_ns = INTERVAL_NS.load(Relaxed);
             self.half_began = now;
         }
         let scratch = &mut Scratch::new();
+        // Before the list of mappings is read: what the allocator maps to answer is in it then.
+        let view = View::ask(stack, now_ns);
         let mut look = Look { stamp: now, monotonic_ns: now_ns, cause, ..Look::default() };
         read_status(scratch.text, &mut look);
         read_rollup(scratch.text, &mut look);
@@ -223,7 +231,7 @@ impl Looker {
         let cursor = if cause == LookCause::Exit { 0 } else { self.pages.cursor() };
         for _ in 0..2 {
             self.pages.go_back(cursor);
-            let payload = self.compose(&mut look, scratch);
+            let payload = self.compose(&mut look, &view, scratch);
             let len = payload.len();
             SCRATCH_TOUCHED.fetch_max(len.next_multiple_of(4096) + (96 << 10), Relaxed);
             match HALVES.has_room(len) {
@@ -262,7 +270,7 @@ impl Looker {
     }
 
     /// Writes a look's record to `scratch.out`; where its payload lies there.
-    fn compose(&mut self, look: &mut Look, scratch: &mut Scratch) -> Range<usize> {
+    fn compose(&mut self, look: &mut Look, view: &View, scratch: &mut Scratch) -> Range<usize> {
         look.afresh = self.afresh;
         if self.afresh {
             self.maps.forget();
@@ -270,7 +278,8 @@ impl Looker {
         }
         let mut end = LOOK_BYTES;
         // Mappings take most of a half, and pages what is left: all fits into one.
-        let most = (HALVES.half_bytes() as usize).min(scratch.out.len()) - LOOK_BYTES;
+        let most =
+            (HALVES.half_bytes() as usize).min(scratch.out.len()) - LOOK_BYTES - view::MOST_BYTES;
         let changes = self.maps.read(scratch.text, |change| {
             let len = record::encode(change, &mut scratch.out[end..most / 4 * 3]);
             end += len.unwrap_or(0);
@@ -290,6 +299,8 @@ impl Looker {
         let mut room = Room { regions, tiles, out: &mut out[end..most] };
         let (scans, bytes) = self.pages.scan(self.maps.last_read(), &mut room, deadline_ns);
         (look.scans, look.page_source) = (scans, self.pages.source());
+        let end = end + bytes;
+        let bytes = view.encode(&mut scratch.out[end..end + view::MOST_BYTES]);
         look.scans_end = scans > 0 && self.pages.cursor() == 0;
         look.tracer_resident = self.resident_bytes();
         look.cost_stamps = clock::stamp().saturating_sub(look.stamp);

@@ -31,9 +31,11 @@ mod table;
 mod walk;
 
 use crate::{arch, file};
+use core::ops::Range;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use file::Private;
+use fragtrace_format::stack::Root;
 use last::Last;
 use recent::Recents;
 
@@ -158,6 +160,28 @@ pub(crate) unsafe fn forget(address: usize) {
         recents.clear();
         last.clear();
         last.own = Default::default();
+    }
+}
+
+/// Whether a stack is whole, no signal interrupted it, none of its frames is in `code`, and those
+/// in `base` are at its root: behind them there is at most `_start`, which is the program's.
+pub(crate) fn is_clear(id: u32, code: &Range<u64>, base: &Range<u64>) -> bool {
+    let mut number = id;
+    let mut in_base = false;
+    loop {
+        let Some(frame) = table::frame(number) else { return false };
+        let here = base.contains(&frame.address);
+        if frame.interrupted || code.contains(&frame.address) {
+            return false;
+        }
+        if frame.caller == 0 {
+            return frame.root == Root::Begin;
+        }
+        if in_base && !here {
+            return false;
+        }
+        in_base = here;
+        number = frame.caller;
     }
 }
 

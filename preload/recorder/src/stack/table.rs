@@ -156,6 +156,16 @@ fn fill(number: u32, frame: &Frame) {
     unsafe { &*(address as *const FrameCell) }.fill(frame);
 }
 
+/// The frame of a number that was given out.
+pub(super) fn frame(number: u32) -> Option<Frame> {
+    if number == 0 || number > COUNT.load(Acquire) {
+        return None;
+    }
+    let address = file::area_start(Area::Stacks) + (number as usize - 1) * FRAME_BYTES;
+    // SAFETY: as in `fill`.
+    unsafe { &*(address as *const FrameCell) }.frame()
+}
+
 /// The number of a frame: the one that it has, or, if it `may_grow`, a new one. 0: none.
 #[inline]
 pub(super) fn number(frame: &Frame, may_grow: bool) -> u32 {

@@ -1,6 +1,6 @@
 //! The server on tikv-jemallocator.
 
-use fragtrace_linked_tests::{Counted, run};
+use fragtrace_linked_tests::{Counted, jemalloc, run_with};
 use tikv_jemallocator::Jemalloc;
 
 /// # Safety
@@ -14,5 +14,5 @@ unsafe fn usable_size(block: *const u8) -> usize {
 static ALLOCATOR: Counted<Jemalloc> = Counted::new(Jemalloc, usable_size);
 
 fn main() {
-    run();
+    run_with(jemalloc::own_figures);
 }
