@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::check::Answers;
 use crate::report::Report;
+use crate::run::{command, run};
 use crate::tools;
 use crate::traced::{Traced, preload_list};
 
@@ -41,6 +42,28 @@ impl Checkpoints {
         let (answers, report) = (Answers::of(&traced.outcome), traced.report());
         report.assert_complete();
         Self { name: name.into(), report, answers }
+    }
+
+    /// Runs a program under `fragtrace record`, which looks at it while it sleeps too.
+    pub fn recorded(name: &str, program: &[&str], settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let trace = folder.path().join("recorded.ftr");
+        let mut record = command(tools::analyzer());
+        record.args(["record", "--look-ms", LOOK_MS, "-o"]).arg(&trace).arg("--").args(program);
+        record.envs(settings.iter().copied());
+        let answers = Answers::of(&run(&mut record).expect_code(0));
+        let report = Report::of(&trace);
+        report.assert_complete();
+        Self { name: name.into(), report, answers }
+    }
+
+    /// The report's moments from after a step to before another.
+    pub fn between(&self, step: &str, next: &str) -> Vec<Value> {
+        let start_ns = self.report.number("/trace/start_unix_ns");
+        let from_ns = self.said(step, "to_unix_ns") - start_ns;
+        let times_ns = from_ns..self.said(next, "from_unix_ns") - start_ns;
+        let states = self.report.array("/series").iter();
+        states.filter(|state| times_ns.contains(&number(state, "time_ns"))).cloned().collect()
     }
 
     /// What the program and its allocator said at a step.

@@ -228,9 +228,13 @@ pub struct Acquire {
     pub mapped_offset: Option<u64>,
     /// Call stack, 0 = not known.
     pub stack: u32,
-    /// Pool, 0 = the allocator itself.
+    /// Pool, 0 = the allocator itself, [`WRAPPED`].
     pub pool: u32,
 }
+
+/// The pool of blocks that a wrapper of an allocator told of: they are not those of the allocator
+/// whose rule for usable sizes the description has.
+pub const WRAPPED: u32 = 1;
 
 /// One decoded event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,9 @@
 //!
 //! *Thresholds*: half, as each thread's first blocks grow its arena while others have holes.
 //!
+//! Where the heap came to hold four times what was ever live at once in this way, its empty pages are
+//! told of here and not as `retained-after-burst`.
+//!
 //! *At stake*: the growth, as far as it lies idle.
 
 use super::case::{Case, place, share};
@@ -26,6 +29,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const LEAST_COUNT: u64 = 8;
+/// So many times what was ever live is no burst.
+const OUTGROWN: u64 = 4;
+
+/// Whether that is how the heap came to hold far more than was ever live at once: then what is left
+/// at the end is not left of a burst.
+pub(super) fn outgrew_what_was_live(case: &Case<'_>) -> bool {
+    let most = case.analysis.peak_footprint.footprint_bytes.unwrap_or(0);
+    let arenas = case.analysis.end.arena_count.unwrap_or(1);
+    arenas <= 1 && most / OUTGROWN > case.analysis.peak.live_bytes && find(case).is_some()
+}
 
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let end = &case.analysis.end;

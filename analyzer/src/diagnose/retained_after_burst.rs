@@ -2,6 +2,7 @@
 //!
 //! *Signature*: what is live fell to at most half of its peak; pages in memory without a live
 //! byte are what is left of it, and they have been idle for the last tenth of the run.
+//! A heap that outgrew all that was ever live by `address-growth` is told of there.
 //! What `cached-free-chunks`, `top-pinned` and `arena-proliferation` account for is left out.
 //!
 //! *Thresholds*: half of the peak, so that the ordinary ebb of a server is no burst. A heap that
@@ -14,7 +15,9 @@
 use super::case::{Case, share};
 use super::claims::Of;
 use super::remedy::{Allocator, give_back};
-use super::{Finding, Severity, arena_proliferation, cached_free_chunks, top_pinned};
+use super::{
+    Finding, Severity, address_growth, arena_proliferation, cached_free_chunks, top_pinned,
+};
 use crate::words;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -29,7 +32,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         .max(top_pinned::held_bytes(case))
         .max(arena_proliferation::held_bytes(case));
     let bytes = empty.saturating_sub(others);
-    if end.live_bytes > peak.live_bytes / 2 || !case.lasts(bytes) {
+    let grown = address_growth::outgrew_what_was_live(case);
+    if end.live_bytes > peak.live_bytes / 2 || !case.lasts(bytes) || grown {
         return None;
     }
     let refills = case.refills();

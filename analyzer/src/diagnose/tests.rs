@@ -219,6 +219,18 @@ fn growth_despite_fit_must_be_half_of_the_heap_and_idle() {
 }
 
 #[test]
+fn a_heap_that_outgrew_what_was_ever_live_was_no_burst() {
+    let mut case = drained(63 * MIB);
+    (case.0.end.high_water_bytes, case.0.end.growth_despite_fit_count) = (Some(64 * MIB), Some(60));
+    case.0.end.growth_despite_fit_bytes = Some(63 * MIB);
+    assert_eq!(ids(&case)[0], "retained-after-burst", "all of it was live at once");
+    case.0.peak.live_bytes = 2 * MIB;
+    assert_eq!(ids(&case), ["address-growth"]);
+    case.0.end.growth_despite_fit_bytes = Some(31 * MIB);
+    assert!(!ids(&case).contains(&"address-growth"), "less than half of the heap came so");
+}
+
+#[test]
 fn slop_counts_from_a_quarter_on() {
     let mut case = full();
     case.0.end.usable_bytes = Some(80 * MIB);

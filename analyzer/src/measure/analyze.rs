@@ -183,6 +183,7 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         threads: header.threads.saturating_sub(trace.fork().map_or(0, |fork| fork.threads)),
         events: counts.events,
         allocs: counts.allocs,
+        wrapped_blocks: replay.wrapped_blocks(),
         frees: counts.frees,
         reallocs: counts.reallocs,
         mmaps: counts.mmaps,

@@ -71,6 +71,8 @@ pub struct TraceFacts {
     pub events: u64,
     /// Calls that returned a new block.
     pub allocs: u64,
+    /// Blocks that came by a wrapper of an allocator, while events are kept.
+    pub wrapped_blocks: u64,
     /// Blocks freed.
     pub frees: u64,
     /// Blocks reallocated.

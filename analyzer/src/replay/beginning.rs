@@ -59,6 +59,7 @@ impl Replay<'_> {
         let note = Note::of(block);
         let said = (block.size, block.align_log2, block.stack);
         let who = Who { stamp: *birth, lane: 0, thread: *thread };
+        self.note_wrapper(note.as_ref());
         let here = self.block(who, block.address, said, note.as_ref());
         self.space.place(&here.extent, here.own_mapping);
         self.blocks.insert(block.address, &here);

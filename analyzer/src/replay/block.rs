@@ -114,8 +114,10 @@ impl Layout {
             let end = end.min(MAX_ADDRESS).next_multiple_of(page);
             return Place { usable, extent: sound(start..end), own_mapping: true };
         }
+        // A block of another allocator, or in a pool, has no header of glibc's.
+        let of_glibc = self.rule == UsableRule::Glibc && note.is_none_or(|note| note.pool == 0);
         let extent = match usable {
-            Some(usable) if self.rule == UsableRule::Glibc => {
+            Some(usable) if of_glibc => {
                 let start = address.wrapping_sub(GLIBC_HEADER_BYTES);
                 start..start.saturating_add(usable + GLIBC_HEADER_BYTES)
             }
@@ -149,6 +151,7 @@ fn sound(extent: Range<u64>) -> Range<u64> {
 mod tests {
     use super::*;
     use fragtrace_format::classes::Learnt;
+    use fragtrace_format::event::WRAPPED;
 
     #[test]
     fn usable_sizes_of_glibc() {
@@ -165,6 +168,14 @@ mod tests {
         let next = layout.place(0x1030, 100, 0, None);
         assert_eq!(one.extent, 0x1008..0x1028);
         assert_eq!(next.extent, 0x1028..0x1098);
+    }
+
+    #[test]
+    fn a_block_that_a_wrapper_told_of_has_no_header() {
+        let layout = Layout::new(UsableRule::Glibc, 4096, Classes::default());
+        let note = Note { usable: Some(100), mapped_offset: None, pool: WRAPPED };
+        let place = layout.place(0x5000, 100, 0, Some(&note));
+        assert_eq!((place.extent, place.usable), (0x5000..0x5068, Some(100)));
     }
 
     #[test]

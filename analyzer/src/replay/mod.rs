@@ -38,7 +38,7 @@ use crate::order::{Action, Event, Note};
 use crate::read::{AllocatorView, Ending, Look, Trace};
 use block::Layout;
 use fragtrace_format::Stamp;
-use fragtrace_format::event::Flags;
+use fragtrace_format::event::{Flags, WRAPPED};
 use lane::Lanes;
 use std::sync::Arc;
 use suspense::{Early, Recent, Suspense};
@@ -75,6 +75,8 @@ pub struct Replay<'t> {
     summed: Option<&'t Look>,
     /// What the allocator said of itself last.
     allocator_view: Option<&'t Arc<AllocatorView>>,
+    /// Blocks, and those of them that a wrapper told of.
+    told: (u64, u64),
     /// Nothing but events happens before this stamp.
     due: Stamp,
     /// Of a process that goes on, the last stamp on record.
@@ -120,6 +122,7 @@ impl<'t> Replay<'t> {
             looks_taken: 0,
             summed: None,
             allocator_view: None,
+            told: (0, 0),
             due: 0,
             goes_on: (trace.ending() == Ending::Running).then(|| trace.last_stamp()),
             forked: trace.fork().map(|fork| fork.stamp).filter(|at| *at > trace.kept_from()),
@@ -168,6 +171,7 @@ impl<'t> Replay<'t> {
                     self.counts.allocs += 1;
                     self.sources.count(*stack);
                 }
+                self.note_wrapper(note.as_deref());
                 let block =
                     self.block(who, *address, (*size, *align_log2, *stack), note.as_deref());
                 let realloc = flags.has(Flags::REALLOC);
@@ -257,6 +261,12 @@ impl<'t> Replay<'t> {
             stack,
             own_mapping: place.own_mapping,
         }
+    }
+
+    #[inline]
+    fn note_wrapper(&mut self, note: Option<&Note>) {
+        self.told.0 += 1;
+        self.told.1 += u64::from(note.is_some_and(|note| note.pool == WRAPPED));
     }
 
     #[inline]
@@ -460,8 +470,14 @@ impl<'t> Replay<'t> {
         self.knows_extents() && !self.sizes_apart
     }
 
-    /// Whether headers and heaps are those of glibc.
+    /// Blocks that came by a wrapper of an allocator, while events are kept.
+    pub fn wrapped_blocks(&self) -> u64 {
+        self.told.1
+    }
+
+    /// Whether headers and heaps are those of glibc, for most blocks at least.
     pub fn is_glibc(&self) -> bool {
-        self.layout.is_glibc()
+        let (all, wrapped) = self.told;
+        self.layout.is_glibc() && wrapped <= all / 2
     }
 }

@@ -42,7 +42,7 @@ mod text;
 pub use arch::stack_pointer;
 pub use classes::UsableSize;
 pub use describe::Facts;
-pub use fragtrace_format::event::{Acquire, Flags};
+pub use fragtrace_format::event::{Acquire, Flags, WRAPPED};
 pub use fragtrace_format::header::End;
 pub use fragtrace_format::record::{Cold, Figure, UsableRule};
 pub use inherit::fork_follows;

@@ -5,7 +5,7 @@
 
 use super::entry::entries;
 use core::ffi::c_void;
-use fragtrace_recorder::{self as recorder, Acquire, Caller, Flags};
+use fragtrace_recorder::{self as recorder, Acquire, Caller, Flags, WRAPPED};
 
 const ZEROED: u32 = 1;
 const MOVED: u32 = 2;
@@ -66,7 +66,7 @@ unsafe extern "C" fn acquired_from(
     let plain = recorder::bare_block(block as usize, size);
     // What may be used of it is not known; what was asked for can.
     let usable = Some(size as u64);
-    let known = Acquire { flags: flags(bits), align_log2, usable, ..plain };
+    let known = Acquire { flags: flags(bits), align_log2, usable, pool: WRAPPED, ..plain };
     recorder::acquire_with(&known, Caller { sp, bp });
 }
 

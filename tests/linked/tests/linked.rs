@@ -177,16 +177,28 @@ fn a_wrapper_keeps_silent_where_the_allocator_is_seen_anyway() {
 #[test]
 fn tensors_make_addresses_grow_only_where_nothing_is_coalesced() {
     const TENSOR_BYTES: u64 = 1 << 20;
-    let grown = |program: &str| {
+    let report = |program: &str| {
         let report = Traced::run_well(command(program)).report();
         report.assert_complete();
         assert!(report.number("/peak/live_bytes") < 3 * TENSOR_BYTES);
-        report.number("/end/growth_despite_fit_bytes")
+        report
     };
-    let (wee, system) =
-        (grown(env!("CARGO_BIN_EXE_tensors_wee")), grown(env!("CARGO_BIN_EXE_tensors_system")));
-    assert!((60 * TENSOR_BYTES..70 * TENSOR_BYTES).contains(&wee), "{wee} bytes of growth");
-    assert!(system < TENSOR_BYTES / 4, "{system} bytes of growth on the system's allocator");
+    let wee = report(env!("CARGO_BIN_EXE_tensors_wee"));
+    let found = &wee.array("/diagnoses")[0];
+    assert_eq!(found["id"], "address-growth", "{found}");
+    let bytes = |value: &serde_json::Value| value.as_u64().unwrap_or_default() / TENSOR_BYTES;
+    let grown = bytes(&found["evidence"]["growth_despite_fit_bytes"]);
+    assert!((60..70).contains(&grown), "{found}");
+    // What came last was not idle for long.
+    assert!((40..70).contains(&bytes(&found["bytes"])), "{found}");
+    let site = found["evidence"]["site"]["function"].as_str().unwrap_or_default();
+    assert!(site.ends_with("::tensors::tensor"), "{found}");
+    assert_eq!(wee.number("/trace/wrapped_blocks"), wee.number("/trace/allocs") + 1, "a realloc");
+    let system = report(env!("CARGO_BIN_EXE_tensors_system"));
+    let grown = system.number("/end/growth_despite_fit_bytes");
+    assert!(grown < TENSOR_BYTES / 4, "{grown} bytes of growth on the system's allocator");
+    assert!(system.array("/diagnoses").is_empty(), "{:?}", system.array("/diagnoses"));
+    assert_eq!(system.number("/trace/wrapped_blocks"), 0);
 }
 
 /// A copy without symbols.
