@@ -236,6 +236,14 @@ pub struct Acquire {
 /// whose rule for usable sizes the description has.
 pub const WRAPPED: u32 = 1;
 
+/// The first pool that the program itself told of: see [`crate::record::PoolEvent`].
+pub const FIRST_POOL: u32 = 2;
+
+/// Set in the address of a block in a pool that the program told of. It lies within memory that a
+/// block of the allocator, or a mapping, has at the same address; user space ends below this bit,
+/// with five levels of page tables too.
+pub const IN_POOL: u64 = 1 << 56;
+
 /// One decoded event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {

@@ -249,6 +249,31 @@ pub struct Look {
     pub scans_end: bool,
 }
 
+/// One record of the pools area: a stretch of memory that the program cuts up by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PoolEvent<'a> {
+    /// There is a new one.
+    Created {
+        /// When.
+        stamp: u64,
+        /// Its number, from [`crate::event::FIRST_POOL`] on.
+        pool: u32,
+        /// First address.
+        start: u64,
+        /// Bytes.
+        bytes: u64,
+        /// As the program calls it.
+        name: &'a str,
+    },
+    /// It is gone, and all blocks in it.
+    Destroyed {
+        /// When.
+        stamp: u64,
+        /// Its number.
+        pool: u32,
+    },
+}
+
 /// What the allocator says of itself: in the frame of a look, behind its scans, where it was
 /// asked for that look. Then follow `figures` [`Figure`] records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What `--anonymize` takes out: whatever names people, places or machines.
 
 use fragtrace_analyzer::measure::blame::{CallFacts, SiteFacts};
-use fragtrace_analyzer::measure::{HeapShape, TraceFacts};
+use fragtrace_analyzer::measure::{HeapShape, PoolFacts, TraceFacts};
 
 /// Stands for the program.
 const PROGRAM: &str = "program";
@@ -25,6 +25,13 @@ pub fn sites(sites: &mut [SiteFacts], exe: &str) {
         site.thread_name = None;
         calls(std::slice::from_mut(&mut site.site), exe);
         calls(&mut site.stack, exe);
+    }
+}
+
+/// Replaces the names that the program has for its pools by their numbers.
+pub fn pools(pools: &mut [PoolFacts]) {
+    for (index, pool) in pools.iter_mut().enumerate() {
+        pool.name = format!("pool {}", index + 1);
     }
 }
 

@@ -89,7 +89,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         anonymize::sites(&mut blame.sites, &trace.process().exe);
         anonymize::calls_of(&mut shape, &trace.process().exe);
     }
-    let parts = Parts::of(&replay, analysis.trace.page_size);
+    let mut parts = Parts::of(&trace, &replay);
+    if arguments.anonymize {
+        anonymize::pools(&mut parts.pools);
+    }
     let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
     if arguments.json {

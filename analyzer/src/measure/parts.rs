@@ -1,6 +1,8 @@
 //! What the heap is made of at one moment: by heap (brk, each heap of another arena, what has its
 //! own mapping, segments of other allocators), by thread, and how full its pages are.
 
+use super::PoolFacts;
+use crate::read::Trace;
 use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay, TILE_BYTES};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -65,6 +67,8 @@ pub struct Parts {
     pub threads: Vec<ThreadFacts>,
     /// Over all heaps.
     pub page_utilisation: Utilisation,
+    /// What the program cuts up by itself, in order of time.
+    pub pools: Vec<PoolFacts>,
 }
 
 #[derive(Debug, Default)]
@@ -92,8 +96,8 @@ impl Full {
 }
 
 impl Parts {
-    /// The heap as the replay has it, of a system with pages of this size.
-    pub fn of(replay: &Replay<'_>, page_bytes: u64) -> Parts {
+    /// The heap as the replay has it.
+    pub fn of(trace: &Trace, replay: &Replay<'_>) -> Parts {
         let space = replay.space();
         let known = space.residency().is_some();
         let mut heaps: BTreeMap<(Kind, Option<u64>), HeapFacts> = BTreeMap::new();
@@ -126,7 +130,7 @@ impl Parts {
                 }
             });
         }
-        let small_pages = page_bytes == TILE_BYTES;
+        let small_pages = trace.process().page_bytes == TILE_BYTES;
         Parts {
             heaps: heaps.into_values().collect(),
             threads: threads(replay),
@@ -134,6 +138,7 @@ impl Parts {
                 at_4k_ratio: full.ratio(full.page_bytes).filter(|_| small_pages),
                 at_2m_ratio: full.ratio(full.huge_pages * HUGE_BYTES),
             },
+            pools: PoolFacts::all(trace, replay),
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn piece(trace: &Trace, place: &ChunkPlace, from: Resume, wanted: usi
             let action = if acquires {
                 Action::plain_acquire(address, size, decoder.stack())
             } else {
-                Action::Release { address, flags: Flags::NONE }
+                Action::release(address, Flags::NONE)
             };
             events.push(Event { stamp, lane, thread, action });
             continue;
@@ -90,7 +90,7 @@ pub(super) fn piece(trace: &Trace, place: &ChunkPlace, from: Resume, wanted: usi
         }
         let action = match packed {
             Packed::Acquire(block) => Action::acquire(&block),
-            Packed::Release { address, flags } => Action::Release { address, flags },
+            Packed::Release { address, flags } => Action::release(address, flags),
             Packed::Cold(bytes) => Action::Rare(Rare::new(bytes)),
         };
         events.push(Event { stamp, lane, thread, action });

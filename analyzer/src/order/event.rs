@@ -1,7 +1,7 @@
 //! Events as plain values: 48 bytes each, what is rare about them boxed.
 
 use fragtrace_format::Stamp;
-use fragtrace_format::event::{Acquire, Flags};
+use fragtrace_format::event::{Acquire, Flags, IN_POOL};
 use fragtrace_format::record::{self, Cold};
 
 /// One event, in its place among those of all threads.
@@ -42,6 +42,20 @@ pub enum Action {
         /// How.
         flags: Flags,
     },
+    /// A block in a pool of the program's came.
+    PoolAcquire {
+        /// What the program has.
+        address: u64,
+        /// In bytes.
+        size: u64,
+        /// The pool.
+        pool: u32,
+    },
+    /// A block in a pool goes.
+    PoolRelease {
+        /// Its address.
+        address: u64,
+    },
     /// Something else.
     Rare(Rare),
 }
@@ -70,10 +84,17 @@ impl Action {
     /// An acquisition with nothing rare about it.
     #[inline]
     pub(super) fn plain_acquire(address: u64, size: u64, stack: u32) -> Action {
+        if address & IN_POOL != 0 {
+            return Action::PoolAcquire { address: address & !IN_POOL, size, pool: 0 };
+        }
         Action::Acquire { address, size, flags: Flags::NONE, align_log2: 0, stack, note: None }
     }
 
     pub(super) fn acquire(block: &Acquire) -> Action {
+        if block.address & IN_POOL != 0 {
+            let address = block.address & !IN_POOL;
+            return Action::PoolAcquire { address, size: block.size, pool: block.pool };
+        }
         let note = Note::of(block).map(Box::new);
         Action::Acquire {
             address: block.address,
@@ -82,6 +103,14 @@ impl Action {
             align_log2: block.align_log2,
             stack: block.stack,
             note,
+        }
+    }
+
+    #[inline]
+    pub(super) fn release(address: u64, flags: Flags) -> Action {
+        match address & IN_POOL {
+            0 => Action::Release { address, flags },
+            _ => Action::PoolRelease { address: address & !IN_POOL },
         }
     }
 

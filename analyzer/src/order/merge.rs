@@ -120,7 +120,8 @@ impl Lane {
 /// time.
 #[inline]
 fn rank(event: &Event, last: Stamp, lane: u32) -> Rank {
-    (event.stamp.max(last), matches!(event.action, Action::Acquire { .. }), lane)
+    let acquires = matches!(event.action, Action::Acquire { .. } | Action::PoolAcquire { .. });
+    (event.stamp.max(last), acquires, lane)
 }
 
 impl<'t> Events<'t> {

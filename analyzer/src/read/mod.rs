@@ -20,6 +20,7 @@ mod folded;
 mod live;
 mod looks;
 mod modules;
+mod pools;
 mod process;
 mod source;
 mod stacks;
@@ -33,6 +34,7 @@ pub use error::ReadError;
 pub use folded::ThreadName;
 pub use looks::{AllocatorView, Look, Mapping, Scan};
 pub use modules::{Module, Modules};
+pub use pools::Pool;
 pub use process::Process;
 pub use stacks::Stacks;
 
@@ -64,6 +66,7 @@ pub struct Trace {
     process: Process,
     looks: Vec<Look>,
     modules: Modules,
+    pools: Vec<Pool>,
     stacks: AreaBytes,
     chunks: Vec<ChunkPlace>,
     base: Option<Base>,
@@ -121,6 +124,7 @@ impl Trace {
             process: Process::default(),
             looks: Vec::new(),
             modules: Modules::default(),
+            pools: Vec::new(),
             stacks: AreaBytes::default(),
             chunks: Vec::new(),
             base: None,
@@ -140,6 +144,7 @@ impl Trace {
         let halves = (self.header.looks_half_bytes, self.live);
         self.looks = looks::read(&of(Area::Looks), &self.source, halves, &mut self.damage);
         self.modules = Modules::read(&of(Area::Modules), &self.source, &mut self.damage);
+        self.pools = pools::read(&of(Area::Pools), &self.source, &mut self.damage);
         self.stacks = of(Area::Stacks);
         let outside = &of(Area::OutsideLooks);
         looks::add_outside(&mut self.looks, outside, &self.source, &mut self.damage);
@@ -226,6 +231,11 @@ impl Trace {
     /// The process and the machine; empty fields where the trace does not say.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Pools that the program told of, in the order in which they came.
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
     }
 
     /// Looks at the kernel's view, in order of time.

@@ -24,6 +24,10 @@ pub fn write(event: &Event, time_ns: u64, names: bool, out: &mut impl Write) -> 
             let kind = if flags.has(Flags::REALLOC) { "realloc-from" } else { "free" };
             write!(out, "{kind}\t{address:#x}\t-\t")?;
         }
+        Action::PoolAcquire { address, size, pool } => {
+            write!(out, "pool-alloc\t{address:#x}\t{size}\tpool={pool}")?;
+        }
+        Action::PoolRelease { address } => write!(out, "pool-free\t{address:#x}\t-\t")?,
         Action::Rare(rare) => match rare.decoded() {
             Some(event) => cold(&event, names, out)?,
             None => out.write_all(b"unreadable\t-\t-\t")?,

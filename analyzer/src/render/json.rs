@@ -51,6 +51,8 @@ pub fn report(
     value(&parts.heaps, out)?;
     out.write_all(b",\n\"threads\": ")?;
     value(&parts.threads, out)?;
+    out.write_all(b",\n\"pools\": ")?;
+    value(&parts.pools, out)?;
     out.write_all(b",\n\"page_utilisation\": ")?;
     value(&parts.page_utilisation, out)?;
     out.write_all(b",\n\"sites\": ")?;

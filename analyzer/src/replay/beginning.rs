@@ -11,6 +11,7 @@ use crate::order::Note;
 use crate::read::Base;
 use fragtrace_format::Stamp;
 use fragtrace_format::base::Entry;
+use fragtrace_format::event::IN_POOL;
 use fragtrace_format::record::{self, Cold};
 
 impl Replay<'_> {
@@ -56,6 +57,10 @@ impl Replay<'_> {
     }
 
     fn begin_block(&mut self, Entry { birth, thread, block }: &Entry) {
+        // Of a pool's blocks a fold under way may have left some.
+        if block.address & IN_POOL != 0 {
+            return;
+        }
         let note = Note::of(block);
         let said = (block.size, block.align_log2, block.stack);
         let who = Who { stamp: *birth, lane: 0, thread: *thread };

@@ -17,6 +17,7 @@ mod habits;
 mod handovers;
 mod lane;
 mod live;
+mod pools;
 mod reclaim;
 mod sources;
 pub(crate) mod suspense;
@@ -40,6 +41,7 @@ use block::Layout;
 use fragtrace_format::Stamp;
 use fragtrace_format::event::{Flags, WRAPPED};
 use lane::Lanes;
+use pools::Pools;
 use std::sync::Arc;
 use suspense::{Early, Recent, Suspense};
 
@@ -77,6 +79,7 @@ pub struct Replay<'t> {
     allocator_view: Option<&'t Arc<AllocatorView>>,
     /// Blocks, and those of them that a wrapper told of.
     told: (u64, u64),
+    pools: Pools<'t>,
     /// Nothing but events happens before this stamp.
     due: Stamp,
     /// Of a process that goes on, the last stamp on record.
@@ -123,6 +126,7 @@ impl<'t> Replay<'t> {
             summed: None,
             allocator_view: None,
             told: (0, 0),
+            pools: Pools::new(trace.pools()),
             due: 0,
             goes_on: (trace.ending() == Ending::Running).then(|| trace.last_stamp()),
             forked: trace.fork().map(|fork| fork.stamp).filter(|at| *at > trace.kept_from()),
@@ -190,6 +194,10 @@ impl<'t> Replay<'t> {
                 }
                 self.release(who, *address, realloc);
             }
+            Action::PoolAcquire { address, size, pool } => {
+                self.pools.acquire(who.stamp, *address, (*pool, *size));
+            }
+            Action::PoolRelease { address } => self.pools.release(who.stamp, *address),
             Action::Rare(rare) => {
                 if let Some(cold) = rare.decoded() {
                     self.apply_rare(who.lane, &cold);
@@ -226,6 +234,7 @@ impl<'t> Replay<'t> {
             return self.catch_up(last);
         }
         self.catch_up(Stamp::MAX);
+        self.pools.end_until(Stamp::MAX);
         let expired = self.suspense.expire_all();
         self.count_expired(expired);
     }
@@ -468,6 +477,11 @@ impl<'t> Replay<'t> {
     /// Whether a hole serves any block that fits into it.
     pub fn any_hole_serves(&self) -> bool {
         self.knows_extents() && !self.sizes_apart
+    }
+
+    /// Pools that the program told of.
+    pub fn pools(&self) -> &Pools<'t> {
+        &self.pools
     }
 
     /// Blocks that came by a wrapper of an allocator, while events are kept.

@@ -263,6 +263,8 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
                 }
                 _ => Turn::None,
             },
+            // The allocator does not hear of them.
+            Action::PoolAcquire { .. } | Action::PoolRelease { .. } => Turn::None,
         };
         match turn {
             Turn::Free(block, thread) => self.release(block, thread),

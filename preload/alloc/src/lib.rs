@@ -24,7 +24,10 @@
 //! blocks cut from it: so do not wrap allocators that stand on malloc.
 #![no_std]
 
+mod pool;
 mod tracer;
+
+pub use pool::Pool;
 
 use core::alloc::{GlobalAlloc, Layout};
 use tracer::{TRACER, ZEROED};

@@ -19,7 +19,7 @@
 use crate::config::Config;
 use crate::file::{self, Names};
 use crate::text::Text;
-use crate::{classes, clock, describe, fold, lane, look, process, ring, stack, sys};
+use crate::{classes, clock, describe, fold, lane, look, pools, process, ring, stack, sys};
 use core::cell::UnsafeCell;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -141,6 +141,7 @@ fn take_over_undisturbed() -> bool {
     header.fork.stamp.store(now, Relaxed);
     header.magic.store(u64::from_le_bytes(MAGIC), Release);
     look::inherit();
+    pools::inherit();
     true
 }
 

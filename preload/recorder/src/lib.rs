@@ -26,12 +26,14 @@ mod file;
 mod fold;
 mod halves;
 mod inherit;
+mod journal;
 mod keep;
 mod lane;
 mod look;
 /// What may be done to the process itself.
 pub mod own;
 mod ownership;
+mod pools;
 mod process;
 mod ring;
 mod stack;
@@ -52,6 +54,7 @@ pub use lane::{
     release_with, usable_bytes,
 };
 pub use look::{AskAllocator, MAX_FIGURES};
+pub use pools::{pool_acquired, pool_created, pool_destroyed, pool_released};
 pub use process::{
     Facilities, ForkHandler, clock_vanishes, end, filter_follows, path_vanishes, start,
 };

@@ -4,7 +4,7 @@
 //! blocks that go before they are gone, and of blocks that come when they are there.
 
 use super::entry::entries;
-use core::ffi::c_void;
+use core::ffi::{CStr, c_char, c_void};
 use fragtrace_recorder::{self as recorder, Acquire, Caller, Flags, WRAPPED};
 
 const ZEROED: u32 = 1;
@@ -82,4 +82,45 @@ extern "C" fn fragtrace_released(block: *mut c_void, bits: u32) {
         Flags::NONE => recorder::release(block as usize),
         flags => recorder::release_with(block as usize, flags),
     }
+}
+
+/// The name is copied, up to 64 bytes. Returns 0 where nothing is recorded.
+///
+/// # Safety
+/// `name` is a C string, or null.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fragtrace_pool_created(
+    name: *const c_char,
+    start: *const c_void,
+    bytes: usize,
+) -> u32 {
+    crate::start::start();
+    // SAFETY: by the caller.
+    let name = if name.is_null() { c"" } else { unsafe { CStr::from_ptr(name) } };
+    recorder::pool_created(name.to_bytes(), start as usize, bytes)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn fragtrace_pool_destroyed(pool: u32) {
+    recorder::pool_destroyed(pool);
+}
+
+entries! {
+    fragtrace_pool_acquired(pool: u32, block: *mut c_void, size: usize)
+        => pool_acquired_from, "rcx", "r8";
+}
+
+unsafe extern "C" fn pool_acquired_from(
+    pool: u32,
+    block: *mut c_void,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) {
+    recorder::pool_acquired(pool, block as usize, size, Caller { sp, bp });
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn fragtrace_pool_released(pool: u32, block: *mut c_void) {
+    recorder::pool_released(pool, block as usize);
 }

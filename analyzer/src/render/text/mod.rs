@@ -8,6 +8,7 @@
 mod findings;
 mod modules;
 mod parts;
+mod pools;
 mod sentences;
 mod sparkline;
 mod table;
@@ -96,6 +97,7 @@ pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
     if let Some(line) = parts::line(&extras.parts) {
         page.push_str(&paragraph(&line, Style::new()));
     }
+    page.push_str(&pools::table(&extras.parts.pools));
     page.push_str(&sites(extras));
     page.push('\n');
     page.push_str(&next_steps(&extras.path));
@@ -169,6 +171,7 @@ fn heading(trace: &TraceFacts) -> String {
     let mut setting = Vec::new();
     setting.extend(trace.libc.clone());
     setting.extend(trace.allocator.as_deref().map(allocator));
+    setting.extend((trace.wrapped_blocks > 0).then(|| "one wrapped by fragtrace-alloc".to_owned()));
     setting.extend(trace.allocator_env.iter().cloned());
     setting.extend(
         trace

@@ -18,6 +18,7 @@ const THREADS_AT: usize = 7 << 30;
 const CLASSES_AT: usize = (7 << 30) + (512 << 20);
 const STACKS_AT: usize = 8 << 30;
 const MODULES_AT: usize = 9 << 30;
+const POOLS_AT: usize = (9 << 30) + (512 << 20);
 /// Memory of those who walk stacks, in no file.
 const LAST_AT: usize = 10 << 30;
 const RULES_AT: usize = 11 << 30;
@@ -46,12 +47,13 @@ pub(super) const fn of_area(area: Area) -> usize {
         Area::Classes => CLASSES_AT,
         Area::Stacks => STACKS_AT,
         Area::Modules => MODULES_AT,
+        Area::Pools => POOLS_AT,
         _ => LOOKS_AT,
     }
 }
 
 /// The areas that grow.
-pub(super) const GROWING_AREAS: [Area; 8] = [
+pub(super) const GROWING_AREAS: [Area; 9] = [
     Area::Events,
     Area::Base,
     Area::Regions,
@@ -59,6 +61,7 @@ pub(super) const GROWING_AREAS: [Area; 8] = [
     Area::Classes,
     Area::Stacks,
     Area::Modules,
+    Area::Pools,
     Area::Looks,
 ];
 

@@ -5,7 +5,7 @@ use super::net::{Net, Released};
 use super::scan::{Place, Taker};
 use fragtrace_format::Stamp;
 use fragtrace_format::base::{self, Entry, Words};
-use fragtrace_format::event::{Acquire, Event, Flags, Plain};
+use fragtrace_format::event::{Acquire, Event, Flags, IN_POOL, Plain};
 use fragtrace_format::header::{Count, Cut};
 use fragtrace_format::record::{self, Cold, ColdKind};
 use fragtrace_format::threads;
@@ -30,6 +30,10 @@ impl Taker for Batcher<'_> {
     fn take_plain(&mut self, place: &mut Place, stack: u32, plain: &Plain) {
         let Plain { stamp, address, size, acquires } = *plain;
         self.came_to(stamp);
+        // Blocks in pools are known only while they are in the ring.
+        if address & IN_POOL != 0 {
+            return;
+        }
         if acquires {
             let words = base::plain_words(address, size, (stamp, place.thread, stack));
             self.net.acquire(self.lane, stamp, (address, &words));
@@ -44,6 +48,8 @@ impl Taker for Batcher<'_> {
     fn take(&mut self, place: &mut Place, stamp: Stamp, event: &Event<'_>) {
         self.came_to(stamp);
         match event {
+            Event::Acquire(Acquire { address, .. }) | Event::Release { address, .. }
+                if address & IN_POOL != 0 => {}
             Event::Acquire(block) => self.acquire(place, stamp, block),
             Event::Release { address, flags } => self.release(place, stamp, (*address, *flags)),
             Event::Cold(payload) => self.cold(place, stamp, payload),

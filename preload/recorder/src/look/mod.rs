@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::halves::Halves;
 use crate::sync::TryLock;
 use crate::text::{decimal, find};
-use crate::{classes, clock, file, fold, lane, process, ring, stack, sys};
+use crate::{classes, clock, file, fold, lane, pools, process, ring, stack, sys};
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
@@ -326,6 +326,7 @@ impl Looker {
             + ring::resident_bytes()
             + fold::resident_bytes()
             + classes::resident_bytes()
+            + pools::resident_bytes()
             + stack::resident_bytes(lane::count())
             + IMAGE_BYTES.load(Relaxed) as u64
     }

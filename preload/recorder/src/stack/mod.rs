@@ -22,7 +22,6 @@ mod bytes;
 mod cfi;
 mod expression;
 mod image;
-mod journal;
 mod last;
 mod modules;
 mod recent;
@@ -63,7 +62,7 @@ pub(crate) fn start(depth: u32, ring_bytes: u64) -> u32 {
         && arch::HAS_STACKS
         && rules::start()
         && table::start(ring_bytes)
-        && journal::start()
+        && modules::JOURNAL.grow()
         && modules::start();
     if !ready {
         return 0;
@@ -203,6 +202,6 @@ pub(crate) fn resident_bytes(lanes: u32) -> u64 {
     lanes
         + rules::CACHE_BYTES as u64
         + modules::resident_bytes()
-        + journal::resident_bytes()
+        + modules::JOURNAL.resident_bytes()
         + table::resident_bytes()
 }

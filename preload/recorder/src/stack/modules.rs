@@ -13,15 +13,17 @@
 use super::bytes::Reader;
 use super::cfi::{self, Row};
 use super::image::{self, HEADERS_BYTES, Image, MAX_BUILD_ID, Range};
-use super::{journal, rules};
+use super::rules;
 use crate::file::{self, Private};
+use crate::journal::Journal;
 use crate::look::maps;
 use crate::sync::TryLock;
 use crate::{clock, sys};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use fragtrace_format::record::{Mapping, Module, ModuleEvent};
+use fragtrace_format::header::Area;
+use fragtrace_format::record::{self, Mapping, Module, ModuleEvent};
 
 /// Objects that can be loaded at the same time.
 const MAX_MODULES: usize = 4096;
@@ -36,6 +38,8 @@ const TEXT_BYTES: usize = 64 << 10;
 /// debuggers know it by.
 const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
 
+/// The modules area.
+pub(super) static JOURNAL: Journal = Journal::new(Area::Modules, 1 << 20);
 static LOCK: TryLock = TryLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 /// Goes up when an object is found gone: what was remembered of its code holds no more.
@@ -355,7 +359,7 @@ impl Listing<'_> {
         entry.seen.store(1, Relaxed);
         let mut id = [0; MAX_BUILD_ID];
         let id_len = read_build_id(&image, self.headers, &mut id);
-        journal::append(&ModuleEvent::Loaded(Module {
+        note(&ModuleEvent::Loaded(Module {
             stamp: clock::stamp(),
             start,
             bytes: image.all.end - start,
@@ -387,6 +391,11 @@ fn free_entry(range: &Range) -> Option<&'static Entry> {
     entries().last()
 }
 
+/// Where there is no room the object is not known to readers. The lock is held.
+fn note(event: &ModuleEvent<'_>) {
+    JOURNAL.append(&|out| record::encode(event, out));
+}
+
 fn forget_unseen() {
     for entry in entries() {
         if entry.end.load(Relaxed) != 0 && entry.seen.load(Relaxed) == 0 {
@@ -398,7 +407,7 @@ fn forget_unseen() {
 fn forget(entry: &Entry) {
     let start = entry.start.load(Relaxed);
     entry.write(&Image::default(), 0, 0);
-    journal::append(&ModuleEvent::Gone { stamp: clock::stamp(), start });
+    note(&ModuleEvent::Gone { stamp: clock::stamp(), start });
     let generation = GENERATION.fetch_add(1, AcqRel) + 1;
     if rules::comes_again(generation) {
         rules::wipe();
