@@ -102,8 +102,9 @@ fn find_among<'a>(
 ) -> Found<'a> {
     let mut found =
         Found { allocators: [None; MAX_ALLOCATORS], entries: [None; MAX_ENTRIES], count: 0 };
-    for symbol in functions.clone() {
-        for names in names::ALL {
+    // In the order of the list: what has names of its own is not taken for one that has none.
+    for names in names::ALL {
+        for symbol in functions.clone() {
             if let Some(prefix) = prefix_of(names, symbol.name)
                 && (names.has_own_names() || symbol.global && !interposed)
             {
@@ -215,6 +216,20 @@ mod tests {
         ];
         let found = find_among(symbols.into_iter(), false);
         assert_eq!(names(&found), ["tc_malloc", "_Znwm", "tc_free"]);
+    }
+
+    #[test]
+    fn a_known_allocator_is_known_where_it_is_the_programs_malloc() {
+        let symbols = [
+            symbol("malloc", 0x1000, true),
+            symbol("mallctl", 0x1200, true),
+            symbol("mallocx", 0x1100, true),
+        ];
+        let found = find_among(symbols.into_iter(), false);
+        let first = found.allocators().next().expect("one");
+        assert_eq!((first.names.allocator, first.statistics), ("jemalloc", Some(0x1200)));
+        assert!(found.entries().all(|entry| entry.allocator == 0));
+        assert_eq!(names(&found), ["malloc", "mallocx"]);
     }
 
     #[test]
