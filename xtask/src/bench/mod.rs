@@ -7,6 +7,7 @@
 
 mod bytes;
 mod facts;
+mod hooked;
 mod machine;
 mod pair;
 mod programs;
@@ -41,6 +42,10 @@ pub fn run(quick: bool, write: bool) -> Result<()> {
     }
     let (section, pair_facts) = pair::run(&rig)?;
     add(section);
+    match hooked::run(&rig) {
+        Ok(section) => add(section),
+        Err(error) => add(format!("jemalloc's pair was not measured: {error:#}")),
+    }
     add(wrapping::run(&rig)?);
     let (section, redis_facts) = redis::run(&rig)?;
     add(section);

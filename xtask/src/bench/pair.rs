@@ -64,6 +64,6 @@ fn pairs(rig: &Rig, variant: Variant) -> u64 {
 }
 
 /// The program's own line, wherever a launcher's lines are around it.
-fn first_number(text: &str) -> Result<f64> {
+pub fn first_number(text: &str) -> Result<f64> {
     text.lines().find_map(|line| line.trim().parse().ok()).context("pair printed no figure")
 }

@@ -92,10 +92,17 @@ impl Rig {
 
     /// A C program of the `bench` folder, compiled.
     pub fn compile(&self, name: &str) -> Result<PathBuf> {
+        self.compile_as(name, name, &[])
+    }
+
+    /// The same, under another name and linked with more.
+    pub fn compile_as(&self, source: &str, name: &str, flags: &[&str]) -> Result<PathBuf> {
         let cc = shell::find("cc").context("no C compiler `cc` here (Debian package gcc)")?;
-        let source = project::root().join("xtask/bench").join(name).with_extension("c");
+        let source = project::root().join("xtask/bench").join(source).with_extension("c");
         let program = self.file(name);
-        shell::run(Command::new(cc).args(["-O2", "-pthread", "-o"]).arg(&program).arg(source))?;
+        let mut compile = Command::new(cc);
+        compile.args(["-O2", "-pthread", "-o"]).arg(&program).arg(source).args(flags);
+        shell::run(&mut compile)?;
         Ok(program)
     }
 
