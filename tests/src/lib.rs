@@ -14,6 +14,7 @@ pub mod bound;
 pub mod check;
 pub mod checkpoint;
 pub mod elf;
+pub mod idle;
 pub mod programs;
 pub mod report;
 pub mod run;

@@ -3,36 +3,12 @@
 //! is as large as the tracer.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
-
 use fragtrace_tests::check::{assert_same_lines, assert_same_run};
-use fragtrace_tests::elf::{Extent, extent};
-use fragtrace_tests::programs::{library, program};
+use fragtrace_tests::idle::idle_like_the_tracer;
+use fragtrace_tests::programs::program;
 use fragtrace_tests::run::{command, run};
 use fragtrace_tests::tools::tracer;
 use fragtrace_tests::traced::{Traced, run_at_fixed_addresses};
-
-fn idle(tls_bytes: u64, pad_bytes: u64) -> PathBuf {
-    let sizes = [("TLS_BYTES", tls_bytes.to_string()), ("PAD_BYTES", pad_bytes.to_string())];
-    library("idle", "libidle.so", &sizes)
-}
-
-/// A library that does nothing and takes as much address space and thread-local storage.
-fn idle_like_the_tracer() -> PathBuf {
-    let wanted = extent(&tracer());
-    let smallest = extent(&idle(wanted.tls_bytes, 0));
-    let mut pad_bytes = wanted.span_bytes.saturating_sub(smallest.span_bytes);
-    let mut like = idle(wanted.tls_bytes, pad_bytes);
-    // The linker's own alignment can cost a page.
-    for _ in 0..2 {
-        let excess = extent(&like).span_bytes.saturating_sub(wanted.span_bytes);
-        pad_bytes = pad_bytes.saturating_sub(excess);
-        like = idle(wanted.tls_bytes, pad_bytes);
-    }
-    let found: Extent = extent(&like);
-    assert!(found == wanted, "the idle library is {found:?}, the tracer {wanted:?}");
-    like
-}
 
 fn assert_same_places(mode: &str, settings: &[&str]) {
     assert_same_places_in("addresses", &[mode], settings);
