@@ -107,6 +107,7 @@ pub(crate) fn start() {
             return;
         }
     }
+    recorder::find_filters();
     NEXT.resolve(|name| next(name).map(|(_, at)| at));
     let version = any(c"gnu_get_libc_version").map(|at| {
         // SAFETY: glibc's function of this name takes nothing and returns a static string.

@@ -274,6 +274,8 @@ pub mod limit {
     pub const INHERITANCE: u64 = 256;
     /// The trace could not be opened again to grow.
     pub const PATH: u64 = 512;
+    /// The program installed a filter on system calls: the file could grow no more.
+    pub const FILTER: u64 = 1024;
 }
 
 impl Header {

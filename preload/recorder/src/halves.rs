@@ -41,6 +41,11 @@ impl Halves {
         self.grow(FIRST_GROWTH.min(self.half.load(Relaxed)))
     }
 
+    /// Makes all the room that the bound allows. False: there is none.
+    pub(crate) fn reserve_all(&self) -> bool {
+        self.grow_to(2 * self.half.load(Relaxed))
+    }
+
     fn grow(&self, bytes: u64) -> bool {
         let room = self.room.load(Relaxed);
         let publish = |bytes| self.room.store(room + bytes, Relaxed);

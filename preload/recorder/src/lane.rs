@@ -30,7 +30,9 @@ use fragtrace_format::event::{
 };
 use fragtrace_format::record::Cold;
 
-pub(crate) use hand_out::{adopt, count, cursor, first_chunk, forget, inherited, thread_exits};
+pub(crate) use hand_out::{
+    adopt, begin, count, cursor, first_chunk, forget, inherited, thread_exits,
+};
 #[cfg(test)]
 pub(crate) use slow::testing;
 pub use slow::{bare_block, block, glibc_block, usable_bytes};

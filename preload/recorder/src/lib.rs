@@ -23,6 +23,7 @@ mod clock;
 mod config;
 mod describe;
 mod file;
+mod filtered;
 mod fold;
 mod halves;
 mod inherit;
@@ -44,6 +45,7 @@ mod text;
 pub use arch::stack_pointer;
 pub use classes::UsableSize;
 pub use describe::Facts;
+pub use filtered::find_filters;
 pub use fragtrace_format::event::{Acquire, Flags, WRAPPED};
 pub use fragtrace_format::header::End;
 pub use fragtrace_format::record::{Cold, Figure, UsableRule};
@@ -56,7 +58,8 @@ pub use lane::{
 pub use look::{AskAllocator, MAX_FIGURES};
 pub use pools::{pool_acquired, pool_created, pool_destroyed, pool_released};
 pub use process::{
-    Facilities, ForkHandler, clock_vanishes, end, filter_follows, path_vanishes, start,
+    Facilities, ForkHandler, clock_vanishes, end, filter_follows, no_filter_came, path_vanishes,
+    start,
 };
 pub use stack::Caller;
 pub use text::Text;

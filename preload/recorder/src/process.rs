@@ -6,7 +6,7 @@ use crate::describe::Facts;
 use crate::look::AskAllocator;
 use crate::sync::TryLock;
 use crate::text::Text;
-use crate::{children, clock, describe, file, inherit, keep, lane, look, ring, stack, sys};
+use crate::{children, clock, describe, file, fold, inherit, keep, lane, look, ring, stack, sys};
 use core::ffi::{c_char, c_int, c_void};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -361,13 +361,34 @@ pub fn end(how: End) {
     }
 }
 
-/// The process is about to install a filter on system calls: from here on none is made.
-pub fn filter_follows() {
-    if is_recorded_process() {
+/// Of the ring's bytes, this part is set aside for events before a filter comes, and as much for
+/// blocks that live on.
+const FILTER_SHARE: u64 = 64;
+const LEAST_FOR_TABLE: u64 = 512 << 10;
+
+/// The process is about to install a filter on system calls: from here on none is made. The file
+/// cannot grow then, so what the rest of the recording needs is set aside. False: it is so already.
+pub fn filter_follows() -> bool {
+    // A child of fork takes over what its parent recorded while it may.
+    lane::begin();
+    let first = !sys::forbidden() && is_recorded_process();
+    if first {
         look::take_last();
         note_clock();
+        let bytes = file::header().ring_bytes.load(Relaxed) / FILTER_SHARE;
+        ring::settle(bytes);
+        fold::settle(bytes.max(LEAST_FOR_TABLE));
+        file::header().limits.fetch_or(limit::FILTER, Relaxed);
         sys::forbid();
     }
+    first
+}
+
+/// The first filter was refused: calls are made as before.
+pub fn no_filter_came() {
+    sys::allow();
+    ring::unsettle();
+    file::header().limits.fetch_and(!limit::FILTER, Relaxed);
 }
 
 /// The process is about to give up privileges, or to change its root: it may lose its way to the

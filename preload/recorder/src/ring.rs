@@ -42,11 +42,15 @@ const SMALL_RING: u64 = 4 << 20;
 /// The file grows by at least this much, so that short processes stay small.
 const MIN_GROWTH: u64 = 128 << 10;
 const MAX_GROWTH: u64 = 1 << 20;
+/// So many chunks are added to those that there are when there will be no more.
+const CHUNKS_FOR_GOOD: u64 = 64;
 /// How often a thread that finds no chunk, and another at making one, looks again: a
 /// few times at once, then after 100 µs each, as the other may not even be running. Not for
 /// ever, because the other may be stopped, by a debugger say.
 const PATIENCE: u32 = 2000;
 const PATIENCE_WITHOUT_SLEEP: u32 = 100;
+/// Where no call can be made, instead of a sleep: some 20 µs, so 40 ms at most.
+const SPINS: u32 = 400;
 /// Some 2 ms of that may go to a child of fork that copies the ring.
 const PATIENCE_WITH_CHILDREN: u32 = 120;
 
@@ -140,9 +144,14 @@ fn map_links() -> bool {
     file::map_private(file::private_start(Private::Links), bytes)
 }
 
-/// Chunks that the bound of the file allows: those of the ring, or two for each lane.
+/// Chunks that there can be now: what the bound of the file allows, those of the ring or two for
+/// each lane; but no more than there are where a moment ago there was no room for another.
 fn bound() -> u64 {
-    RING_CHUNKS.load(Ordering::Relaxed).max(2 * lane::count() as u64)
+    let allowed = RING_CHUNKS.load(Ordering::Relaxed).max(2 * lane::count() as u64);
+    if clock::stamp() >= NOT_BEFORE.load(Ordering::Relaxed) {
+        return allowed;
+    }
+    allowed.min(POOL.load(Ordering::Acquire) >> 32)
 }
 
 /// Grows the file behind `backed` chunks. True: there is more room, or somebody makes it.
@@ -156,14 +165,15 @@ fn grow(backed: u64) -> bool {
         .max(RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes / 256)
         .max(lane::count() as u64 * chunk_bytes);
     let bytes = (backed * chunk_bytes / 2).clamp(MIN_GROWTH, cap).min(left);
+    grow_by(backed, bytes)
+}
+
+/// See [`grow`].
+fn grow_by(backed: u64, bytes: u64) -> bool {
+    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
     // Whole pages, whole chunks.
     let bytes = bytes - bytes % chunk_bytes.max(PAGE);
     if bytes == 0 {
-        return false;
-    }
-    // Where there was no room a moment ago there is none now: without this pause every event
-    // would ask the kernel again.
-    if clock::stamp() < NOT_BEFORE.load(Ordering::Relaxed) {
         return false;
     }
     // Who comes late, after another has grown it, has nothing to do any more.
@@ -173,15 +183,32 @@ fn grow(backed: u64) -> bool {
     };
     let grown = file::grow(Area::Events, wanted, publish).unwrap_or(true);
     if !grown {
+        // Where there was no room a moment ago there is none now: without this pause every chunk
+        // would ask the kernel again. Meanwhile the ring is as large as it is, and goes round.
         NOT_BEFORE.store(clock::stamp() + PAUSE_STAMPS, Ordering::Relaxed);
     }
     grown
 }
 
+/// The file can grow no more from now on: makes it larger by so much while it can, for many
+/// threads in any case, and leaves it at that.
+pub(crate) fn settle(bytes: u64) {
+    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
+    let bytes = bytes.max(CHUNKS_FOR_GOOD * chunk_bytes);
+    let backed = POOL.load(Ordering::Acquire) >> 32;
+    grow_by(backed, bytes.min(bound().saturating_sub(backed) * chunk_bytes));
+    NOT_BEFORE.store(u64::MAX, Ordering::Relaxed);
+}
+
+/// The file may grow again, after [`settle`].
+pub(crate) fn unsettle() {
+    NOT_BEFORE.store(0, Ordering::Relaxed);
+}
+
 /// Spare chunks that folding sees to: enough for all that threads take while one of them
-/// folds, or is stopped while it does.
+/// folds, or is stopped while it does. More where nobody may sleep until it goes on.
 fn reserve_of(bound: u64) -> u64 {
-    (bound / 4).min(16 + bound / 64)
+    if sys::forbidden() { bound / 2 } else { (bound / 4).min(16 + bound / 64) }
 }
 
 /// Chunks that can be taken without a fold.
@@ -202,21 +229,23 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
             break chunk;
         }
         let pool = POOL.load(Ordering::Acquire);
-        let made = if pool >> 32 < bound() {
-            grow(pool >> 32)
-        } else if tries < PATIENCE_WITH_CHILDREN && is_copied() {
-            true
-        } else {
+        let backed = pool >> 32;
+        let made = backed < bound() && grow(backed)
+            || tries < PATIENCE_WITH_CHILDREN && is_copied()
             // Busy or too young: a moment later there will be a chunk. This is the one place
-            // where a thread waits, when all that were spare are gone, and not for ever.
-            fold(2 * chunk_bytes) != Outcome::NoRoom
-        };
+            // where a thread waits, when all that were spare are gone, and not for ever. Each
+            // lane may hold one, so where there are no more than that none will come.
+            || backed > u64::from(lane::count()) && fold(2 * chunk_bytes) != Outcome::NoRoom;
         if !made || tries == PATIENCE {
             file::header().limits.fetch_or(limit::RING_FULL, Ordering::Relaxed);
             return None;
         }
         tries += 1;
-        if tries < PATIENCE_WITHOUT_SLEEP { sys::yield_now() } else { sys::sleep_100_us() }
+        match tries {
+            _ if sys::forbidden() => (0..SPINS).for_each(|_| core::hint::spin_loop()),
+            ..PATIENCE_WITHOUT_SLEEP => sys::yield_now(),
+            _ => sys::sleep_100_us(),
+        }
     };
     keep_ahead();
     if chunk_bytes as u64 >= PAGE {

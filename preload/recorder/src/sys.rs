@@ -4,8 +4,8 @@
 //! filter, nothing here reaches the kernel any more: see [`forbid`].
 
 use crate::arch::syscall;
-use core::sync::atomic::{AtomicBool, Ordering};
-use libc::{c_int, timespec};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use libc::{c_int, c_long, pid_t, timespec};
 
 static FORBIDDEN: AtomicBool = AtomicBool::new(false);
 
@@ -14,15 +14,35 @@ pub(crate) fn forbid() {
     FORBIDDEN.store(true, Ordering::Relaxed);
 }
 
+/// Calls reach the kernel again.
+pub(crate) fn allow() {
+    FORBIDDEN.store(false, Ordering::Relaxed);
+}
+
 /// Whether calls still reach the kernel.
 pub(crate) fn forbidden() -> bool {
     FORBIDDEN.load(Ordering::Relaxed)
 }
 
+/// Calls that are left out, by a bit for each number: all that the recorder makes are below 512.
+static LEFT_OUT: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+
+/// From now on this call fails with EPERM, without asking the kernel.
+pub(crate) fn leave_out(number: c_long) {
+    if let Some(word) = LEFT_OUT.get(number as usize / 64) {
+        word.fetch_or(1 << (number % 64), Ordering::Relaxed);
+    }
+}
+
+fn is_left_out(number: c_long) -> bool {
+    let word = LEFT_OUT.get(number as usize / 64);
+    word.is_some_and(|word| word.load(Ordering::Relaxed) & 1 << (number % 64) != 0)
+}
+
 /// # Safety
 /// As the call demands.
-unsafe fn call(number: libc::c_long, a: [usize; 6]) -> Result<usize, c_int> {
-    if forbidden() {
+unsafe fn call(number: c_long, a: [usize; 6]) -> Result<usize, c_int> {
+    if forbidden() || is_left_out(number) {
         return Err(libc::EPERM);
     }
     // SAFETY: the caller vouches.
@@ -376,4 +396,53 @@ pub(crate) fn counter_is_readable() -> bool {
     // SAFETY: the kernel fills the integer.
     let _ = unsafe { call(libc::SYS_prctl, a) };
     mode == libc::PR_TSC_ENABLE
+}
+
+/// Makes a call whatever it comes to.
+///
+/// # Safety
+/// As the call demands.
+pub(crate) unsafe fn try_call(number: c_long, a: [usize; 6]) {
+    // SAFETY: by the caller.
+    let _ = unsafe { call(number, a) };
+}
+
+/// The mode of seccomp that this thread is in; 0: none, or the kernel does not say.
+pub(crate) fn seccomp_mode() -> u64 {
+    // SAFETY: takes numbers.
+    let mode = unsafe { call(libc::SYS_prctl, [libc::PR_GET_SECCOMP as usize, 0, 0, 0, 0, 0]) };
+    mode.unwrap_or(0) as u64
+}
+
+/// A page of memory, anywhere, that children share.
+pub(crate) fn map_shared_page() -> Option<usize> {
+    let access = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (libc::MAP_SHARED | libc::MAP_ANONYMOUS) as usize;
+    // SAFETY: a new mapping where the kernel has room disturbs nobody.
+    unsafe { call(libc::SYS_mmap, [0, 4096, access, flags, usize::MAX, 0]) }.ok()
+}
+
+/// Forks, without any handler of the program's, and without a signal to it in the end. The child's
+/// number; 0 in the child.
+///
+/// # Safety
+/// The child has one thread, and locks as they were.
+pub(crate) unsafe fn fork() -> Option<pid_t> {
+    // SAFETY: no flags: the child has memory and a stack of its own.
+    unsafe { call(libc::SYS_clone, [0; 6]) }.ok().map(|pid| pid as pid_t)
+}
+
+/// Waits for the end of a child that [`fork`] made. What `wait` of the program's does not see.
+pub(crate) fn wait_for(child: pid_t) {
+    let a = [child as usize, 0, libc::__WALL as usize, 0, 0, 0];
+    // SAFETY: the kernel writes nothing.
+    while unsafe { call(libc::SYS_wait4, a) } == Err(libc::EINTR) {}
+}
+
+/// Ends this process at once.
+pub(crate) fn end_child() -> ! {
+    loop {
+        // SAFETY: does not return.
+        let _ = unsafe { call(libc::SYS_exit_group, [0; 6]) };
+    }
 }

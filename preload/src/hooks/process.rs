@@ -27,38 +27,52 @@ unsafe extern "C" fn quick_exit(status: c_int) {
 }
 
 /// What is about to be set: a filter on system calls, or the counter made unreadable. Before
-/// it is, as afterwards even telling so could be forbidden.
-fn note_prctl(option: c_int, argument: usize) {
+/// it is, as afterwards even telling so could be forbidden. Whether it is the first filter.
+fn note_prctl(option: c_int, argument: usize, filter: usize) -> bool {
     match option {
         // Strict mode also takes the processor's counter away.
         libc::PR_SET_SECCOMP if argument == libc::SECCOMP_MODE_STRICT as usize => {
             recorder::clock_vanishes();
         }
-        libc::PR_SET_SECCOMP => recorder::filter_follows(),
+        // Without a filter it is a question: whether there could be one.
+        libc::PR_SET_SECCOMP if filter != 0 => return recorder::filter_follows(),
         libc::PR_SET_TSC if argument == libc::PR_TSC_SIGSEGV as usize => {
             recorder::clock_vanishes();
         }
         _ => {}
     }
+    false
 }
 
 /// In C the arguments after the first depend on it; passing all on is harmless.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
-    note_prctl(option, a);
+    let first = note_prctl(option, a, b);
     // SAFETY: by the caller.
-    unsafe { NEXT.prctl(option, a, b, c, d) }
+    let result = unsafe { NEXT.prctl(option, a, b, c, d) };
+    if first && result != 0 {
+        recorder::no_filter_came();
+    }
+    result
 }
 
 /// What libseccomp calls, among others.
 #[cfg(target_arch = "x86_64")]
-extern "C" fn note_syscall(number: core::ffi::c_long, first: usize, second: usize) {
+extern "C" fn note_syscall(number: core::ffi::c_long, first: usize, second: usize, third: usize) {
     const SECCOMP_SET_MODE_STRICT: usize = 0;
     const SECCOMP_SET_MODE_FILTER: usize = 1;
     match (number, first) {
-        (libc::SYS_seccomp, SECCOMP_SET_MODE_STRICT) => recorder::clock_vanishes(),
-        (libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER) => recorder::filter_follows(),
-        (libc::SYS_prctl, option) => note_prctl(option as c_int, second),
+        // libseccomp asks what the kernel knows by calls that must fail: strict mode with flags or
+        // an argument, a filter that is none.
+        (libc::SYS_seccomp, SECCOMP_SET_MODE_STRICT) if second == 0 && third == 0 => {
+            recorder::clock_vanishes();
+        }
+        (libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER) if third != 0 => {
+            recorder::filter_follows();
+        }
+        (libc::SYS_prctl, option) => {
+            note_prctl(option as c_int, second, third);
+        }
         (libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid, _)
         | (libc::SYS_chroot | libc::SYS_pivot_root, _) => recorder::path_vanishes(),
         _ => {}

@@ -32,6 +32,13 @@ pub(super) fn all(trace: &TraceFacts, extras: &ReportExtras) -> Vec<String> {
             plural(trace.unknown_frees, "free")
         ));
     }
+    if extras.limits & limit::FILTER != 0 && trace.dropped_events == 0 {
+        out.push(
+            "The program installed a filter on system calls: from then on the kernel was asked \
+             nothing more, so what it held in memory is as old as that."
+                .to_owned(),
+        );
+    }
     if extras.limits & limit::CGROUP != 0 {
         out.push(format!(
             "The ring was cut to {} for the sake of the memory limit; raise the limit to \
@@ -68,6 +75,11 @@ fn dropped(trace: &TraceFacts, limits: u64) -> Option<String> {
         ("the limit on file sizes was reached", "raise it with `ulimit -f unlimited`")
     } else if limits & limit::LANES != 0 {
         ("there were more threads than lanes", "record with a larger --ring")
+    } else if limits & limit::FILTER != 0 {
+        (
+            "the program had installed a filter on system calls",
+            "record it without that filter, where it has an option for that",
+        )
     } else if limits & limit::PATH != 0 {
         (
             "the trace's file could not be opened again",
@@ -83,7 +95,9 @@ fn dropped(trace: &TraceFacts, limits: u64) -> Option<String> {
         0 => format!("The trace could not grow to its {ring}"),
         events => format!("{} found no room (ring: {ring})", plural(events, "event")),
     };
-    Some(format!(
-        "{what}, because {cause}: what happened then is not in these figures. Remedy: {remedy}."
-    ))
+    let so = match trace.dropped_events {
+        0 => "single events reach less far back, and looks at the kernel's view may be missing",
+        _ => "what happened then is not in these figures",
+    };
+    Some(format!("{what}, because {cause}: {so}. Remedy: {remedy}."))
 }

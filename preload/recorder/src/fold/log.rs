@@ -12,7 +12,7 @@ use crate::{file, look};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use fragtrace_format::Stamp;
-use fragtrace_format::header::Area;
+use fragtrace_format::header::{Area, limit};
 use fragtrace_format::record::{self, FoldedEvent};
 use fragtrace_format::threads::{ENTRY_BYTES, Entry, EntryCell};
 
@@ -83,19 +83,31 @@ impl Log {
     }
 }
 
-fn write(event: &FoldedEvent<'_>) {
-    let mut payload = [0; MAX_EVENT + 32];
-    let Some(len) = record::encode(event, &mut payload) else { return };
+/// Makes all the room that the regions area may take.
+pub(super) fn reserve() {
+    set_bound();
+    REGIONS.reserve_all();
+}
+
+fn set_bound() {
     let header = file::header();
     if REGIONS.half_bytes() == 0 {
         let bound = (header.ring_bytes.load(Relaxed) / RING_SHARE).clamp(MIN_REGIONS, MAX_REGIONS);
         REGIONS.bound(bound, &header.regions_half_bytes);
     }
+}
+
+fn write(event: &FoldedEvent<'_>) {
+    let mut payload = [0; MAX_EVENT + 32];
+    let Some(len) = record::encode(event, &mut payload) else { return };
+    set_bound();
     if REGIONS.has_room(len) == Some(false) && REGIONS.begin_other_half() {
         // What will be forgotten next comes before that look.
         look::soon();
     }
-    REGIONS.append(&payload[..len]);
+    if !REGIONS.append(&payload[..len]) {
+        file::header().limits.fetch_or(limit::REGIONS, Relaxed);
+    }
 }
 
 /// Bytes in our memory.

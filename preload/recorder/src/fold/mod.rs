@@ -115,6 +115,19 @@ pub(crate) fn advance(bytes: usize) -> Outcome {
     }
 }
 
+/// The file can grow no more from now on: makes room in the table for so many bytes of entries
+/// while it can, and for the events on mappings that will be folded.
+pub(crate) fn settle(bytes: u64) {
+    if let Some(_held) = FOLDING.try_take_uninterrupted() {
+        // SAFETY: the lock is held.
+        let folder = unsafe { &mut *FOLDER.0.get() };
+        if folder.begun || folder.begin() {
+            folder.table.make_room(bytes as usize / base::ENTRY_BYTES);
+            log::reserve();
+        }
+    }
+}
+
 /// In a child of fork: goes on from the table that the parent left, with counts of its own; or
 /// from an empty one, if that is not `whole`.
 pub(crate) fn inherit(whole: bool) {

@@ -136,6 +136,15 @@ impl Table {
         reserved
     }
 
+    /// Makes room for so many more blocks than there are, as far as there is some.
+    pub(super) fn make_room(&mut self, entries: usize) {
+        /// Leaves are fuller than this when they are split.
+        const ENTRIES_A_LEAF: usize = 64;
+        let leaves = entries / ENTRIES_A_LEAF + 2 * super::net::FULL;
+        // Whatever of this fails is found out again when a fold needs it.
+        let _ = self.reserve_index(leaves) && self.reserve_file(entries) == Some(true);
+    }
+
     /// Room in the file for so many entries that were never used. `None`: another thread
     /// grows the file at this moment.
     fn reserve_file(&mut self, fresh: usize) -> Option<bool> {

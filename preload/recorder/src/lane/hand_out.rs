@@ -33,6 +33,14 @@ pub(super) fn lane_here() -> Option<&'static Lane> {
     lane_of_thread().or_else(attach)
 }
 
+/// Gives this thread its lane before its first event, and in a child of fork takes over what its
+/// parent recorded.
+pub(crate) fn begin() {
+    if process::ready() {
+        lane_here();
+    }
+}
+
 /// This thread writes no more.
 pub(crate) fn forget() {
     set_thread_lane(0);
