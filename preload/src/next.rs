@@ -128,6 +128,7 @@ next! {
     // The process.
     prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int = -1;
     fork() -> c_int = -1;
+    daemon(no_change: c_int, no_close: c_int) -> c_int = -1;
     setuid(user: c_uint) -> c_int = -1;
     seteuid(user: c_uint) -> c_int = -1;
     setreuid(real: c_uint, effective: c_uint) -> c_int = -1;

@@ -57,6 +57,28 @@ fn assert_told(victim: &Victim, limit: u64, words: &str) -> bool {
     dropped > 0 && header_field(&trace, field::FOLDS) > 0
 }
 
+/// Of a ring of 64 MiB there is room for one; what lives finds some, too.
+#[test]
+fn a_ring_that_cannot_grow_goes_round_in_the_room_that_there_is() {
+    const ROOM_KIB: u64 = 1536;
+    let victim = Victim::new(format!("a ring of 64 MiB in {ROOM_KIB} KiB"), 1);
+    let traced = victim.command(1, "64M");
+    let mut shell = command("/bin/sh");
+    let line = r#"ulimit -f $(($1 * 2)); export LD_PRELOAD="$2"; shift 2; exec "$@""#;
+    shell.args(["-c", line, "sh", &ROOM_KIB.to_string()]).arg(tools::tracer());
+    shell.arg(traced.get_program()).args(traced.get_args()).args(["600000", "return"]);
+    for (name, value) in traced.get_envs() {
+        if let Some(value) = value.filter(|_| name != "LD_PRELOAD") {
+            shell.env(name, value);
+        }
+    }
+    assert_undisturbed(&victim.claim, &run(&mut shell));
+    victim.assert_exact();
+    let limits = header_field(&victim.trace(), field::LIMITS);
+    assert!(limits & FILE_SIZE != 0, "there was room enough: {limits:#x}");
+    assert!(header_field(&victim.trace(), field::FOLDS) > 0, "it never went round");
+}
+
 #[test]
 fn a_limit_on_file_sizes_is_said_and_harms_nobody() {
     let line = r#"ulimit -f $(($1 * 2)); LD_PRELOAD="$3" exec "$4" "$5" "$6" "$7" "$8" "$9""#;

@@ -22,7 +22,7 @@ const PAGE: usize = 4096;
 
 /// Every call that the recorder makes, as it would make it, but of no effect.
 #[rustfmt::skip]
-fn calls() -> [(c_long, [usize; 6]); 35] {
+fn calls() -> [(c_long, [usize; 6]); 36] {
     static EMPTY: u8 = 0;
     static TIME: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let (path, time) = (&raw const EMPTY as usize, &raw const TIME as usize);
@@ -46,6 +46,7 @@ fn calls() -> [(c_long, [usize; 6]); 35] {
         (libc::SYS_fallocate, [NO_FILE, 0, 0, PAGE, 0, 0]),
         (libc::SYS_fcntl, [NO_FILE, libc::F_DUPFD_CLOEXEC as usize, 0, 0, 0, 0]),
         (libc::SYS_ioctl, [NO_FILE, 0, 0, 0, 0, 0]),
+        (libc::SYS_faccessat, [NO_FILE, path, libc::X_OK as usize, 0, 0, 0]),
         (libc::SYS_unlinkat, [NO_FILE, path, 0, 0, 0, 0]),
         (libc::SYS_readlinkat, [NO_FILE, path, 0, 0, 0, 0]),
         (libc::SYS_getcwd, [0, 0, 0, 0, 0, 0]),

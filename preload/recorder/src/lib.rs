@@ -58,8 +58,8 @@ pub use lane::{
 pub use look::{AskAllocator, MAX_FIGURES};
 pub use pools::{pool_acquired, pool_created, pool_destroyed, pool_released};
 pub use process::{
-    Facilities, ForkHandler, clock_vanishes, end, filter_follows, no_filter_came, path_vanishes,
-    start,
+    Facilities, ForkHandler, Successor, clock_vanishes, daemon_follows, end, exec_follows,
+    filter_follows, no_daemon_came, no_filter_came, path_vanishes, start,
 };
 pub use stack::Caller;
 pub use text::Text;

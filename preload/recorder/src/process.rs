@@ -7,10 +7,10 @@ use crate::look::AskAllocator;
 use crate::sync::TryLock;
 use crate::text::Text;
 use crate::{children, clock, describe, file, fold, inherit, keep, lane, look, ring, stack, sys};
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize};
 use fragtrace_format::header::{End, HEADER_BYTES, MAGIC, VERSION, limit};
 use fragtrace_format::record::UsableRule;
 
@@ -50,6 +50,8 @@ static PID: AtomicU32 = AtomicU32::new(0);
 static KEY: AtomicU32 = AtomicU32::new(u32::MAX);
 static SET_SPECIFIC: AtomicUsize = AtomicUsize::new(0);
 static CLOCK_LOCK: TryLock = TryLock::new();
+/// The environment that the process began with.
+static ENVIRON: AtomicPtr<*const c_char> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Whether the recorder runs; events before that are nobody's.
 #[inline]
@@ -118,6 +120,7 @@ pub unsafe fn start(facilities: &Facilities, facts: &Facts<'_>) {
     }
     // SAFETY: by the caller.
     let environment = unsafe { Environment::new(facilities.environ) };
+    ENVIRON.store(facilities.environ.cast_mut(), Relaxed);
     let config = Config::from_environment(environment);
     say(&config, config.complaint.bytes());
     for line in facts.unseen.lines() {
@@ -318,7 +321,8 @@ pub(crate) fn note_clock() {
     if sys::forbidden() {
         return;
     }
-    let Some(_held) = CLOCK_LOCK.try_take() else { return };
+    // A handler that jumps out of the middle would leave it taken for good.
+    let Some(_held) = CLOCK_LOCK.try_take_uninterrupted() else { return };
     let (now, monotonic, realtime) = read_clocks();
     file::header().clock_last.set(now, monotonic, realtime);
 }
@@ -346,9 +350,65 @@ fn is_recorded_process() -> bool {
     recording() && (sys::forbidden() || sys::process_id() == PID.load(Relaxed))
 }
 
+/// What a process is about to become.
+#[derive(Clone, Copy, Debug)]
+pub enum Successor<'a> {
+    /// The program at this path.
+    At(&'a CStr),
+    /// The one that is found under this name in the directories of PATH.
+    Named(&'a CStr),
+    /// What a descriptor stands for.
+    Open,
+}
+
+impl Successor<'_> {
+    /// Whether it could be: shells try one directory after another.
+    fn is_there(self) -> bool {
+        let is_executable = |path: &[u8]| sys::is_executable(path);
+        match self {
+            _ if sys::forbidden() => true,
+            Successor::Named(name) if !name.to_bytes().contains(&b'/') => {
+                // SAFETY: the strings that the process began with stay, whatever it sets.
+                let environment = unsafe { Environment::new(ENVIRON.load(Relaxed).cast_const()) };
+                let directories = environment.get(b"PATH").unwrap_or(b"/bin:/usr/bin");
+                directories.split(|byte| *byte == b':').any(|directory| {
+                    let mut path = Text::<512>::new();
+                    for part in [directory, b"/", name.to_bytes()] {
+                        path.push(part);
+                    }
+                    path.cut || is_executable(path.c_str())
+                })
+            }
+            Successor::At(path) | Successor::Named(path) => is_executable(path.to_bytes_with_nul()),
+            Successor::Open => true,
+        }
+    }
+}
+
+/// The process is about to become another program. Where that fails nevertheless, some other end
+/// follows and replaces this one.
+pub fn exec_follows(successor: Successor<'_>) {
+    if is_recorded_process() && successor.is_there() && !inherit::came_to_nothing() {
+        end(End::Exec);
+    }
+}
+
+/// The process forks and ends, in the C library's daemon(3).
+pub fn daemon_follows() {
+    end(End::UnderscoreExit);
+    inherit::fork_follows();
+}
+
+/// There will be no daemon: the process goes on.
+pub fn no_daemon_came() {
+    if is_recorded_process() {
+        file::header().end.store(End::Open.to_word(), Release);
+    }
+}
+
 /// The process ends, in the way said. Events may still come and are recorded.
 pub fn end(how: End) {
-    if !is_recorded_process() || how == End::Exec && inherit::came_to_nothing() {
+    if !is_recorded_process() {
         return;
     }
     look::take_last();

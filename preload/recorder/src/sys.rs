@@ -75,6 +75,15 @@ pub(crate) fn close(fd: c_int) {
     let _ = unsafe { call(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 
+/// Whether a file can be executed, by a path that ends in a zero byte.
+pub(crate) fn is_executable(path: &[u8]) -> bool {
+    debug_assert_eq!(path.last(), Some(&0));
+    let at = libc::AT_FDCWD as isize as usize;
+    let a = [at, path.as_ptr() as usize, libc::X_OK as usize, 0, 0, 0];
+    // SAFETY: the path is terminated and lives over the call.
+    unsafe { call(libc::SYS_faccessat, a) }.is_ok()
+}
+
 /// Removes a file.
 pub(crate) fn unlink(path: &[u8]) {
     unlink_at(libc::AT_FDCWD, path);

@@ -1,9 +1,9 @@
 //! How a process ends without returning from main, and what it does to its own system calls.
 
 use crate::next::NEXT;
-use core::ffi::c_int;
+use core::ffi::{CStr, c_char, c_int};
 use fragtrace_recorder as recorder;
-use recorder::End;
+use recorder::{End, Successor};
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _exit(status: c_int) {
@@ -79,11 +79,40 @@ extern "C" fn note_syscall(number: core::ffi::c_long, first: usize, second: usiz
     }
 }
 
-/// The process is about to become another program. Where the call fails, some other end
-/// follows and replaces this one.
+/// The process is about to become the program at a path.
 #[cfg(target_arch = "x86_64")]
-extern "C" fn exec_follows() {
-    recorder::end(End::Exec);
+unsafe extern "C" fn exec_at(path: *const c_char) {
+    if !path.is_null() {
+        // SAFETY: by the caller, a string.
+        recorder::exec_follows(Successor::At(unsafe { CStr::from_ptr(path) }));
+    }
+}
+
+/// The same, by a name that is looked for in PATH.
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn exec_named(name: *const c_char) {
+    if !name.is_null() {
+        // SAFETY: by the caller, a string.
+        recorder::exec_follows(Successor::Named(unsafe { CStr::from_ptr(name) }));
+    }
+}
+
+/// The same, by a descriptor.
+#[cfg(target_arch = "x86_64")]
+extern "C" fn exec_open() {
+    recorder::exec_follows(Successor::Open);
+}
+
+/// The C library's forks and ends the first process, without a call that a hook would see.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn daemon(no_change: c_int, no_close: c_int) -> c_int {
+    recorder::daemon_follows();
+    // SAFETY: by the caller.
+    let result = unsafe { NEXT.daemon(no_change, no_close) };
+    if result != 0 {
+        recorder::no_daemon_came();
+    }
+    result
 }
 
 /// What the child needs of the parent's ring stays for a moment.
@@ -121,7 +150,11 @@ macro_rules! noted_hooks {
 }
 
 #[cfg(target_arch = "x86_64")]
-noted_hooks!(exec_follows: execve execveat fexecve execv execvp execvpe execl execlp execle);
+noted_hooks!(exec_at: execve execv execl execle);
+#[cfg(target_arch = "x86_64")]
+noted_hooks!(exec_named: execvp execvpe execlp);
+#[cfg(target_arch = "x86_64")]
+noted_hooks!(exec_open: execveat fexecve);
 #[cfg(target_arch = "x86_64")]
 noted_hooks!(note_syscall: syscall);
 #[cfg(target_arch = "x86_64")]

@@ -118,7 +118,7 @@ fn layout(growth: &Growth) -> impl Iterator<Item = (Area, u64, u64)> + use<> {
 fn fill(fd: c_int, growth: &Growth, events_bytes: u64) -> Result<bool, c_int> {
     let end = layout(growth).map(|(_, at, bytes)| at + bytes).last();
     let head = (HEADER_BYTES + DESCRIPTION_BYTES) as u64;
-    reserve(fd, 0, end.unwrap_or(head)).map_err(|_| libc::ENOSPC)?;
+    reserve(fd, 0, end.unwrap_or(head), 0).map_err(|_| libc::ENOSPC)?;
     let parents = header();
     for _ in 0..TRIES {
         let folds = settled();

@@ -147,13 +147,18 @@ pub(crate) fn scratch() -> (usize, usize) {
     (BASE.load(Ordering::Relaxed) + SCRATCH_AT, SCRATCH_BYTES)
 }
 
-/// Reserves `bytes` of the file from `offset` on, by writing where the file system cannot.
-fn reserve(fd: c_int, offset: u64, bytes: u64) -> Result<(), u64> {
+/// Reserves `bytes` of the file from `offset` on, by writing where the file system cannot. Not
+/// where that leaves less than `beside` for others.
+fn reserve(fd: c_int, offset: u64, bytes: u64, beside: u64) -> Result<(), u64> {
     // Beyond the limit a signal would kill the program.
-    if offset + bytes > sys::file_size_limit() {
+    if offset + bytes + beside > sys::file_size_limit() {
         return Err(limit::FILE_SIZE);
     }
-    match sys::allocate(fd, offset, bytes) {
+    match sys::allocate(fd, offset, bytes + beside) {
+        // Found to be there, and given back.
+        Ok(()) if beside > 0 => {
+            return sys::truncate(fd, offset + bytes).map_err(|_| limit::DISK_FULL);
+        }
         Ok(()) => return Ok(()),
         // A sandbox may know it as little as a file system.
         Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {}
@@ -197,7 +202,7 @@ pub(crate) fn create(path: &mut Text<PATH_ROOM>) -> Result<(), c_int> {
     let bare = path.bytes().len();
     let fd = create_new(path).inspect_err(|_| path.truncate(bare))?;
     let bytes = HEADER_BYTES + DESCRIPTION_BYTES;
-    let made = reserve(fd, 0, bytes as u64).map_err(|_| libc::ENOSPC).and_then(|()| {
+    let made = reserve(fd, 0, bytes as u64, 0).map_err(|_| libc::ENOSPC).and_then(|()| {
         let base = map_first(fd, bytes)?;
         BASE.store(base, Ordering::Release);
         sys::identity(fd)
@@ -277,6 +282,14 @@ fn grow_by(growth: &mut Growth, area: Area, bytes: u64, publish: impl FnOnce(u64
     }
 }
 
+/// Room that an area leaves when it grows from so many bytes: a ring that took all could not go
+/// round, as what it loses must find room in the table.
+fn beside_ring(area: Area, bytes: u64) -> u64 {
+    const SHARE: u64 = 8;
+    const LEAST: u64 = 64 << 10;
+    if area == Area::Events && bytes > 0 { (bytes / SHARE).max(LEAST) } else { 0 }
+}
+
 fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
     if sys::forbidden() {
         return Err(limit::FILTER);
@@ -284,7 +297,7 @@ fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
     let fd = growth.open().ok_or(limit::PATH)?;
     let result = (|| {
         let offset = growth.file_bytes;
-        reserve(fd, offset, bytes)?;
+        reserve(fd, offset, bytes, beside_ring(area, *growth.area_bytes(area)))?;
         let at = area_start(area) + *growth.area_bytes(area) as usize;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         sys::map(at, bytes as usize, access, libc::MAP_SHARED, Some((fd, offset)))

@@ -134,7 +134,9 @@ fn take(cause: LookCause, stack: Option<u32>) {
     if !process::recording() || sys::forbidden() {
         return;
     }
-    let Some(_held) = LOCK.try_take() else { return };
+    // A handler that jumps out of the middle would leave it taken for good, and there would be no
+    // further look.
+    let Some(_held) = LOCK.try_take_uninterrupted() else { return };
     // SAFETY: the lock is held.
     let looker = unsafe { &mut *LOOKER.0.get() };
     let begun = clock::stamp();
