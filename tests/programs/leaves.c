@@ -2,11 +2,13 @@
  * trace has to grow several times. Known counts.
  *
  *   leaves STEP...     each of setuid, setresuid, seteuid, syscall (setresuid without libc's
- *                      function), chroot, close (all descriptors but the first three), cd
+ *                      function), chroot, close (all descriptors but the first three), cd,
+ *                      descriptors (three at most from then on)
  *   leaves ... fork STEP...  the rest, and the blocks, in a child; the parent takes none
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -27,6 +29,8 @@ static int leave(const char *how) {
         return (int)syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY);
     if (strcmp(how, "chroot") == 0)
         return chroot("/proc/self/fdinfo");
+    if (strcmp(how, "descriptors") == 0)
+        return setrlimit(RLIMIT_NOFILE, &(struct rlimit){3, 3});
     if (strcmp(how, "cd") == 0)
         return chdir("/");
     if (strcmp(how, "close") == 0) {

@@ -147,6 +147,9 @@ fn say(config: &Config, line: &[u8]) {
     let _ = sys::write(2, line);
 }
 
+const NO_MEMORY: &[u8] = b"fragtrace: no memory for the recorder; nothing is recorded: \
+    raise the limit on address space (ulimit -v, -d), of which it takes an eighth\n";
+
 fn begin(
     facilities: &Facilities,
     facts: &Facts<'_>,
@@ -175,7 +178,8 @@ fn begin(
         return false;
     }
     if !map_lanes(facilities) {
-        say(config, b"fragtrace: no memory for the recorder; nothing is recorded\n");
+        file::remove();
+        say(config, NO_MEMORY);
         return false;
     }
     inherit::remember(config);
@@ -192,17 +196,17 @@ fn begin(
     let looks = look::reserve(ring_bytes);
     let depth = stack::start(config.stack_depth, ring_bytes);
     // The ring comes last, so that its spare room can be cut at exit.
-    let roomy = looks && ring::start(ring_bytes);
+    if !(looks && ring::start(ring_bytes)) {
+        file::remove();
+        say(config, b"fragtrace: no room for the trace on its disk; nothing is recorded\n");
+        return false;
+    }
     describe::write(facts, config, depth, environment);
     let (now, monotonic, realtime) = read_clocks();
     header.clock_start.set(now, monotonic, realtime);
     header.clock_last.set(now, monotonic, realtime);
     header.version.store(VERSION, Relaxed);
     header.magic.store(u64::from_le_bytes(MAGIC), Release);
-    if !roomy {
-        say(config, b"fragtrace: no room for the trace on its disk; nothing is recorded\n");
-        return false;
-    }
     if let (Some(create), Some(set)) =
         (facilities.pthread_key_create, facilities.pthread_setspecific)
     {
@@ -243,6 +247,10 @@ fn create_file(config: &Config, environment: Environment) -> bool {
         keep::remove_oldest(wanted.bytes(), file::pattern(config), &names, config.keep);
         return true;
     };
+    if error == libc::ENOMEM {
+        say(config, NO_MEMORY);
+        return false;
+    }
     let mut line = Text::<1024>::new();
     let _ = write!(line, "fragtrace: cannot write {} ({})", wanted.as_str(), error_name(error));
     if config.out.bytes().is_empty() {
@@ -273,7 +281,7 @@ fn error_name(error: c_int) -> &'static str {
         libc::EROFS => "read-only file system",
         libc::ENAMETOOLONG => "name too long",
         libc::EMFILE | libc::ENFILE => "too many open files",
-        libc::ENOMEM | libc::EEXIST => "no memory to map it",
+        libc::EEXIST => "no memory to map it",
         _ => "the kernel refused",
     }
 }

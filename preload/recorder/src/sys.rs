@@ -233,6 +233,28 @@ pub(crate) fn allocate(fd: c_int, offset: u64, bytes: u64) -> Result<(), c_int> 
     unsafe { call(libc::SYS_fallocate, a) }.map(drop)
 }
 
+/// Of a limit on address space this part is the recorder's; the rest the program's.
+const SHARE_OF_LIMIT: u64 = 8;
+/// Bytes that may still be mapped; 0 = not asked yet.
+static MAY_MAP: AtomicU64 = AtomicU64::new(0);
+
+/// Whether so many bytes more may be mapped: a program that lives with a limit (`ulimit -v` or -d)
+/// is not to find it used up.
+fn may_map(bytes: usize) -> bool {
+    const ASKED: u64 = 1;
+    if MAY_MAP.load(Ordering::Relaxed) == 0 {
+        let limit = limit_on(libc::RLIMIT_AS as usize).min(limit_on(libc::RLIMIT_DATA as usize));
+        MAY_MAP.store((limit / SHARE_OF_LIMIT).max(ASKED), Ordering::Relaxed);
+    }
+    let take = |left: u64| left.checked_sub(bytes as u64).filter(|left| *left >= ASKED);
+    MAY_MAP.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+}
+
+fn may_map_again(bytes: usize) {
+    let give_back = |left: u64| (left > 0).then_some(left + bytes as u64);
+    let _ = MAY_MAP.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give_back);
+}
+
 /// Maps; `at` is where, and nothing that stands there is replaced.
 pub(crate) fn map(
     at: usize,
@@ -244,17 +266,24 @@ pub(crate) fn map(
     let (fd, offset) = file.unwrap_or((-1, 0));
     let flags = flags | libc::MAP_FIXED_NOREPLACE;
     let a = [at, bytes, protection as usize, flags as usize, fd as isize as usize, offset as usize];
-    // SAFETY: a new mapping replaces nothing and so disturbs nobody.
-    let address = unsafe { call(libc::SYS_mmap, a) }?;
-    if address == at {
-        return Ok(address);
+    if !may_map(bytes) {
+        return Err(libc::ENOMEM);
     }
-    // Before Linux 4.17 the flag is only a hint.
-    unmap(address, bytes);
-    Err(libc::EEXIST)
+    // SAFETY: a new mapping replaces nothing and so disturbs nobody.
+    let mapped = unsafe { call(libc::SYS_mmap, a) };
+    if mapped == Ok(at) {
+        return mapped;
+    }
+    match mapped {
+        // Before Linux 4.17 the flag is only a hint.
+        Ok(address) => unmap(address, bytes),
+        Err(_) => may_map_again(bytes),
+    }
+    Err(mapped.err().unwrap_or(libc::EEXIST))
 }
 
 pub(crate) fn unmap(address: usize, bytes: usize) {
+    may_map_again(bytes);
     // SAFETY: callers unmap what they mapped.
     let _ = unsafe { call(libc::SYS_munmap, [address, bytes, 0, 0, 0, 0]) };
 }
