@@ -52,6 +52,17 @@ pub(crate) fn block_of_second(block: usize, size: usize) -> Option<Acquire> {
     }
 }
 
+/// A `free` that the loader prefers to ours; 0 = there is none.
+static FREE_IN_FRONT: AtomicUsize = AtomicUsize::new(0);
+
+/// The `free` of an allocator that stands before us, in the executable or preloaded: where it lacks
+/// a function that we offer, its blocks come to us, and must go back to it.
+pub(crate) fn free_in_front() -> Option<unsafe extern "C" fn(*mut c_void)> {
+    let at = FREE_IN_FRONT.load(Ordering::Relaxed);
+    // SAFETY: 0, or a function of this name, which is of this type.
+    unsafe { core::mem::transmute(at) }
+}
+
 /// Whether the executable has a realloc of its own, which the loader prefers to ours.
 static OWN_REALLOC: AtomicBool = AtomicBool::new(false);
 
@@ -125,6 +136,12 @@ pub(crate) fn start() {
         ours || object.find(c"realloc").is_some()
     });
     OWN_REALLOC.store(!ours, Ordering::Relaxed);
+    let mut free = None;
+    elf::each_object(|object| {
+        free = if is_ours(object) { Some(0) } else { object.find(c"free") };
+        free.is_some()
+    });
+    FREE_IN_FRONT.store(free.unwrap_or(0), Ordering::Relaxed);
     let linked = linked::hook(is_ours);
     IS_GLIBC.store(glibc && !linked.main, Ordering::Relaxed);
     // What a C library maps is its own business: its malloc calls past the hooks.

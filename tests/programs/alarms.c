@@ -10,10 +10,14 @@
  *               allocator must allow it)
  *      altstack the handler has a stack of its own
  *      tiny     threads have stacks of 16 KiB
+ *      profile  the whole process is interrupted a thousand times a second of its run time; that
+ *               handler walks the stack of what it interrupts
+ *      blocked  threads keep all signals to themselves for later
  *
  * A thread goes on until it was interrupted often enough. Blocks of LAST_BYTES are taken only
  * after the last jump. */
 #define _GNU_SOURCE
+#include <execinfo.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -21,15 +25,16 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 
 #include "answer.h"
 
 enum { MOST_THREADS = 64, ALARMS = 500, SLOTS = 64, LAST = 1000, LAST_BYTES = 7777, INTERVAL_NS = 100000 };
 
-static int with_malloc, with_mmap, with_nest, with_jump, with_altstack, tiny;
+static int with_malloc, with_mmap, with_nest, with_jump, with_altstack, tiny, profile, blocked;
 static unsigned long pairs;
-static atomic_ulong allocs, frees, mmaps, munmaps, jumps;
+static atomic_ulong allocs, frees, mmaps, munmaps, jumps, walks;
 static __thread volatile unsigned long alarms_seen;
 static __thread volatile sig_atomic_t may_jump;
 static __thread sigjmp_buf before;
@@ -83,6 +88,23 @@ static void on_second(int signal) {
     work_in_handler(0);
 }
 
+static void on_profile(int signal) {
+    void *frames[32];
+    (void)signal;
+    if (backtrace(frames, 32) > 0)
+        atomic_fetch_add(&walks, 1);
+}
+
+static void start_profile(void) {
+    void *frames[32];
+    struct sigaction action = {.sa_handler = on_profile, .sa_flags = SA_RESTART};
+    struct itimerval every = {{0, 1000}, {0, 1000}};
+    /* It loads a library when it is first called. */
+    if (backtrace(frames, 32) <= 0 || sigaction(SIGPROF, &action, NULL) != 0 ||
+        setitimer(ITIMER_PROF, &every, NULL) != 0)
+        abort();
+}
+
 static timer_t start_alarm(void) {
     timer_t timer;
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
@@ -112,6 +134,10 @@ static void *work(void *unused) {
     stack_t alternate = {.ss_sp = stacks[next++], .ss_size = sizeof stacks[0]};
     if (with_altstack)
         sigaltstack(&alternate, NULL);
+    sigset_t all;
+    sigfillset(&all);
+    if (blocked)
+        pthread_sigmask(SIG_BLOCK, &all, NULL);
     timer_t timer = start_alarm();
     if (with_jump) {
         sigsetjmp(before, 1);
@@ -125,7 +151,9 @@ static void *work(void *unused) {
     }
     do
         churn(pairs);
-    while (alarms_seen < 2 * ALARMS);
+    while (!blocked && !profile && alarms_seen < 2 * ALARMS);
+    while (profile && walks < ALARMS)
+        churn(1000);
     timer_delete(timer);
     for (int i = 0; i < LAST; i++)
         give(take(LAST_BYTES));
@@ -142,6 +170,8 @@ int main(int count, char **arguments) {
         with_jump |= strcmp(arguments[i], "jump") == 0;
         with_altstack |= strcmp(arguments[i], "altstack") == 0;
         tiny |= strcmp(arguments[i], "tiny") == 0;
+        profile |= strcmp(arguments[i], "profile") == 0;
+        blocked |= strcmp(arguments[i], "blocked") == 0;
     }
     struct sigaction action = {.sa_handler = on_alarm};
     action.sa_flags = SA_RESTART | (with_altstack ? SA_ONSTACK : 0);
@@ -152,6 +182,8 @@ int main(int count, char **arguments) {
     pthread_attr_init(&attributes);
     if (tiny && pthread_attr_setstacksize(&attributes, 16384) != 0)
         return 3;
+    if (profile)
+        start_profile();
     pthread_t handles[MOST_THREADS];
     if (threads > MOST_THREADS)
         return 2;
@@ -165,6 +197,7 @@ int main(int count, char **arguments) {
     answer("mmaps", mmaps);
     answer("munmaps", munmaps);
     answer("jumps", jumps);
+    answer("walks", walks);
     answer("last", LAST * threads);
     flush_answers();
     return 0;

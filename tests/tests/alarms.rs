@@ -2,8 +2,10 @@
 //! away: no event is lost or torn, and no thread waits for what it interrupted itself.
 #![forbid(unsafe_code)]
 
+use std::path::Path;
+
 use fragtrace_tests::check::{Answers, assert_numbers};
-use fragtrace_tests::programs::{library, program};
+use fragtrace_tests::programs::{cpp_program, library, program};
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::command;
 use fragtrace_tests::tools;
@@ -69,6 +71,54 @@ fn no_event_is_lost_where_handlers_allocate_and_the_ring_goes_round() {
 fn no_event_is_lost_where_handlers_map_inside_glibcs_malloc() {
     assert_exact(2, "mmap", "256M");
     assert_exact(2, "mmap altstack tiny", "256M");
+}
+
+#[test]
+fn no_event_is_lost_where_a_profiler_walks_the_stack_a_thousand_times_a_second() {
+    // Beside the alarms of the threads, whose handlers map.
+    let (answers, traced) = interrupted(2, "mmap profile", "1M");
+    assert!(answers.get("walks") >= 500, "{}", traced.outcome.describe());
+    let report: Report = traced.report();
+    report.assert_complete();
+    let numbers =
+        COUNTS[2..].iter().map(|(name, key)| (*name, answers.get(name), report.number(key)));
+    let numbers: Vec<_> = numbers.collect();
+    // The walk loads a library, and the library maps.
+    for (name, counted, found) in numbers {
+        assert!((counted..counted + 64).contains(&found), "{name}: {counted}, on record {found}");
+    }
+}
+
+#[test]
+fn no_event_is_lost_on_threads_that_keep_all_signals_blocked() {
+    assert_exact(2, "mmap blocked tiny", "1M");
+}
+
+/// Exceptions go through the hook of an operator that never returns.
+#[test]
+fn no_event_is_lost_where_operator_new_throws_under_an_alarm() {
+    let program = cpp_program("throws");
+    // Not mimalloc: built in C, its operators abort.
+    for allocator in [None, Some("libjemalloc.so.2"), Some("libtcmalloc_minimal.so.4")] {
+        let throws = |pairs: &str| {
+            let mut throws = command(&program);
+            throws.arg(pairs).env("FRAGTRACE_RING", "1M");
+            if let Some(library) = allocator {
+                let list = preload_list(&[&tools::tracer(), Path::new(library)]);
+                throws.env("LD_PRELOAD", list);
+            }
+            let traced = Traced::run_well(throws);
+            let report = traced.report();
+            report.assert_adds_up();
+            (Answers::of(&traced.outcome), report)
+        };
+        let ((_, idle), (answers, report)) = (throws("0"), throws("40000"));
+        assert_eq!(answers.get("alarms"), 1, "{allocator:?}: no alarm came");
+        let numbers = COUNTS[..2]
+            .iter()
+            .map(|(name, key)| (*name, answers.get(name), report.number(key) - idle.number(key)));
+        assert_numbers(&format!("on {allocator:?}"), &numbers.collect::<Vec<_>>());
+    }
 }
 
 /// What was interrupted in the middle may be on record or not; all that comes later is.

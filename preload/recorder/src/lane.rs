@@ -92,6 +92,10 @@ struct Lane {
     first: AtomicU32,
     /// Not 0: the thread is asking its allocator about a block.
     asking: AtomicU32,
+    /// Added to the cursor, a number that only events on blocks change.
+    apart: AtomicUsize,
+    /// `base` at the end of the chunk before.
+    before: [AtomicU64; 2],
 }
 
 const _: () = assert!(size_of::<Lane>() == LANE_BYTES);
@@ -330,12 +334,21 @@ pub fn in_call(sp: usize) -> bool {
 /// Whether the last event of this thread was about the block at this address.
 pub fn is_last(address: usize) -> bool {
     let side = half(address as u64);
-    lane_of_thread().is_some_and(|lane| lane.base[side].load(Relaxed) == address as u64 >> 4)
+    lane_of_thread().is_some_and(|lane| {
+        let last = match lane.base[side].load(Relaxed) {
+            // A chunk begins afresh, but what was told is told.
+            0 => lane.before[side].load(Relaxed),
+            base => base,
+        };
+        last == address as u64 >> 4
+    })
 }
 
-/// How far this thread's events reach: another number after each.
+/// How far this thread's events on blocks reach: another number after each, and after nothing else.
+/// A handler may map in the middle of a call.
 pub fn reach() -> usize {
-    lane_of_thread().map_or(0, |lane| lane.cursor().load(Relaxed))
+    lane_of_thread()
+        .map_or(0, |lane| lane.cursor().load(Relaxed).wrapping_add(lane.apart.load(Relaxed)))
 }
 
 /// As [`begin_compound`], from a frame at `sp`.

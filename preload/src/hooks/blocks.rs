@@ -5,7 +5,9 @@
 
 use super::entry::entries;
 use crate::next::NEXT;
-use crate::start::{block_of_second, libc_is_glibc, malloc_is_glibc, realloc_is_the_programs};
+use crate::start::{
+    block_of_second, free_in_front, libc_is_glibc, malloc_is_glibc, realloc_is_the_programs,
+};
 use core::ffi::{c_int, c_void};
 use fragtrace_recorder as recorder;
 use recorder::{Acquire, Caller, Cold, Flags};
@@ -261,31 +263,34 @@ unsafe extern "C" fn pvalloc_from(size: usize, sp: usize, bp: usize) -> *mut c_v
     aligned(size, 4096, Caller { sp, bp }, || unsafe { NEXT.pvalloc(size) })
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn cfree(block: *mut c_void) {
+/// A block is released by one of the names that allocators may lack.
+fn released(block: *mut c_void, call: impl FnOnce()) {
+    if let Some(free) = free_in_front() {
+        // SAFETY: by the caller, a block; and it can only be of that allocator.
+        return unsafe { free(block) };
+    }
     if !block.is_null() {
         recorder::release(block as usize);
     }
+    call();
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cfree(block: *mut c_void) {
     // SAFETY: by the caller.
-    unsafe { NEXT.cfree(block) }
+    released(block, || unsafe { NEXT.cfree(block) });
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_sized(block: *mut c_void, size: usize) {
-    if !block.is_null() {
-        recorder::release(block as usize);
-    }
     // SAFETY: by the caller.
-    unsafe { NEXT.free_sized(block, size) }
+    released(block, || unsafe { NEXT.free_sized(block, size) });
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_aligned_sized(block: *mut c_void, alignment: usize, size: usize) {
-    if !block.is_null() {
-        recorder::release(block as usize);
-    }
     // SAFETY: by the caller.
-    unsafe { NEXT.free_aligned_sized(block, alignment, size) }
+    released(block, || unsafe { NEXT.free_aligned_sized(block, alignment, size) });
 }
 
 /// Says nothing to the recorder, but must ask the allocator that the block came from.

@@ -294,6 +294,7 @@ pub(super) fn cold_within(lane: &Lane, now: u64, event: &Cold<'_>) {
             unsafe { put_all(lane, prefixes) };
             // SAFETY: likewise.
             unsafe { put_cold(lane, *head, &buffer[..len]) };
+            set_apart(lane, cursor);
             lane.set_state(&state);
             return;
         }
@@ -302,6 +303,12 @@ pub(super) fn cold_within(lane: &Lane, now: u64, event: &Cold<'_>) {
         }
     }
     dropped();
+}
+
+/// What moved the cursor from `before` to where it is was no event on a block.
+fn set_apart(lane: &Lane, before: usize) {
+    let moved = before.wrapping_sub(lane.cursor().load(Relaxed));
+    lane.apart.store(lane.apart.load(Relaxed).wrapping_add(moved), Relaxed);
 }
 
 /// Stores payload first and head last, so that the event is there whole or not at all.
@@ -343,6 +350,11 @@ fn open_chunk(lane: &Lane, now: u64) -> bool {
     if last != 0 {
         ring::close(Chunk::at(last));
     }
+    for (before, base) in lane.before.iter().zip(&lane.base) {
+        if let base @ 1.. = base.load(Relaxed) {
+            before.store(base, Relaxed);
+        }
+    }
     let state = State { stamp: now, base: [0, 0] };
     let lane_seq = lane.lane_seq.load(Relaxed) + 1;
     chunk.header().open(&ChunkInfo {
@@ -363,7 +375,9 @@ fn open_chunk(lane: &Lane, now: u64) -> bool {
     let last_number = if last == 0 { 0 } else { Chunk::at(last).number() };
     ring::chunks().append(&lane.first, last_number, chunk.number());
     lane.kept().sequence.store(sequence, Relaxed);
+    let cursor = lane.cursor().load(Relaxed);
     lane.cursor().store(chunk.first(), Release);
+    set_apart(lane, cursor);
     lane.room.store(chunk.limit(), Relaxed);
     // Where the counter is no clock, every event goes the slow way.
     lane.limit.store(if clock::by_counter() { chunk.limit() } else { 0 }, Relaxed);
