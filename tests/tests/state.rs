@@ -206,6 +206,43 @@ fn heaps_and_threads_are_the_whole() {
     assert!(ratio("at_2m_ratio") <= ratio("at_4k_ratio"));
 }
 
+/// The last block with a mapping of its own makes the peak; one of the others is then freed.
+#[test]
+fn heaps_and_threads_are_told_at_the_peak_as_well() {
+    const LARGE_BYTES: u64 = 3_000_000;
+    /// The block, its header, and what is left of the last page.
+    const LARGE_MAPPING_BYTES: u64 = 3_002_368;
+    let (_, report) = state();
+    let sum = |list: &str, key: &str| -> u64 {
+        report.array(list).iter().filter_map(|part| part[key].as_u64()).sum()
+    };
+    let peak = |key: &str| report.number(&format!("/peak/{key}"));
+    let figures = [
+        ("footprint", peak("footprint_bytes"), sum("/at_peak/heaps", "footprint_bytes")),
+        ("free", peak("free_bytes"), sum("/at_peak/heaps", "free_bytes")),
+        ("resident", peak("heap_resident_bytes"), sum("/at_peak/heaps", "resident_bytes")),
+        ("live", peak("live_bytes"), sum("/at_peak/threads", "live_bytes")),
+        ("blocks", peak("live_blocks"), sum("/at_peak/threads", "live_blocks")),
+    ];
+    assert_numbers("parts and whole at the peak", &figures);
+    let of_kind = |list: &str, kind: &str| -> u64 {
+        let of_it = report.array(list).iter().filter(|heap| heap["kind"] == kind);
+        of_it.filter_map(|heap| heap["live_bytes"].as_u64()).sum()
+    };
+    let of_thread = |list: &str, thread: u64| -> u64 {
+        let of_it = report.array(list).iter().filter(|facts| facts["thread"] == thread);
+        of_it.filter_map(|facts| facts["live_bytes"].as_u64()).sum()
+    };
+    let mapped = |list| of_kind(list, "mapped block");
+    let figures = [
+        ("mapped blocks", LARGE_MAPPING_BYTES, mapped("/at_peak/heaps") - mapped("/heaps")),
+        ("main thread", LARGE_BYTES, of_thread("/at_peak/threads", 1) - of_thread("/threads", 1)),
+        ("the other", 0, of_thread("/at_peak/threads", 2) - of_thread("/threads", 2)),
+    ];
+    assert_numbers("more at the peak than at the end", &figures);
+    assert!(of_kind("/at_peak/heaps", "arena heap") > 10 << 20, "{:#}", report.json["at_peak"]);
+}
+
 /// This program touches every byte of its blocks, so that footprint is the sum of its parts.
 #[test]
 fn the_footprint_is_used_free_or_overhead() {

@@ -96,6 +96,13 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
     if arguments.json {
+        // One heap at a time.
+        drop(replay);
+        let at_peak = match analysis.peak == analysis.end {
+            true => parts.clone(),
+            false => Parts::at_peak(&trace, &analysis),
+        };
+        let parts = json::PartsTwice { end: &parts, peak: &at_peak };
         let mut out = output.plain();
         json::report(&analysis, &diagnoses, &parts, &blame.sites, &mut out)?;
         out.flush()?;

@@ -1,7 +1,9 @@
-//! What the heap is made of at one moment: by heap (brk, each heap of another arena, what has its
-//! own mapping, segments of other allocators), by thread, and how full its pages are.
+//! What the heap is made of at one moment, the end or the peak: by heap (brk, each heap of another
+//! arena, what has its own mapping, segments of other allocators), by thread, by pool, and how full
+//! its pages are.
 
-use super::PoolFacts;
+use super::playback::heap_at_peak;
+use super::{Analysis, PoolFacts};
 use crate::read::Trace;
 use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay, TILE_BYTES};
 use rustc_hash::FxHashMap;
@@ -96,6 +98,12 @@ impl Full {
 }
 
 impl Parts {
+    /// The heap as it was when most was live, which `analysis` found out. A replay of its own, up
+    /// to there: taken at each new maximum on the way, the parts would cost more than all else.
+    pub fn at_peak(trace: &Trace, analysis: &Analysis) -> Parts {
+        Parts::of(trace, &heap_at_peak(trace, analysis.peak.live_bytes))
+    }
+
     /// The heap as the replay has it.
     pub fn of(trace: &Trace, replay: &Replay<'_>) -> Parts {
         let space = replay.space();

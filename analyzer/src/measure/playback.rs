@@ -64,3 +64,23 @@ pub fn heap_at(trace: &Trace, at_ns: u64) -> Replay<'_> {
     replay.catch_up(stop);
     replay
 }
+
+/// The heap at its peak: as it was when these live bytes, the most of all, were reached first.
+pub(super) fn heap_at_peak(trace: &Trace, live_bytes: u64) -> Replay<'_> {
+    let mut replay = Replay::new(trace);
+    // In a child of fork its parent's events come first.
+    let from = if trace.fork().is_some() { trace.window_start() } else { Stamp::MIN };
+    order::for_each_batch(trace, |events| {
+        for group in events.chunks(FORESEEN) {
+            replay.foresee(group);
+            for event in group {
+                if event.stamp >= from && replay.blocks().live_bytes() == live_bytes {
+                    return false;
+                }
+                replay.apply(event);
+            }
+        }
+        true
+    });
+    replay
+}

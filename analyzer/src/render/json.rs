@@ -15,6 +15,15 @@ const SCHEMA: u32 = 1;
 /// Sites that are listed; `fragtrace blame --json` lists all.
 const MOST_SITES: usize = 50;
 
+/// What the heap is made of, at two moments.
+#[derive(Debug, Clone, Copy)]
+pub struct PartsTwice<'a> {
+    /// At the end.
+    pub end: &'a Parts,
+    /// When most was live.
+    pub peak: &'a Parts,
+}
+
 /// Writes the report of one trace, with the sites that pin most at its end.
 ///
 /// # Errors
@@ -22,7 +31,7 @@ const MOST_SITES: usize = 50;
 pub fn report(
     analysis: &Analysis,
     diagnoses: &Diagnoses,
-    parts: &Parts,
+    parts: &PartsTwice<'_>,
     sites: &[SiteFacts],
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -48,13 +57,15 @@ pub fn report(
     out.write_all(b"],\n\"cannot_tell\": ")?;
     value(&diagnoses.cannot_tell, out)?;
     out.write_all(b",\n\"heaps\": ")?;
-    value(&parts.heaps, out)?;
+    value(&parts.end.heaps, out)?;
     out.write_all(b",\n\"threads\": ")?;
-    value(&parts.threads, out)?;
+    value(&parts.end.threads, out)?;
     out.write_all(b",\n\"pools\": ")?;
-    value(&parts.pools, out)?;
+    value(&parts.end.pools, out)?;
     out.write_all(b",\n\"page_utilisation\": ")?;
-    value(&parts.page_utilisation, out)?;
+    value(&parts.end.page_utilisation, out)?;
+    out.write_all(b",\n\"at_peak\": ")?;
+    value(parts.peak, out)?;
     out.write_all(b",\n\"sites\": ")?;
     blame::list(&sites[..sites.len().min(MOST_SITES)], out)?;
     out.write_all(b"\n}\n")
@@ -91,13 +102,23 @@ pub fn value<T: Serialize>(value: &T, out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Utilisation;
+
+    const NOTHING: Parts = Parts {
+        heaps: Vec::new(),
+        threads: Vec::new(),
+        page_utilisation: Utilisation { at_4k_ratio: None, at_2m_ratio: None },
+    };
+
+    fn nothing() -> PartsTwice<'static> {
+        PartsTwice { end: &NOTHING, peak: &NOTHING }
+    }
 
     #[test]
     fn every_key_of_the_contract_is_there() {
         let mut out = Vec::new();
         let analysis = Analysis { series: vec![State::default(); 3], ..Analysis::default() };
-        report(&analysis, &Diagnoses::default(), &Parts::default(), &[], &mut out)
-            .expect("written");
+        report(&analysis, &Diagnoses::default(), &nothing(), &[], &mut out).expect("written");
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         let keys: Vec<&str> =
             json.as_object().expect("an object").keys().map(String::as_str).collect();
@@ -113,6 +134,7 @@ mod tests {
             "heaps",
             "threads",
             "page_utilisation",
+            "at_peak",
             "sites",
         ] {
             assert!(keys.contains(&key), "{key} is missing");
@@ -129,8 +151,7 @@ mod tests {
         let end = State { fragmentation_ratio: Some(f64::INFINITY), ..State::default() };
         let mut out = Vec::new();
         let analysis = Analysis { end, ..Analysis::default() };
-        report(&analysis, &Diagnoses::default(), &Parts::default(), &[], &mut out)
-            .expect("written");
+        report(&analysis, &Diagnoses::default(), &nothing(), &[], &mut out).expect("written");
         let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(json["end"]["fragmentation_ratio"], serde_json::Value::Null);
     }
