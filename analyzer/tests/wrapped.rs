@@ -94,8 +94,9 @@ fn check_base(
     prop_assert_eq!(base.blocks.iter().filter(known).collect::<Vec<_>>(), expected);
     prop_assert!(base.blocks.iter().map(|entry| &entry.block.address).eq(behind.keys()));
 
-    let on_mappings =
-        |event: &Cold<'_>| !matches!(event, Cold::Thread { .. } | Cold::ReallocFreed { .. });
+    let on_mappings = |event: &Cold<'_>| {
+        !matches!(event, Cold::Thread { .. } | Cold::ReallocFreed { .. } | Cold::Timed { .. })
+    };
     let found: Vec<(u64, u32, Cold<'_>)> = base
         .events
         .iter()

@@ -11,6 +11,7 @@ mod linked;
 mod next;
 mod start;
 mod statistics;
+mod timed;
 
 /// The tracer never allocates. But cargo builds both artifacts in one go, with one set of
 /// features for what they share, and the analyzer's serde brings `alloc` into the link.

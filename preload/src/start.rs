@@ -2,7 +2,7 @@
 
 use crate::elf::{self, Object};
 use crate::next::NEXT;
-use crate::{linked, statistics};
+use crate::{linked, statistics, timed};
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use fragtrace_linked::names::Statistics;
@@ -208,8 +208,10 @@ pub(crate) fn start() {
             pthread_atfork: any(c"pthread_atfork").map(|at| core::mem::transmute(at)),
             usable_size: usable_size.filter(|_| !malloc_is_glibc()),
             current_brk: version.and(any(c"__curbrk")).map(|at| at as *const usize),
+            time_next_call: Some(timed::time_next_call),
         }
     };
+    timed::remember();
     STATE.store(RESOLVED, Ordering::Release);
     // SAFETY: as above.
     unsafe { recorder::start(&facilities, &facts) };

@@ -420,6 +420,39 @@ pub enum Cold<'a> {
         /// Exit status.
         status: u32,
     },
+    /// The allocator took so long for one call, of which the acquisition follows, or the release
+    /// stands before.
+    Timed {
+        /// What was called.
+        call: Call,
+        /// Ticks of the raw clock: not shifted as stamps are.
+        ticks: u64,
+    },
+}
+
+/// A function of the allocator's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Call {
+    /// malloc.
+    Malloc,
+    /// free.
+    Free,
+    /// calloc.
+    Calloc,
+    /// realloc.
+    Realloc,
+}
+
+impl Call {
+    /// The function's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Call::Malloc => "malloc",
+            Call::Free => "free",
+            Call::Calloc => "calloc",
+            Call::Realloc => "realloc",
+        }
+    }
 }
 
 /// One record of the regions area: a cold event on mappings that was folded. It counts once
@@ -455,6 +488,8 @@ pub enum ColdKind {
     Brk,
     /// [`Cold::ReallocFreed`].
     ReallocFreed,
+    /// [`Cold::Timed`].
+    Timed,
     /// Another one, or none of ours.
     Other,
 }
@@ -471,6 +506,7 @@ pub fn cold_kind(payload: &[u8]) -> ColdKind {
         Some((6, _)) => ColdKind::Advise,
         Some((8, _)) => ColdKind::Brk,
         Some((9, _)) => ColdKind::ReallocFreed,
+        Some((11, _)) => ColdKind::Timed,
         _ => ColdKind::Other,
     }
 }
@@ -497,6 +533,7 @@ mod tests {
             (Cold::Brk { end: address }, ColdKind::Brk),
             (Cold::ReallocFreed { address }, ColdKind::ReallocFreed),
             (Cold::End { kind: 1, status: 0 }, ColdKind::Other),
+            (Cold::Timed { call: Call::Realloc, ticks: 90_000 }, ColdKind::Timed),
         ];
         for (event, kind) in known {
             let mut payload = [0; 64];

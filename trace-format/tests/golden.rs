@@ -5,7 +5,7 @@ use fragtrace_format::chunk::{self, bytes_for_ring};
 use fragtrace_format::event::{Acquire, Decoder, Encoded, Event, Flags, State};
 use fragtrace_format::header::{End, HEADER_BYTES, Header, HeaderError, HeaderInfo, MAGIC};
 use fragtrace_format::record::{
-    self, AllocatorView, Cold, Description, Figure, Look, LookCause, Mapping, MappingChange,
+    self, AllocatorView, Call, Cold, Description, Figure, Look, LookCause, Mapping, MappingChange,
     Module, ModuleEvent, PageSource, Records, Scan, UsableRule,
 };
 use std::fmt::Write;
@@ -113,6 +113,7 @@ fn cold_events_are_as_version_1_writes_them() {
         Cold::Brk { end: 0x5555_5580_0000 },
         Cold::ReallocFreed { address: 0x5555_5555_92a0 },
         Cold::End { kind: 1, status: 0 },
+        Cold::Timed { call: Call::Realloc, ticks: 90_000 },
     ];
     let mut bytes = Vec::new();
     for cold in &all {

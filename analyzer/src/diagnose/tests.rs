@@ -22,6 +22,7 @@ fn full() -> (Analysis, Blame, HeapShape) {
         ..State::default()
     };
     let analysis = Analysis {
+        latency: None,
         trace: TraceFacts { duration_ns: 10 * SECOND, ..TraceFacts::default() },
         peak: state(5 * SECOND),
         peak_footprint: state(5 * SECOND),

@@ -9,7 +9,7 @@
 use super::moment::{self, end_ns, start_ns};
 use super::playback::stop_at_times;
 use super::stairs::Stairs;
-use super::{Analysis, State, ThreadPair, TraceFacts};
+use super::{Analysis, Latency, State, ThreadPair, TraceFacts};
 use crate::order::{Action, Event, Told};
 use crate::read::Trace;
 use crate::replay::{Handed, Replay};
@@ -134,8 +134,9 @@ pub(super) fn analyze_observed<'t>(
     series.dedup();
     let mut damage = trace.damage().to_vec();
     damage.extend(told.damage.iter().cloned());
+    let latency = Latency::of(trace, replay.timed_calls());
     let trace = facts(trace, &replay, &told);
-    (Analysis { trace, peak, peak_footprint, end, series, steps, damage }, replay)
+    (Analysis { trace, peak, peak_footprint, end, series, latency, steps, damage }, replay)
 }
 
 /// When most was live, in nanoseconds since the start.

@@ -1,6 +1,6 @@
 //! What the trace says about the process as a whole: the `trace` object of the JSON.
 
-use super::{State, Step};
+use super::{Latency, State, Step};
 use serde::Serialize;
 
 /// Blocks that one thread acquired and another one freed.
@@ -116,6 +116,8 @@ pub struct Analysis {
     pub end: State,
     /// At most 2,000 moments, evenly spread, the peaks among them.
     pub series: Vec<State>,
+    /// How long the allocator took. `None`: no call was timed.
+    pub latency: Option<Latency>,
     /// The steps in which the footprint grew for good, exact to the event.
     pub steps: Vec<Step>,
     /// What of the trace could not be made sense of, in words, with offsets.

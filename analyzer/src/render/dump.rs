@@ -97,6 +97,9 @@ fn cold(event: &Cold<'_>, names: bool, out: &mut impl Write) -> io::Result<()> {
         }
         Cold::Brk { end } => write!(out, "brk\t{end:#x}\t-\t"),
         Cold::ReallocFreed { address } => write!(out, "realloc-freed\t{address:#x}\t-\t"),
+        Cold::Timed { call, ticks } => {
+            write!(out, "timed\t-\t-\tcall={} ticks={ticks}", call.name())
+        }
         Cold::End { kind, status } => write!(out, "end\t-\t-\tkind={kind} status={status}"),
     }
 }

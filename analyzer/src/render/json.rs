@@ -35,7 +35,7 @@ pub fn report(
     sites: &[SiteFacts],
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let Analysis { trace, peak, peak_footprint, end, series, .. } = analysis;
+    let Analysis { trace, peak, peak_footprint, end, series, latency, .. } = analysis;
     write!(out, "{{\n\"schema\": {SCHEMA},\n\"trace\": ")?;
     value(trace, out)?;
     for (key, state) in [("peak", peak), ("peak_footprint", peak_footprint), ("end", end)] {
@@ -44,6 +44,8 @@ pub fn report(
     }
     out.write_all(b",\n\"johnstone_wilson\": ")?;
     value(&JohnstoneWilson::of(analysis), out)?;
+    out.write_all(b",\n\"latency\": ")?;
+    value(latency, out)?;
     out.write_all(b",\n\"series\": [")?;
     for (index, state) in series.iter().enumerate() {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
@@ -104,9 +106,10 @@ mod tests {
     use super::*;
     use crate::measure::Utilisation;
 
-    const NOTHING: Parts = Parts {
+    static NOTHING: Parts = Parts {
         heaps: Vec::new(),
         threads: Vec::new(),
+        pools: Vec::new(),
         page_utilisation: Utilisation { at_4k_ratio: None, at_2m_ratio: None },
     };
 
@@ -129,6 +132,7 @@ mod tests {
             "peak_footprint",
             "end",
             "johnstone_wilson",
+            "latency",
             "series",
             "diagnoses",
             "heaps",

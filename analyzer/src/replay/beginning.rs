@@ -30,7 +30,7 @@ impl Replay<'_> {
                     self.begin_block(entry);
                 }
                 if let Some((cold, _)) = record::decode::<Cold<'_>>(&event.event) {
-                    self.apply_rare(event.lane, &cold);
+                    self.apply_rare(event.stamp, event.lane, &cold);
                 }
             }
             while let Some(entry) = blocks.next_if(|entry| entry.birth <= until) {

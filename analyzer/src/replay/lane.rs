@@ -2,7 +2,8 @@
 
 use super::address_space::{Purpose, Removed};
 use super::block::Block;
-use super::{Replay, Who};
+use super::{Replay, TimedCall, Who};
+use fragtrace_format::Stamp;
 use fragtrace_format::record::Cold;
 use rustc_hash::FxHashMap;
 
@@ -67,7 +68,7 @@ impl Lanes {
 }
 
 impl Replay<'_> {
-    pub(super) fn apply_rare(&mut self, lane: u32, cold: &Cold<'_>) {
+    pub(super) fn apply_rare(&mut self, stamp: Stamp, lane: u32, cold: &Cold<'_>) {
         match *cold {
             Cold::Map { address, bytes, protection, file, heap, .. } => {
                 self.counts.mmaps += 1;
@@ -119,6 +120,9 @@ impl Replay<'_> {
             }
             Cold::ReallocFreed { .. } => self.realloc_freed(lane),
             Cold::Thread { thread, name, .. } => self.sources.name(thread, name),
+            Cold::Timed { call, ticks } => {
+                self.timed.note(TimedCall { stamp, call, ticks });
+            }
             Cold::End { .. } => {}
         }
     }

@@ -22,6 +22,7 @@ mod reclaim;
 mod sources;
 pub(crate) mod suspense;
 mod table;
+mod timed;
 
 pub use address_space::{
     ARENA_HEAP_BYTES, AddressSpace, BUCKETS, FORESEEN, Fullness, GRANULE_BYTES, Gaps, Kind,
@@ -34,6 +35,7 @@ pub use handovers::{Handed, Handovers};
 pub use live::Blocks;
 pub use reclaim::Reclaim;
 pub use sources::Sources;
+pub use timed::{TimedCall, TimedCalls};
 
 use crate::order::{Action, Event, Note};
 use crate::read::{AllocatorView, Ending, Look, Trace};
@@ -69,6 +71,7 @@ pub struct Replay<'t> {
     recent: Recent,
     lanes: Lanes,
     sources: Sources,
+    timed: TimedCalls,
     window: u64,
     looks: &'t [Look],
     /// Looks that are in the past.
@@ -120,6 +123,7 @@ impl<'t> Replay<'t> {
             recent: Recent::default(),
             lanes: Lanes::default(),
             sources: Sources::new(trace.most_frames()),
+            timed: TimedCalls::default(),
             window,
             looks: trace.looks(),
             looks_taken: 0,
@@ -200,7 +204,7 @@ impl<'t> Replay<'t> {
             Action::PoolRelease { address } => self.pools.release(who.stamp, *address),
             Action::Rare(rare) => {
                 if let Some(cold) = rare.decoded() {
-                    self.apply_rare(who.lane, &cold);
+                    self.apply_rare(who.stamp, who.lane, &cold);
                 }
             }
         }
@@ -451,6 +455,11 @@ impl<'t> Replay<'t> {
     /// Where blocks came from.
     pub fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// The calls that were timed.
+    pub fn timed_calls(&self) -> &TimedCalls {
+        &self.timed
     }
 
     /// The last look that is not in the future.

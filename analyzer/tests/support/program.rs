@@ -6,7 +6,7 @@ use super::{Builder, Said};
 use fragtrace_analyzer::replay::Counts;
 use fragtrace_format::base::Entry;
 use fragtrace_format::event::{Acquire, Flags};
-use fragtrace_format::record::Cold;
+use fragtrace_format::record::{Call, Cold};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,7 +84,9 @@ impl Happened {
     /// Whether it is about mappings: then what it says is kept when it is folded.
     pub fn on_mappings(&self) -> Option<Cold<'static>> {
         match self.said {
-            Said::Cold(Cold::Thread { .. } | Cold::ReallocFreed { .. }) => None,
+            Said::Cold(Cold::Thread { .. } | Cold::ReallocFreed { .. } | Cold::Timed { .. }) => {
+                None
+            }
             Said::Cold(cold) => Some(cold),
             _ => None,
         }
@@ -122,6 +124,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         Just(Cold::Advise { address, bytes, advice: 4 }),
         Just(Cold::Protect { address, bytes, protection: 0 }),
         Just(Cold::Brk { end: 0x5555_0001_0000 }),
+        Just(Cold::Timed { call: Call::Free, ticks: 70 }),
     ];
     prop_oneof![
         12 => (0..16u64, block()).prop_map(|(slot, block)| Step::Malloc { slot, block }),

@@ -29,6 +29,11 @@ pub(crate) fn by_counter() -> bool {
     !USE_KERNEL.load(Ordering::Relaxed)
 }
 
+/// The clock itself, not shifted: for what takes less than a few units of the trace.
+pub(crate) fn reading() -> u64 {
+    if by_counter() { ticks() } else { sys::clock_ns(libc::CLOCK_MONOTONIC) }
+}
+
 /// Now, in units of the trace.
 pub(crate) fn stamp() -> u64 {
     #[cfg(test)]

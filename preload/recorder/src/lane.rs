@@ -21,20 +21,21 @@ mod slow;
 
 use crate::arch::{stack_pointer, thread_lane};
 use crate::classes;
-use crate::clock::counter_stamp;
+use crate::clock::{self, counter_stamp};
 use crate::stack::{self, Caller};
 use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, compiler_fence};
 use fragtrace_format::event::{
     Acquire, Flags, Prefix, State, Word, half, pack_acquire, pack_prefix, pack_release, zigzag,
 };
-use fragtrace_format::record::Cold;
+use fragtrace_format::record::{Call, Cold};
 
 pub(crate) use hand_out::{
     adopt, begin, count, cursor, first_chunk, forget, inherited, thread_exits,
 };
 #[cfg(test)]
 pub(crate) use slow::testing;
+pub(crate) use slow::time_with;
 pub use slow::{bare_block, block, glibc_block, usable_bytes};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.
@@ -59,7 +60,8 @@ const REASONS: usize = 7;
 /// A thread's writing place. All zero: no room, nothing known.
 #[repr(C, align(256))]
 struct Lane {
-    /// The event path may start a word below this address; 0 = it must go the slow way.
+    /// The event path may start a word below this address, where the chunk ends or a call is to be
+    /// timed; 0 = it must go the slow way.
     limit: AtomicUsize,
     /// Stack pointer and reason while the lane is in use, else 0.
     busy: AtomicUsize,
@@ -96,6 +98,8 @@ struct Lane {
     apart: AtomicUsize,
     /// `base` at the end of the chunk before.
     before: [AtomicU64; 2],
+    /// From this address on, in the open chunk or as far behind it, a call is to be timed.
+    timed_from: AtomicUsize,
 }
 
 const _: () = assert!(size_of::<Lane>() == LANE_BYTES);
@@ -298,6 +302,17 @@ pub fn release_with(address: usize, flags: Flags) {
 #[inline(always)]
 pub fn cold(event: &Cold<'_>) {
     slow::cold_apart(event, stack_pointer());
+}
+
+/// Now, in the unit of [`timed`].
+pub fn clock_reading() -> u64 {
+    clock::reading()
+}
+
+/// A call of the allocator's took from `begun` until now.
+pub fn timed(call: Call, begun: u64) {
+    let ticks = clock::reading().saturating_sub(begun);
+    slow::cold_apart(&Cold::Timed { call, ticks }, stack_pointer());
 }
 
 /// A call begins inside which the allocator may call itself by name: until the matching

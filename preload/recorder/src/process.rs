@@ -14,7 +14,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize
 use fragtrace_format::header::{End, HEADER_BYTES, MAGIC, VERSION, limit};
 use fragtrace_format::record::UsableRule;
 
-/// What the recorder needs of the C library, handed in as each C library has it elsewhere.
+/// What the recorder needs of the C library, handed in as each C library has it elsewhere, and of
+/// the hooks.
 #[derive(Clone)]
 pub struct Facilities {
     /// The environment.
@@ -33,6 +34,8 @@ pub struct Facilities {
     pub ask_allocator: Option<AskAllocator>,
     /// Where glibc keeps the end of the brk segment.
     pub current_brk: Option<*const usize>,
+    /// Has the next call of the allocator's timed, with [`timed`](crate::timed).
+    pub time_next_call: Option<fn()>,
 }
 
 /// A function that runs in the child of a fork.
@@ -169,6 +172,9 @@ fn begin(
     }
     if let Some(allocator) = &facilities.ask_allocator {
         look::ask_allocator_with(allocator);
+    }
+    if let Some(timer) = facilities.time_next_call {
+        lane::time_with(timer);
     }
     MAY_NEST.store(facts.may_nest, Relaxed);
     PID.store(sys::process_id(), Relaxed);

@@ -1,7 +1,7 @@
 //! What the figures say, in sentences that are arithmetic on them and nothing more.
 
 use super::{plural, scale};
-use crate::measure::{Analysis, State};
+use crate::measure::{Analysis, Interval, State};
 
 /// Below this a heap is mostly what any process has, and ratios say nothing.
 const SMALL_HEAP_BYTES: u64 = 4 << 20;
@@ -13,8 +13,46 @@ pub(super) fn all(analysis: &Analysis) -> Vec<String> {
     out.extend(held_at_end(&analysis.end));
     out.extend(fall_from_peaks(analysis));
     out.extend(share_of_rss(&analysis.end));
+    out.extend(latency(analysis));
     out.extend(too_small(analysis));
     out
+}
+
+/// From so many calls on, the slowest of a hundred is more than one of them.
+const TELLING_CALLS: u64 = 200;
+/// The course is told when the median of the last fifth of calls is so many times that of the first.
+const TELLING_CHANGE: f64 = 1.5;
+
+fn latency(analysis: &Analysis) -> Option<String> {
+    let latency = analysis.latency.as_ref().filter(|known| known.all.timed >= TELLING_CALLS)?;
+    let mut text = format!(
+        "A call of the allocator took {} in the median, {} at the 99th percentile, {} at most (of {} \
+         that were timed, clock included)",
+        scale::duration(latency.all.median_ns),
+        scale::duration(latency.all.p99_ns),
+        scale::duration(latency.all.max_ns),
+        scale::count(latency.calls_timed)
+    );
+    // Stretches with many calls weigh more: medians of medians would not.
+    let median = |part: &[Interval]| {
+        let calls: u64 = part.iter().map(|stretch| stretch.calls.timed).sum();
+        let sum: u64 =
+            part.iter().map(|stretch| stretch.calls.median_ns * stretch.calls.timed).sum();
+        (calls >= TELLING_CALLS / 5).then(|| sum as f64 / calls as f64)
+    };
+    let fifth = latency.over_time.len().div_ceil(5);
+    let (first, last) = latency.over_time.split_at(latency.over_time.len() - fifth);
+    let first = median(&first[..fifth.min(first.len())]);
+    if let (Some(first), Some(last)) = (first, median(last))
+        && (last > first * TELLING_CHANGE || first > last * TELLING_CHANGE)
+    {
+        text += &format!(
+            "; {} in the first fifth of the time, {} in the last",
+            scale::duration(first as u64),
+            scale::duration(last as u64)
+        );
+    }
+    Some(text + ".")
 }
 
 /// From this part of its cgroup's limit on, a process that is gone without a word may have been

@@ -37,6 +37,7 @@ fn fragmented() -> Analysis {
     let peak_footprint = state(4 * SECOND, 118 * MIB, 148 * MIB);
     let end = state(12_400_000_000, 12 * MIB, 146 * MIB);
     Analysis {
+        latency: None,
         trace: TraceFacts {
             pid: 4242,
             exe: Some("/opt/shop/bin/shop-server".into()),

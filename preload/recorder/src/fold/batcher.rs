@@ -136,7 +136,7 @@ impl Batcher<'_> {
     #[inline(never)]
     fn cold(&mut self, place: &mut Place, stamp: Stamp, payload: &[u8]) {
         let kind = record::cold_kind(payload);
-        if !matches!(kind, ColdKind::Thread(_) | ColdKind::ReallocFreed) {
+        if !matches!(kind, ColdKind::Thread(_) | ColdKind::ReallocFreed | ColdKind::Timed) {
             self.log.hold(self.lane, stamp, payload);
         }
         match kind {
@@ -161,7 +161,7 @@ impl Batcher<'_> {
             ColdKind::Advise => count(self.cut, Count::Madvises),
             ColdKind::Brk => count(self.cut, Count::BrkChanges),
             ColdKind::ReallocFreed => self.realloc_freed(place),
-            ColdKind::Other => {}
+            ColdKind::Timed | ColdKind::Other => {}
         }
     }
 }

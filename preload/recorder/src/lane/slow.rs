@@ -2,12 +2,15 @@
 
 #[cfg(test)]
 pub(crate) mod testing;
+mod timing;
+
+pub(crate) use timing::time_with;
 
 use super::hand_out::{deeper, detach, lane_here, replace};
 use super::{COMPOUND, LINKED, Lane, REASONS, STORING, lane_of_thread};
 use crate::arch::stack_pointer;
 use crate::classes::UsableSize;
-use crate::clock::{self, stamp};
+use crate::clock::stamp;
 use crate::ring::{self, Chunk};
 use crate::stack::{self, Caller};
 use crate::sync::Signals;
@@ -258,6 +261,7 @@ fn say(lane: &Lane, now: u64, encode: impl Fn(&mut State) -> Encoded) -> bool {
             // SAFETY: as just checked.
             unsafe { put_all(lane, encoded.words()) };
             lane.set_state(&state);
+            timing::if_due(lane, now);
             return true;
         }
         if !next_chunk(lane, now) {
@@ -375,12 +379,11 @@ fn open_chunk(lane: &Lane, now: u64) -> bool {
     let last_number = if last == 0 { 0 } else { Chunk::at(last).number() };
     ring::chunks().append(&lane.first, last_number, chunk.number());
     lane.kept().sequence.store(sequence, Relaxed);
-    let cursor = lane.cursor().load(Relaxed);
+    let written_to = lane.cursor().load(Relaxed);
     lane.cursor().store(chunk.first(), Release);
-    set_apart(lane, cursor);
+    set_apart(lane, written_to);
     lane.room.store(chunk.limit(), Relaxed);
-    // Where the counter is no clock, every event goes the slow way.
-    lane.limit.store(if clock::by_counter() { chunk.limit() } else { 0 }, Relaxed);
+    timing::go_on(lane, written_to);
     process::note_clock();
     true
 }

@@ -10,7 +10,7 @@ use super::recorded::Said;
 use core::fmt;
 use fragtrace_format::Stamp;
 use fragtrace_format::event::{Acquire, Flags};
-use fragtrace_format::record::Cold;
+use fragtrace_format::record::{Call, Cold};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::vec;
@@ -299,6 +299,7 @@ fn cold() -> impl Strategy<Value = Cold<'static>> {
         Just(Cold::Advise { address, bytes, advice: 4 }),
         Just(Cold::Protect { address, bytes, protection: 1 }),
         Just(Cold::Brk { end: 0x5556_0000_0000 }),
+        Just(Cold::Timed { call: Call::Malloc, ticks: 70 }),
     ]
 }
 

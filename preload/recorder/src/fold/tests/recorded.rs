@@ -67,6 +67,7 @@ fn owned(cold: Cold<'_>) -> Cold<'static> {
         Cold::Brk { end } => Cold::Brk { end },
         Cold::ReallocFreed { address } => Cold::ReallocFreed { address },
         Cold::End { kind, status } => Cold::End { kind, status },
+        Cold::Timed { call, ticks } => Cold::Timed { call, ticks },
     }
 }
 
