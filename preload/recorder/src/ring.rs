@@ -34,6 +34,8 @@ static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
 static NO_FOLD_BEFORE: AtomicU64 = AtomicU64::new(0);
 
 const PAGE: u64 = 4096;
+/// So much of a fresh chunk is made ready at a time: some 10 µs.
+const PIECE_BYTES: usize = 16 << 10;
 /// How long growing or folding is not tried after it found no room: on most machines about a
 /// second.
 const PAUSE_STAMPS: u64 = 1 << 26;
@@ -108,10 +110,32 @@ impl Chunk {
         self.address + chunk::HEADER_BYTES
     }
 
-    /// The first place at which no word may start any more: a word is stored as 8 bytes,
-    /// and a zero byte must follow the last one.
-    pub(crate) fn limit(&self) -> usize {
-        self.address + CHUNK_BYTES.load(Ordering::Relaxed) as usize - 2 * MAX_WORD_BYTES + 1
+    /// The first place at which no word may start any more, if only so many bytes of the chunk may
+    /// be written: a word is stored as 8 bytes, and a zero byte must follow the last one.
+    pub(crate) fn limit(&self, bytes: usize) -> usize {
+        self.address + bytes - 2 * MAX_WORD_BYTES + 1
+    }
+
+    /// Makes more of the chunk ready to be written than the `ready` bytes at its beginning: so many
+    /// are now. By one call instead of a fault a page, and in pieces, so that nobody waits for all
+    /// of it. `None`: there is no more, or no room on the disk.
+    pub(crate) fn make_ready(&self, ready: usize) -> Option<usize> {
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+        let bytes = (chunk_bytes - ready).min(PIECE_BYTES);
+        if bytes == 0 {
+            return None;
+        }
+        let from = self.address + ready;
+        if chunk_bytes as u64 >= PAGE
+            && let Err(libc::EFAULT) = sys::advise(from, bytes, libc::MADV_POPULATE_WRITE)
+        {
+            // Reserved, and still no room: file systems that compress or copy on write.
+            // Touching these pages would be SIGBUS; they stay zero.
+            file::header().limits.fetch_or(limit::DISK_FULL, Ordering::Relaxed);
+            return None;
+        }
+        RESIDENT.fetch_add(bytes as u64, Ordering::Relaxed);
+        Some(ready + bytes)
     }
 }
 
@@ -217,16 +241,17 @@ fn left(bound: u64) -> u64 {
     bound.saturating_sub(taken) + SPARE_COUNT.load(Ordering::Relaxed) as u64
 }
 
-/// Takes a chunk, and the number it has among all that were ever taken, from 1 on.
-pub(crate) fn take() -> Option<(Chunk, u64)> {
+/// Takes a chunk: which, the number it has among all that were ever taken, from 1 on, and how many
+/// of its bytes are ready to be written.
+pub(crate) fn take() -> Option<(Chunk, u64, usize)> {
     let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
     let mut tries = 0;
-    let chunk = loop {
+    let (chunk, ready) = loop {
         if let Some(chunk) = take_fresh() {
-            break chunk;
+            break (chunk, 0);
         }
         if let Some(chunk) = take_spare() {
-            break chunk;
+            break (chunk, chunk_bytes);
         }
         let pool = POOL.load(Ordering::Acquire);
         let backed = pool >> 32;
@@ -248,19 +273,10 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
         }
     };
     keep_ahead();
-    if chunk_bytes as u64 >= PAGE {
-        // One call instead of a fault a page.
-        if let Err(libc::EFAULT) =
-            sys::advise(chunk.address, chunk_bytes, libc::MADV_POPULATE_WRITE)
-        {
-            // Reserved, and still no room: file systems that compress or copy on write.
-            // Touching the chunk would be SIGBUS; its header stays zero.
-            file::header().limits.fetch_or(limit::DISK_FULL, Ordering::Relaxed);
-            return None;
-        }
-    }
+    // One that comes back was written and is in memory.
+    let ready = if ready == 0 { chunk.make_ready(0)? } else { ready };
     let before = file::header().chunks_taken.fetch_add(1, Ordering::Relaxed);
-    Some((chunk, before + 1))
+    Some((chunk, before + 1, ready))
 }
 
 /// Takes a chunk that was never used.
@@ -273,7 +289,6 @@ fn take_fresh() -> Option<Chunk> {
         }
         let next = POOL.compare_exchange_weak(pool, pool + 1, Ordering::AcqRel, Ordering::Relaxed);
         if next.is_ok() {
-            RESIDENT.fetch_add(CHUNK_BYTES.load(Ordering::Relaxed), Ordering::Relaxed);
             return Some(Chunk::numbered(taken as u32 + 1));
         }
     }
@@ -307,6 +322,22 @@ fn keep_ahead() {
         }
         // As much as a chunk holds, and more where others could not fold.
         fold(if left < wanted / 2 { 2 * chunk_bytes } else { chunk_bytes });
+    }
+}
+
+/// Folds about as many bytes of events as a thread has just written, if spare chunks get few: then
+/// whoever takes one hardly ever has to fold a whole one. Not among many threads, as each fold asks
+/// all of them how far they are.
+pub(crate) fn fold_ahead(bytes: usize) {
+    const MOST_LANES: u32 = 64;
+    const AHEAD: u64 = 4;
+    let bound = bound();
+    if left(bound) >= reserve_of(bound) + AHEAD || lane::count() > MOST_LANES {
+        return;
+    }
+    let calm_until = file::header().fork.calm_until.load(Ordering::Relaxed);
+    if !is_copied() && clock::stamp() >= calm_until {
+        fold(bytes + bytes / 8);
     }
 }
 
@@ -354,13 +385,13 @@ fn leave_memory() -> bool {
     chunk_bytes >= PAGE && RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes > SMALL_RING
 }
 
-/// Closes a chunk: what stands in it stays in the file, its pages leave our memory.
-pub(crate) fn close(chunk: Chunk) {
-    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+/// Closes a chunk of which so many bytes were ready: what stands in it stays in the file, its pages
+/// leave our memory.
+pub(crate) fn close(chunk: Chunk, ready: usize) {
     if leave_memory() {
         // On a shared file mapping this unmaps pages; their bytes stay in the page cache.
-        let _ = sys::advise(chunk.address, chunk_bytes, libc::MADV_DONTNEED);
-        RESIDENT.fetch_sub(chunk_bytes as u64, Ordering::Relaxed);
+        let _ = sys::advise(chunk.address, ready, libc::MADV_DONTNEED);
+        RESIDENT.fetch_sub(ready as u64, Ordering::Relaxed);
     }
 }
 

@@ -303,6 +303,9 @@ fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
         sys::map(at, bytes as usize, access, libc::MAP_SHARED, Some((fd, offset)))
             .map_err(|_| limit::MAPPING)?;
         undumped(at, bytes as usize);
+        // Else the first touch reads ahead as far as the disk is set to: whole megabytes, in one
+        // event. The pages come when they are needed, as all are written from front to back.
+        let _ = sys::advise(at, bytes as usize, libc::MADV_RANDOM);
         if !header().add_segment(area, offset, bytes) {
             // A full table: readers would not find what is written here.
             sys::unmap(at, bytes as usize);

@@ -1,0 +1,84 @@
+//! What is done in small steps, behind every few KiB of a thread's events, so that no single event
+//! has to wait for much of it: a fresh chunk is made ready piece by piece, what is folded is folded
+//! as fast as it is written, and one call of the allocator's in about 1,024 is timed.
+//!
+//! Events are not counted one by one: that would be an instruction on the path of each. The place
+//! up to which the event path may write is set short of the chunk's end instead, so that it comes
+//! by here.
+
+use super::super::Lane;
+use crate::clock;
+use crate::lane::count;
+use crate::ring::{self, Chunk};
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, AtomicUsize};
+
+/// From step to step: the bytes of so many events, of programs of different habits
+/// (docs/benchmarks.md).
+const STEP_BYTES: usize = 1024 * 5;
+/// Where several threads record, at least this time lies between two calls that are timed, 16 to
+/// 64 µs: the next call is led astray by a word that all threads read, and each of them misses it
+/// in its cache after.
+const LEAST_STAMPS: u64 = 1 << 11;
+
+/// Has the next call timed; 0 = nobody does.
+static TIMER: AtomicUsize = AtomicUsize::new(0);
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// Sets who has the next call timed when one is due.
+pub(crate) fn time_with(timer: fn()) {
+    TIMER.store(timer as usize, Relaxed);
+}
+
+/// An event was written: takes a step if it is time for one.
+pub(super) fn if_due(lane: &Lane, now: u64) {
+    let cursor = lane.cursor().load(Relaxed);
+    if cursor < lane.step_from.load(Relaxed) {
+        return;
+    }
+    lane.step_from.store(cursor + STEP_BYTES, Relaxed);
+    set_limit(lane);
+    ring::fold_ahead(STEP_BYTES);
+    time_next_call(now);
+}
+
+fn time_next_call(now: u64) {
+    let timer = TIMER.load(Relaxed);
+    let rested = count() == 1 || now.saturating_sub(LAST.load(Relaxed)) >= LEAST_STAMPS;
+    if timer != 0 && rested {
+        LAST.store(now, Relaxed);
+        // SAFETY: set by `time_with` alone, to a function of this type.
+        unsafe { core::mem::transmute::<usize, fn()>(timer)() };
+    }
+}
+
+/// Makes more of the lane's chunk ready. False: it has none, or no more of it.
+pub(super) fn go_further(lane: &Lane) -> bool {
+    let chunk = match lane.chunk.load(Relaxed) {
+        0 => return false,
+        address => Chunk::at(address),
+    };
+    let Some(ready) = chunk.make_ready(lane.ready.load(Relaxed)) else { return false };
+    set_ready(lane, chunk, ready);
+    true
+}
+
+/// The lane goes on at the cursor in a new chunk of which so many bytes are ready; in the last one
+/// it was written up to `written_to`.
+pub(super) fn go_on(lane: &Lane, written_to: usize, chunk: Chunk, ready: usize) {
+    let left = lane.step_from.load(Relaxed).saturating_sub(written_to).min(STEP_BYTES);
+    lane.step_from.store(lane.cursor().load(Relaxed) + left, Relaxed);
+    set_ready(lane, chunk, ready);
+}
+
+fn set_ready(lane: &Lane, chunk: Chunk, ready: usize) {
+    lane.ready.store(ready, Relaxed);
+    lane.room.store(chunk.limit(ready), Relaxed);
+    set_limit(lane);
+}
+
+fn set_limit(lane: &Lane) {
+    let limit = lane.room.load(Relaxed).min(lane.step_from.load(Relaxed));
+    // Where the counter is no clock, every event goes the slow way.
+    lane.limit.store(if clock::by_counter() { limit } else { 0 }, Relaxed);
+}
