@@ -77,6 +77,7 @@ fn start(directory: &Path, chunks: usize) {
         pthread_atfork: None,
         current_brk: None,
         usable_size: None,
+        ask_allocator: None,
         time_next_call: None,
     };
     let facts = Facts {
