@@ -2,7 +2,7 @@
 //! is known, runs it under the tracer, asks the analyzer, and compares.
 //!
 //! `programs` builds, `run` runs with a time-out, `traced` runs under the tracer, `checkpoint` has
-//! a program tell in its middle what is true of it, `report` asks the analyzer, `check` compares
+//! a program tell in its middle what is true of it, `report` asks the analyzer, `shootout` reads its shootout, `check` compares
 //! readably, `witness` reads a second, independent count, `tools` finds what a machine may lack,
 //! `elf` reads what readelf prints, `victim` is a program that dies and its account, `bound` is how
 //! large a trace may become, `stacks` reads call stacks out of a trace and a second opinion on
@@ -18,6 +18,7 @@ pub mod idle;
 pub mod programs;
 pub mod report;
 pub mod run;
+pub mod shootout;
 pub mod stacks;
 pub mod tools;
 pub mod traced;

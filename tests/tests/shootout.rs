@@ -11,37 +11,12 @@ use fragtrace_tests::check::{Answers, assert_calm, assert_near};
 use fragtrace_tests::programs::program;
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::{command, run};
+use fragtrace_tests::shootout::{assert_reproduced, figure, run_of};
 use fragtrace_tests::tools;
 use fragtrace_tests::traced::{Traced, TracedRunning, preload_list};
-use serde_json::Value;
 
 const JEMALLOC: &str = "libjemalloc.so.2";
 const MIMALLOC: &str = "libmimalloc.so.2";
-
-fn figure(run: &Value, key: &str) -> u64 {
-    assert!(run["error"].is_null(), "{run:#}");
-    run[key].as_u64().unwrap_or_else(|| panic!("{key} of {run:#}"))
-}
-
-/// The run of an allocator by its name and settings.
-fn run_of<'r>(report: &'r Report, name: &str, settings: &str) -> &'r Value {
-    let runs = report.array("/allocators").iter();
-    let mut found = runs.filter(|run| run["name"] == name && run["settings"] == settings);
-    found.next().unwrap_or_else(|| panic!("no {name} {settings:?} in {:#}", report.json))
-}
-
-/// The recorded allocator, run again, has the program's own peak and last RSS within 5 %.
-fn assert_reproduced(name: &str, trace: &Path, allocator: &str) -> Report {
-    let report = Report::shootout(trace, &["--allocators", allocator]);
-    let again = &report.array("/allocators")[report.number("/reproduced") as usize];
-    for key in ["peak_rss_bytes", "end_rss_bytes"] {
-        let own = figure(report.value("/recorded"), key);
-        eprintln!("{name}: {key} {own}, again {}", figure(again, key));
-        assert_near(&format!("{name}: {key}"), own, figure(again, key), own / 20);
-    }
-    assert!(report.value("/error_ratio").as_f64().is_some_and(|error| error <= 0.05));
-    report
-}
 
 /// When jemalloc purges depends on the address of its own tables too: bare, sqlite3 needs 5 % more
 /// in one run than in the next.

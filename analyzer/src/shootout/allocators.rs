@@ -257,7 +257,7 @@ impl Recorded {
                 shared && stem.is_some_and(|stem| file.starts_with(stem))
             })
         };
-        let Some(family) = family else { return Recorded::Unknown(process.allocator.clone()) };
+        let Some(family) = family else { return Recorded::of_no_family(process, file) };
         let mut variables: Vec<(String, String)> = process
             .allocator_env
             .iter()
@@ -275,6 +275,22 @@ impl Recorded {
             variables,
             family: Some(family),
             path: None,
+        })
+    }
+
+    /// A library that is none of a C library can be preloaded by its path.
+    fn of_no_family(process: &Process, file: &str) -> Recorded {
+        let is_loader = file.starts_with("libc.") || file.starts_with("ld-");
+        if is_loader || !file.contains(".so") || !process.libc.starts_with("glibc") {
+            return Recorded::Unknown(process.allocator.clone());
+        }
+        let stem = file.split('.').next().unwrap_or(file);
+        Recorded::Known(Allocator {
+            name: stem.strip_prefix("lib").unwrap_or(stem).to_owned(),
+            settings: String::new(),
+            variables: Vec::new(),
+            family: None,
+            path: Some(process.allocator.clone()),
         })
     }
 }
@@ -350,5 +366,11 @@ mod tests {
             "unknown /lib/ld-musl-x86_64.so.1"
         );
         assert_eq!(name(of("/srv/server", "glibc 2.36")), "unknown /srv/server");
+        let other = of("/opt/lib/libhoard.so.3", "glibc 2.36");
+        let Recorded::Known(other) = other else { panic!("it can be preloaded: {other:?}") };
+        assert_eq!(
+            (&*other.name, other.path.as_deref()),
+            ("hoard", Some("/opt/lib/libhoard.so.3"))
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! From a trace to the script that the driver runs.
 
 use super::allocators::JEMALLOC_THREAD;
+use super::figures::Threads;
 use super::moments::{self, Moment, Planned};
 use super::pairing::{Pairing, Turn};
 use super::schedule::{Schedule, Step};
@@ -33,8 +34,8 @@ pub type Sites = FxHashSet<u32>;
 /// What is to be different from the recorded run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// All calls on one thread.
-    pub one_thread: bool,
+    /// Which thread makes which call.
+    pub threads: Threads,
     /// Pauses are waited for.
     pub real_time: bool,
     /// Blocks of these stacks come from a pool of their own.
@@ -173,7 +174,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             options,
             pairing: Pairing::new(window),
             schedule,
-            stand_ins: StandIns::new(trace, options.one_thread),
+            stand_ins: StandIns::new(trace, options.threads == Threads::One),
             touched: Touched::default(),
             trims: Trims::new(way_of_trims(trace, &replay)),
             replay,

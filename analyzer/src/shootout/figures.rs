@@ -64,6 +64,17 @@ impl Source<'_> {
     }
 }
 
+/// Which thread makes which call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Threads {
+    /// The stand-in of the recorded one, in the recorded order.
+    #[default]
+    Recorded,
+    /// One makes all calls.
+    One,
+}
+
 /// One allocator's figures, or those of the recorded program.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct Run {
@@ -126,6 +137,8 @@ pub struct Shootout {
     pub error_ratio: Option<f64>,
     /// The row of `allocators` that is the recorded one.
     pub reproduced: Option<usize>,
+    /// How threads were run.
+    pub threads: Threads,
     /// What was tried.
     pub allocators: Vec<Run>,
     /// What follows.
@@ -146,13 +159,20 @@ struct Point {
 /// So many looks on either side say whether what one says is sound.
 const NEIGHBOURS: usize = 2;
 
-/// The resident set that was no heap, at each moment: as at the last one where it is known.
+/// The resident set that was no heap, at each moment: as at the last one where it is known. Where no
+/// look could scan the heap (a process that gave up its user), its footprint stands for what it had
+/// in memory.
 ///
 /// A look reads the resident set first and scans the heap then. What other threads free in between
 /// seems to be no heap: so it is the median of a few looks that counts. The last look stands by
 /// itself: at the end of a process hardly anything else goes on.
 fn others(moments: &[Moment]) -> Vec<u64> {
-    let known: Vec<u64> = moments.iter().filter_map(|moment| moment.other_bytes).collect();
+    let is_scanned = moments.iter().any(|moment| moment.other_bytes.is_some());
+    let other_bytes = |moment: &Moment| match is_scanned {
+        true => moment.other_bytes,
+        false => Some(moment.rss_bytes?.saturating_sub(moment.footprint_bytes?)),
+    };
+    let known: Vec<u64> = moments.iter().filter_map(other_bytes).collect();
     let median = |index: usize| {
         if index + 1 == known.len() {
             return known[index];
@@ -166,7 +186,7 @@ fn others(moments: &[Moment]) -> Vec<u64> {
     moments
         .iter()
         .map(|moment| {
-            seen += usize::from(moment.other_bytes.is_some());
+            seen += usize::from(other_bytes(moment).is_some());
             median(seen.saturating_sub(1))
         })
         .collect()
@@ -240,6 +260,7 @@ impl Shootout {
     /// Says what follows from the runs.
     pub fn conclude(&mut self) {
         let again = self.reproduced.and_then(|index| self.allocators.get(index));
+        let again = again.filter(|_| self.threads == Threads::Recorded);
         self.error_ratio = again.and_then(|run| run.error_beside(&self.recorded));
         self.verdict = super::verdict::verdict(self);
     }
@@ -408,6 +429,11 @@ mod tests {
         let moments = known.map(|other| moment(0, 0, Some(1000), Some(other)));
         assert_eq!(others(&moments), [11, 11, 12, 40, 41, 41, 41, 43]);
         assert_eq!(others(&[moment(0, 0, None, None)]), [0]);
+        let held = |footprint| Moment {
+            footprint_bytes: Some(footprint),
+            ..moment(0, 0, Some(1000), None)
+        };
+        assert_eq!(others(&[held(900), held(950), held(800)]), [100, 100, 200]);
     }
 
     #[test]

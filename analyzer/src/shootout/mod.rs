@@ -23,5 +23,5 @@ mod verdict;
 
 pub use allocators::{Allocator, BadSetting, FAMILIES, Family, Recorded};
 pub use compile::{Options, Script, Sites, compile};
-pub use figures::{Baseline, Run, Shootout, Source};
+pub use figures::{Baseline, Run, Shootout, Source, Threads};
 pub use moments::Moment;

@@ -4,6 +4,7 @@
 
 use fragtrace_tests::report::Report;
 use fragtrace_tests::run::command;
+use fragtrace_tests::shootout::assert_reproduced;
 use fragtrace_tests::traced::Traced;
 
 /// The runtime hands tasks and their results over too: of all frees at most one in so many.
@@ -76,4 +77,12 @@ fn stolen_work_is_freed_elsewhere_and_work_of_one_core_is_not() {
         per_core.assert_as_counted();
         assert_eq!(per_core.crossed, 0, "{workers} runtimes share nothing");
     }
+}
+
+/// Its peak and last RSS, when the recorded calls of four workers are run again.
+#[test]
+fn the_shootout_reproduces_the_service() {
+    let mut line = command(env!("CARGO_BIN_EXE_async-service"));
+    line.args(["stealing", "4"]);
+    assert_reproduced("async-service", &Traced::run_well(line).trace(), "glibc");
 }

@@ -15,7 +15,7 @@ use drive::{Driver, Limits};
 use fragtrace_analyzer::measure;
 use fragtrace_analyzer::render::shootout as render;
 use fragtrace_analyzer::shootout::{
-    Allocator, Baseline, Options, Recorded, Run, Script, Shootout, compile,
+    self, Allocator, Baseline, Options, Recorded, Run, Script, Shootout, compile,
 };
 use locate::Place;
 use std::fs::File;
@@ -112,6 +112,15 @@ enum Threads {
     One,
 }
 
+impl From<Threads> for shootout::Threads {
+    fn from(asked: Threads) -> Self {
+        match asked {
+            Threads::Recorded => shootout::Threads::Recorded,
+            Threads::One => shootout::Threads::One,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Speed {
     /// As fast as it goes; allocators are shown the recorded time
@@ -137,7 +146,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         );
     }
     let options = Options {
-        one_thread: arguments.threads == Threads::One,
+        threads: arguments.threads.into(),
         real_time: arguments.speed == Speed::Recorded,
         ..Options::default()
     };
@@ -157,6 +166,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let moments = &scripts[0].script.moments;
     let mut found = Shootout {
         recorded: Run { name: "recorded".into(), ..Run::recorded(&analysis, moments) },
+        threads: arguments.threads.into(),
         ..Shootout::default()
     };
     let driver = Driver::new(Limits::new(arguments.max_rss))?;

@@ -7,7 +7,7 @@ pub use picture::draw;
 use super::json;
 use super::picture::scale;
 use super::text::{self, BOLD, DIM};
-use crate::shootout::{Run, Shootout};
+use crate::shootout::{Run, Shootout, Threads};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -25,6 +25,8 @@ pub fn json(found: &Shootout, out: &mut impl Write) -> io::Result<()> {
     json::value(&found.error_ratio, out)?;
     out.write_all(b",\n\"reproduced\": ")?;
     json::value(&found.reproduced, out)?;
+    out.write_all(b",\n\"threads\": ")?;
+    json::value(&found.threads, out)?;
     out.write_all(b",\n\"allocators\": [")?;
     for (index, run) in found.allocators.iter().enumerate() {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
@@ -116,6 +118,11 @@ fn notes(found: &Shootout) -> Vec<String> {
              RSS.",
             if error < 0.01 { "1 %".to_owned() } else { scale::percent(error) }
         )),
+        None if found.threads == Threads::One => lines.push(
+            "One thread made all calls, other than in the recorded program: the rows are to be \
+             compared with each other, not with the first."
+                .to_owned(),
+        ),
         None => lines.push(
             "How closely a replay meets the program's own figures is not known: the recorded \
              allocator was not run again."
