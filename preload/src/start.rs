@@ -71,6 +71,14 @@ pub(crate) fn realloc_is_the_programs() -> bool {
     OWN_REALLOC.load(Ordering::Relaxed)
 }
 
+/// Whether malloc is musl's own.
+static IS_MUSL: AtomicBool = AtomicBool::new(false);
+
+/// See [`IS_MUSL`].
+pub(crate) fn malloc_is_musl() -> bool {
+    IS_MUSL.load(Ordering::Relaxed)
+}
+
 /// Whether code at an address is the allocator's.
 pub(crate) fn is_allocators(address: usize) -> bool {
     let [start, end] = &ALLOCATOR;
@@ -147,6 +155,8 @@ pub(crate) fn start() {
     // What a C library maps is its own business: its malloc calls past the hooks.
     let is_libc = |object: &Object| object.find(c"__libc_start_main").is_some();
     let object = provider.filter(|object| !is_libc(object)).map(|object| object.range());
+    let musl = provider.is_some_and(|object| is_libc(&object)) && version.is_none();
+    IS_MUSL.store(musl && !linked.main, Ordering::Relaxed);
     let code = if linked.main { linked.code.clone() } else { object };
     if let Some(code) = &code {
         ALLOCATOR[0].store(code.start, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use fragtrace_tests::check::{Answers, assert_numbers, assert_same_run};
-use fragtrace_tests::programs::musl_program;
+use fragtrace_tests::programs::{musl_program, program};
 use fragtrace_tests::report::Report;
 use fragtrace_tests::run::{command, run};
 use fragtrace_tests::traced::Traced;
@@ -83,5 +83,15 @@ fn ends_are_told_on_musl() {
             &report,
             &["allocs", "frees", "live_blocks", "live_bytes"],
         );
+    }
+}
+
+/// musl's calloc trusts no malloc but its own to say what is zero.
+#[test]
+fn large_blocks_of_zeroes_are_not_touched_on_musl() {
+    for program in [musl_program("zeroes"), Some(program("zeroes"))].into_iter().flatten() {
+        let bare = run(&mut command(&program)).expect_code(0);
+        assert!(bare.out() == "few_faults=1\nzero=1\ntoo_much=1\n", "{}", bare.describe());
+        assert_same_run(&bare, &Traced::run(command(&program)).outcome);
     }
 }

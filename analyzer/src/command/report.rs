@@ -14,6 +14,7 @@ use fragtrace_analyzer::measure::{self, Analysis, HeapShape, Parts};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::{json, text};
 use fragtrace_format::header::MAGIC;
+use rayon::prelude::*;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -144,28 +145,39 @@ fn report_folder(arguments: &Arguments, output: &Output) -> Result<u8> {
         output.print(&text::list_heading())?;
     }
     let mut readable = false;
-    for path in &traces {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let analysis = input::open(path).map(|trace| analyze(&trace, arguments));
-        match analysis {
-            Err(error) => {
-                let _ = writeln!(io::stderr(), "fragtrace: {error:#}");
-            }
-            Ok(analysis) => {
-                readable = true;
-                // The name of a trace holds that of its program.
-                let name = if arguments.anonymize { "trace" } else { &name };
-                if arguments.json {
-                    let mut out = output.plain();
-                    json::list_line(&analysis, name, &mut out)?;
-                    out.flush()?;
-                } else {
-                    output.print(&text::list_line(&analysis, name))?;
+    // As many at once as there are processors; lines come in order, as soon as they can.
+    for paths in traces.chunks(rayon::current_num_threads()) {
+        let open = |path: &PathBuf| input::open(path).map(|trace| analyze(&trace, arguments));
+        let analyses: Vec<_> = paths.par_iter().map(open).collect();
+        for (path, analysis) in paths.iter().zip(analyses) {
+            match analysis {
+                Err(error) => {
+                    let _ = writeln!(io::stderr(), "fragtrace: {error:#}");
+                }
+                Ok(analysis) => {
+                    readable = true;
+                    list(path, &analysis, arguments, output)?;
                 }
             }
         }
     }
     Ok(if readable { 0 } else { crate::CANNOT })
+}
+
+/// Prints one line of a folder's list.
+fn list(path: &Path, analysis: &Analysis, arguments: &Arguments, output: &Output) -> Result<()> {
+    // The name of a trace holds that of its program.
+    let name = match arguments.anonymize {
+        true => "trace".into(),
+        false => path.file_name().unwrap_or_default().to_string_lossy(),
+    };
+    if arguments.json {
+        let mut out = output.plain();
+        json::list_line(analysis, &name, &mut out)?;
+        out.flush()?;
+        return Ok(());
+    }
+    output.print(&text::list_line(analysis, &name))
 }
 
 /// The files of a folder that begin as traces do, sorted by name.

@@ -6,7 +6,8 @@
 use super::entry::entries;
 use crate::next::NEXT;
 use crate::start::{
-    block_of_second, free_in_front, libc_is_glibc, malloc_is_glibc, realloc_is_the_programs,
+    block_of_second, free_in_front, libc_is_glibc, malloc_is_glibc, malloc_is_musl,
+    realloc_is_the_programs,
 };
 use core::ffi::{c_int, c_void};
 use fragtrace_recorder as recorder;
@@ -124,9 +125,25 @@ unsafe extern "C" fn free(block: *mut c_void) {
     unsafe { NEXT.free(block) }
 }
 
+/// A block of musl's of this size has a mapping of its own, fresh and so zero, in its older malloc
+/// (from 224 KiB on) as in its present one (mallocng, from 128 KiB on).
+const MUSLS_OWN_MAPPING: usize = 1 << 20;
+
+/// musl's calloc trusts its malloc to know what is zero already, but not one that was replaced: then
+/// it reads all of a block, page by page (src/malloc/calloc.c). Where that goes on and on, malloc is
+/// asked directly, as calloc does by itself without us.
+fn is_zero_as_it_comes(count: usize, size: usize) -> bool {
+    malloc_is_musl() && count.checked_mul(size).is_some_and(|bytes| bytes >= MUSLS_OWN_MAPPING)
+}
+
 unsafe extern "C" fn calloc_from(count: usize, size: usize, sp: usize, bp: usize) -> *mut c_void {
-    // SAFETY: by the caller.
-    let block = compound(|| unsafe { NEXT.calloc(count, size) });
+    let block = if is_zero_as_it_comes(count, size) {
+        // SAFETY: by the caller.
+        unsafe { NEXT.malloc(count * size) }
+    } else {
+        // SAFETY: by the caller.
+        compound(|| unsafe { NEXT.calloc(count, size) })
+    };
     if !block.is_null() {
         // A block that exists has a size that does not overflow.
         acquired_with(block, count.wrapping_mul(size), Flags::ZEROED, 0, Caller { sp, bp });
