@@ -1,9 +1,13 @@
 //! How a process ends without returning from main, and what it does to its own system calls.
 
 use crate::next::NEXT;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::c_int;
+#[cfg(target_arch = "x86_64")]
+use core::ffi::{CStr, c_char};
 use fragtrace_recorder as recorder;
-use recorder::{End, Successor};
+use recorder::End;
+#[cfg(target_arch = "x86_64")]
+use recorder::Successor;
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _exit(status: c_int) {
