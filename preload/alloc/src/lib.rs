@@ -22,8 +22,13 @@
 //!
 //! What the allocator within takes from malloc, to cut it up, would be on record beside the
 //! blocks cut from it: so do not wrap allocators that stand on malloc.
+//!
+//! With the feature `embedded` the recorder itself is linked in, for programs that are linked
+//! statically. It records where `FRAGTRACE_OUT` says, and nothing where that is not set.
 #![no_std]
 
+#[cfg(feature = "embedded")]
+mod embedded;
 mod pool;
 mod tracer;
 

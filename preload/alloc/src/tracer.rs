@@ -29,8 +29,11 @@ pub(crate) static TRACER: Tracer = Tracer {
     functions: [const { AtomicUsize::new(0) }; NAMES.len()],
 };
 
-/// What the tracer offers (fragtrace.h), in the order of [`Tracer::functions`].
-const NAMES: [&CStr; 5] = [
+/// How many functions are needed.
+pub(crate) const FUNCTIONS: usize = 5;
+
+/// What the tracer offers, in the order of [`Tracer::functions`].
+const NAMES: [&CStr; FUNCTIONS] = [
     c"fragtrace_begin",
     c"fragtrace_end",
     c"fragtrace_acquired",
@@ -112,10 +115,22 @@ impl Tracer {
             // SAFETY: a C string. Whatever dlsym takes from malloc is not our allocator's.
             let at = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
             if at.is_null() {
-                return self.state.store(SILENT, Release);
+                return self.go_without();
             }
             place.store(at as usize, Relaxed);
         }
+    }
+
+    /// There is no tracer in the process: the recorder that is linked in is told, or nobody.
+    fn go_without(&self) {
+        #[cfg(feature = "embedded")]
+        if let Some(functions) = crate::embedded::start() {
+            for (place, at) in self.functions.iter().zip(functions) {
+                place.store(at, Relaxed);
+            }
+            return;
+        }
+        self.state.store(SILENT, Release);
     }
 
     fn function(&self, index: usize) -> Option<usize> {

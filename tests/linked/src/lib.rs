@@ -22,6 +22,11 @@ static FREES: AtomicU64 = AtomicU64::new(0);
 static REALLOCS: AtomicU64 = AtomicU64::new(0);
 static LIVE: AtomicU64 = AtomicU64::new(0);
 static USABLE: AtomicU64 = AtomicU64::new(0);
+/// All addresses, in their order.
+static ADDRESSES: AtomicU64 = AtomicU64::new(0);
+/// The same, within this much from where mappings of allocators begin.
+static OFFSETS: AtomicU64 = AtomicU64::new(0);
+const SEGMENT_BYTES: u64 = 2 << 20;
 
 unsafe extern "C" {
     fn checkpoint(when: *const c_char, live_bytes: u64);
@@ -46,6 +51,11 @@ impl<A> Counted<A> {
         // SAFETY: by the caller.
         let usable = unsafe { (self.usable_size)(block) } as u64;
         if comes {
+            let address = block as u64;
+            for (all, place) in [(&ADDRESSES, address), (&OFFSETS, address % SEGMENT_BYTES)] {
+                let mixed = (all.load(Relaxed) ^ place).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                all.store(mixed.rotate_left(29), Relaxed);
+            }
             LIVE.fetch_add(size as u64, Relaxed);
             USABLE.fetch_add(usable, Relaxed);
         } else {
@@ -135,7 +145,13 @@ pub fn say(when: &str, own_figures: fn(&CStr)) {
 static AT_EXIT: extern "C" fn() = say_last;
 
 extern "C" fn say_last() {
-    for (key, count) in [(c"allocs", &ALLOCS), (c"frees", &FREES), (c"reallocs", &REALLOCS)] {
+    for (key, count) in [
+        (c"allocs", &ALLOCS),
+        (c"frees", &FREES),
+        (c"reallocs", &REALLOCS),
+        (c"addresses", &ADDRESSES),
+        (c"offsets", &OFFSETS),
+    ] {
         // SAFETY: C strings.
         unsafe { tell(c"exit".as_ptr(), key.as_ptr(), count.load(Relaxed)) };
     }

@@ -121,7 +121,8 @@ fn per_core(workers: usize, freed: &Arc<Freed>) {
     });
 }
 
-fn main() -> ExitCode {
+/// The program.
+pub fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     let workers = words.get(2).and_then(|count| count.parse().ok()).unwrap_or(4);
     let freed = Arc::new(Freed::default());

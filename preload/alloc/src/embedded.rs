@@ -1,0 +1,135 @@
+//! The recorder, linked in: for programs that nothing can be preloaded into.
+//!
+//! It offers what the tracer does, so that the wrapper does not care which of them it tells. What
+//! the tracer's hooks see besides, it does not: calls on mappings are known by looks alone, and of
+//! the ways in which a process ends only a return from main and `exit`.
+
+use core::ffi::{c_char, c_void};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use fragtrace_recorder::{self as recorder, Acquire, Caller, End, Facilities, Facts, Flags};
+use fragtrace_recorder::{UsableRule, WRAPPED};
+
+use crate::tracer::{FUNCTIONS, KEPT, MOVED, ZEROED};
+
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+// Runs when main has returned, or exit was called.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = at_exit;
+
+extern "C" fn at_exit() {
+    if STARTED.load(Relaxed) {
+        recorder::end(End::Exit);
+    }
+}
+
+/// Begins to record, if the environment says where to (`FRAGTRACE_OUT`): the functions to tell.
+pub(crate) fn start() -> Option<[usize; FUNCTIONS]> {
+    // SAFETY: a C string; the C library's list is as it was when the process started, or as the
+    // program's one thread has left it.
+    if unsafe { libc::getenv(c"FRAGTRACE_OUT".as_ptr()) }.is_null() {
+        return None;
+    }
+    let facilities = Facilities {
+        // SAFETY: the C library's variable.
+        environ: unsafe { environ },
+        pthread_key_create: Some(pthread_key_create),
+        pthread_setspecific: Some(pthread_setspecific),
+        pthread_atfork: None,
+        usable_size: None,
+        ask_allocator: None,
+        current_brk: None,
+    };
+    let facts = Facts {
+        libc: "",
+        allocator: "the recorder linked in",
+        unseen: "",
+        // Each block says what may be used of it.
+        usable_rule: UsableRule::ByClass,
+        may_nest: false,
+        image_bytes: 0,
+    };
+    STARTED.store(true, Relaxed);
+    // SAFETY: the functions are the C library's.
+    unsafe { recorder::start(&facilities, &facts) };
+    Some([
+        begin as *const () as usize,
+        end as *const () as usize,
+        acquired as *const () as usize,
+        released as *const () as usize,
+        saw as *const () as usize,
+    ])
+}
+
+unsafe extern "C" {
+    fn pthread_key_create(
+        key: *mut u32,
+        destructor: unsafe extern "C" fn(*mut c_void),
+    ) -> core::ffi::c_int;
+    fn pthread_setspecific(key: u32, value: *const c_void) -> core::ffi::c_int;
+}
+
+/// There are no hooks that should not hear what is inside.
+extern "C" fn begin() -> u32 {
+    0
+}
+
+extern "C" fn end(_: u32) {}
+
+/// Nor any that have heard of a block.
+extern "C" fn saw(_: *mut c_void) -> u32 {
+    0
+}
+
+fn flags(bits: u32) -> Flags {
+    let pairs = [(ZEROED, Flags::ZEROED), (MOVED, Flags::REALLOC), (KEPT, Flags::AGAIN)];
+    let set = pairs.into_iter().filter(|(bit, _)| bits & bit != 0);
+    set.fold(Flags::NONE, |flags, (_, flag)| flags.with(flag))
+}
+
+extern "C" fn released(block: *mut c_void, bits: u32) {
+    match flags(bits) {
+        Flags::NONE => recorder::release(block as usize),
+        flags => recorder::release_with(block as usize, flags),
+    }
+}
+
+/// Hands on where it was called from, for the call stack.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+unsafe extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bits: u32) {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "mov r8, rsp",
+        "mov r9, rbp",
+        "jmp {to}",
+        ".cfi_endproc",
+        to = sym acquired_from,
+    )
+}
+
+/// Elsewhere there are no stacks.
+#[cfg(not(target_arch = "x86_64"))]
+extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bits: u32) {
+    acquired_from(block, size, align, bits, 0, 0);
+}
+
+extern "C" fn acquired_from(
+    block: *mut c_void,
+    size: usize,
+    align: usize,
+    bits: u32,
+    sp: usize,
+    bp: usize,
+) {
+    let align_log2 = if align > 16 { align.ilog2() as u8 } else { 0 };
+    let plain = recorder::bare_block(block as usize, size);
+    let usable = Some(size as u64);
+    let known = Acquire { flags: flags(bits), align_log2, usable, pool: WRAPPED, ..plain };
+    recorder::acquire_with(&known, Caller { sp, bp });
+}
