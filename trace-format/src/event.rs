@@ -96,8 +96,9 @@ const fn bit_length(value: u64) -> u32 {
 #[inline(always)]
 const fn finish(low: u64, step: u64, shift: u32, fits: bool) -> Word {
     let bits = shift + bit_length(step);
-    let len = (bits as u64 + 7) >> 3;
-    Word { bits: low | (step << shift) | (len.wrapping_sub(1) & 7), len, fits: fits && bits <= 64 }
+    // One less than the bytes. Above 7 it spoils the word, which then does not fit anyway.
+    let less = (bits as u64).wrapping_sub(1) >> 3;
+    Word { bits: low | (step << shift) | less, len: less + 1, fits: fits && bits <= 64 }
 }
 
 /// Packs the acquisition of a block. `step` is the zigzagged address step.

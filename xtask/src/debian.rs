@@ -70,6 +70,7 @@ const NEEDS: &[(Sign, &str)] = &[
     (Sign::Command("vim"), "vim"),
     (Sign::Command("gdb"), "gdb"),
     (Sign::Command("strace"), "strace"),
+    (Sign::Command("valgrind"), "valgrind"),
     (Sign::Command("identify"), "imagemagick"),
     (Sign::Command("gs"), "ghostscript"),
     (Sign::Command("dot"), "graphviz"),

@@ -1,0 +1,79 @@
+//! How many instructions the event path has, counted by callgrind: the same on every machine, busy
+//! or not, so that one too many is seen at once. docs/benchmarks.md shows them one by one.
+#![cfg(target_arch = "x86_64")]
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::Path;
+
+use fragtrace_tests::programs::program;
+use fragtrace_tests::run::{command, run};
+use fragtrace_tests::tools;
+
+/// Pairs of malloc and free, in a short run and a long one: the difference is theirs alone.
+const PAIRS: [u64; 2] = [20_000, 60_000];
+
+/// What a pair may take: 183.9 without stacks and 238.8 with them when this was written, and 2 % for
+/// what another compiler makes of it.
+const MOST_WITHOUT_STACKS: f64 = 187.6;
+const MOST_WITH_STACKS: f64 = 243.6;
+
+/// The functions of the event path; what they call beyond each other is rare, and how often it is
+/// called depends on time, which callgrind stretches.
+const PATH: [&str; 3] = ["malloc", "free", "fragtrace::hooks::blocks::acquired_from"];
+
+/// Instructions on the event path, of a whole run.
+fn count(valgrind: &Path, pairs: u64, stacks: &str) -> u64 {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let profile = folder.path().join("profile");
+    let mut counted = command(valgrind);
+    counted.args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"]);
+    counted.arg(format!("--callgrind-out-file={}", profile.display()));
+    counted.arg(program("pairs")).arg(pairs.to_string());
+    counted.env("LD_PRELOAD", tools::tracer()).env("FRAGTRACE_STACKS", stacks);
+    counted.env("FRAGTRACE_OUT", folder.path().join("%e.%p.ftr")).env("FRAGTRACE_QUIET", "1");
+    run(&mut counted).expect_code(0);
+    let profile = fs::read_to_string(&profile).expect("callgrind has written its profile");
+    own_instructions(&profile)
+}
+
+/// What the functions of the path took themselves. A profile has lines `ob=` and `fn=` for what
+/// follows, then lines of a position and a count; the one behind `calls=` is what was called.
+fn own_instructions(profile: &str) -> u64 {
+    let (mut in_tracer, mut on_path, mut of_call, mut sum) = (false, false, false, 0);
+    for line in profile.lines() {
+        if let Some(object) = line.strip_prefix("ob=") {
+            in_tracer = object.ends_with("libfragtrace.so");
+        } else if let Some(function) = line.strip_prefix("fn=") {
+            on_path = in_tracer && PATH.contains(&function);
+        } else if line.starts_with("calls=") {
+            of_call = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit()) {
+            let count = line.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok());
+            if on_path && !std::mem::take(&mut of_call) {
+                sum += count.unwrap_or_else(|| panic!("a line of the profile: {line}"));
+            }
+            of_call = false;
+        }
+    }
+    sum
+}
+
+fn of_a_pair(valgrind: &Path, stacks: &str) -> f64 {
+    let [short, long] = PAIRS.map(|pairs| count(valgrind, pairs, stacks));
+    (long - short) as f64 / (PAIRS[1] - PAIRS[0]) as f64
+}
+
+#[test]
+fn a_pair_takes_no_more_instructions_than_it_did() {
+    let Some(valgrind) = tools::find("valgrind") else { return };
+    for (kind, stacks, most) in
+        [("without stacks", "off", MOST_WITHOUT_STACKS), ("with stacks", "on", MOST_WITH_STACKS)]
+    {
+        let found = of_a_pair(&valgrind, stacks);
+        println!("{kind} a pair takes {found:.1} instructions");
+        // Fewer would mean that it was not recorded.
+        let range = most * 0.9..=most;
+        assert!(range.contains(&found), "{kind} a pair takes {found:.1}, at most {most}");
+    }
+}
