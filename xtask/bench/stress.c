@@ -2,11 +2,12 @@
  * random one of its 5,000 slots and frees what was there. The hard case for differences of
  * addresses, hence for bytes an event.
  *
- * usage: stress THREADS ALLOCATIONS */
+ * usage: stress THREADS ALLOCATIONS   prints the seconds it took, as sqlite3's timer words it */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { SLOTS = 5000, SMALLEST = 128, SIZES = 7 };
 
@@ -54,6 +55,8 @@ int main(int count, char **arguments)
     }
     static struct task tasks[256];
     pthread_t handles[256];
+    struct timespec begin, end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
     for (int i = 0; i < threads; i++) {
         tasks[i].random = 0x9E3779B97F4A7C15u * (uint64_t)(i + 1);
         tasks[i].allocations = allocations;
@@ -64,5 +67,8 @@ int main(int count, char **arguments)
     }
     for (int i = 0; i < threads; i++)
         pthread_join(handles[i], NULL);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    printf("Run Time: real %.4f\n",
+           (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec));
     return 0;
 }

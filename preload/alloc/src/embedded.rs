@@ -43,6 +43,7 @@ pub(crate) fn start() -> Option<[usize; FUNCTIONS]> {
         pthread_atfork: None,
         usable_size: None,
         ask_allocator: None,
+        time_next_call: None,
         current_brk: None,
     };
     let facts = Facts {

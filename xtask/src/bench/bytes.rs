@@ -1,66 +1,49 @@
 //! How many bytes of trace an event takes, over programs of different habits.
 
-use std::fs;
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
-
 use super::facts::Facts;
-use super::programs::Traced;
-use super::rig::{Rig, Variant};
 use super::table::{Table, figure, grouped};
-use crate::shell;
 
-const CPP: &str = "
-#include <algorithm>
-#include <functional>
-#include <map>
-#include <regex>
-#include <string>
-#include <vector>
-int main() {
-    std::map<std::string, std::vector<int>> words;
-    words[\"a\"].push_back(1);
-    std::function<int(int)> twice = [](int x) { return 2 * x; };
-    return std::regex_match(\"abc\", std::regex(\"[a-c]+\")) ? twice(0) : 1;
+/// A program, and the facts of its trace without stacks and with them; `None`: not installed.
+#[derive(Clone)]
+pub struct Row {
+    pub name: String,
+    pub without: Option<Facts>,
+    pub with: Option<Facts>,
 }
-";
 
-/// Measures; some programs were traced already.
-pub fn run(rig: &Rig, traced: Vec<Traced>) -> Result<String> {
-    let mut table = Table::new(&["program", "events", "bytes an event"]);
-    let mut notes = Vec::new();
-    let mut add = |name: &str, facts: Option<Facts>| {
-        let Some(facts) = facts else {
-            notes.push(format!("{name}: not installed."));
-            return;
+/// The section; all programs were traced already.
+pub fn section(rows: &[Row]) -> String {
+    let mut table = Table::new(&["program", "events", "without stacks", "with stacks"]);
+    let mut notes = vec![];
+    let mut sums = [(0.0, 0.0); 2];
+    for row in rows {
+        let Some(events) = row.with.as_ref().map(|facts| facts.events) else {
+            notes.push(format!("{}: not installed.", row.name));
+            continue;
         };
-        table.row([name.to_owned(), grouped(facts.events), figure(facts.bytes_per_event, 2, "")]);
-        if facts.dropped_events > 0.0 {
-            notes.push(format!("{name}: {}", facts.caveat()));
+        let kinds = [&row.without, &row.with].map(|facts| facts.as_ref());
+        let each = kinds.map(|facts| facts.and_then(|facts| facts.bytes_per_event));
+        table.row([
+            row.name.clone(),
+            grouped(events),
+            figure(each[0], 2, ""),
+            figure(each[1], 2, ""),
+        ]);
+        for (sum, each) in sums.iter_mut().zip(each) {
+            if let Some(each) = each {
+                *sum = (sum.0 + each, sum.1 + 1.0);
+            }
         }
-    };
-    for (name, facts) in traced {
-        add(&name, facts);
+        let dropped = kinds.into_iter().flatten().find(|facts| facts.dropped_events > 0.0);
+        notes.extend(dropped.map(|facts| format!("{}: {}", row.name, facts.caveat())));
     }
-    add("g++ -O1, its cc1plus", compile(rig)?);
-    add("stress, 32 threads, random sizes and slots", Some(stress(rig)?));
-    notes.insert(0, "With stacks.".to_owned());
-    Ok(format!("### Bytes an event\n\n{}\n\n{table}", notes.join(" ")))
-}
-
-fn compile(rig: &Rig) -> Result<Option<Facts>> {
-    let Some(compiler) = shell::find("g++") else { return Ok(None) };
-    let source = rig.file("compile.cpp");
-    fs::write(&source, CPP).with_context(|| format!("cannot write {}", source.display()))?;
-    let arguments = ["-O1", "-c", "compile.cpp"];
-    shell::capture(&mut rig.command(Variant::Traced, &compiler, &arguments)?)?;
-    rig.facts().map(Some)
-}
-
-fn stress(rig: &Rig) -> Result<Facts> {
-    let program: PathBuf = rig.compile("stress")?;
-    let allocations = if rig.quick { "20000" } else { "200000" };
-    shell::capture(&mut rig.command(Variant::Traced, &program, &["32", allocations])?)?;
-    rig.facts()
+    // Each program counts as much, however long it ran.
+    let mean = sums.map(|(sum, count)| (count > 0.0).then(|| sum / count));
+    table.row([
+        "mean of them".to_owned(),
+        String::new(),
+        figure(mean[0], 2, ""),
+        figure(mean[1], 2, ""),
+    ]);
+    format!("### Bytes an event\n\n{}\n\n{table}", notes.join(" "))
 }

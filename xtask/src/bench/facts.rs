@@ -17,6 +17,8 @@ pub struct Facts {
     pub bytes_per_event: Option<f64>,
     pub wrapped: bool,
     pub live_blocks: f64,
+    pub looks: f64,
+    pub tracer_cost_ns: f64,
 }
 
 impl Facts {
@@ -32,6 +34,8 @@ impl Facts {
             dropped_events: number("dropped_events")?,
             bytes_per_event: report["trace"]["bytes_per_event"].as_f64(),
             wrapped: report["trace"]["wrapped"] == true,
+            looks: number("looks")?,
+            tracer_cost_ns: number("tracer_cost_ns")?,
             live_blocks: report["end"]["live_blocks"]
                 .as_f64()
                 .context("the report has no end.live_blocks")?,

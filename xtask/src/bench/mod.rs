@@ -6,6 +6,7 @@
 //! docs/benchmarks.md keeps them.
 
 mod bytes;
+mod evidence;
 mod facts;
 mod hooked;
 mod machine;
@@ -15,6 +16,7 @@ mod redis;
 mod reports;
 mod rig;
 mod table;
+mod tails;
 mod wrapping;
 
 use std::fs;
@@ -40,21 +42,20 @@ pub fn run(quick: bool, write: bool) -> Result<()> {
     if shell::find("heaptrack").is_none() {
         add("heaptrack is not installed (Debian package heaptrack): its columns are empty.".into());
     }
-    let (section, pair_facts) = pair::run(&rig)?;
+    let (section, pair) = pair::run(&rig)?;
     add(section);
     match hooked::run(&rig) {
         Ok(section) => add(section),
         Err(error) => add(format!("jemalloc's pair was not measured: {error:#}")),
     }
+    add(tails::run(&rig)?);
     add(wrapping::run(&rig)?);
-    let (section, redis_facts) = redis::run(&rig)?;
+    add(evidence::run(&rig)?);
+    let (section, redis) = redis::run(&rig)?;
     add(section);
     let (section, programs) = programs::run(&rig)?;
     add(section);
-    let mut traced = vec![("pair, 2 threads".to_owned(), Some(pair_facts))];
-    traced.push(("redis-server, SET, HSET, LPUSH".to_owned(), redis_facts));
-    traced.extend(programs);
-    add(bytes::run(&rig, traced)?);
+    add(bytes::section(&[vec![pair, redis], programs].concat()));
     add(reports::run(&rig)?);
     rig.clear()?;
     if write {

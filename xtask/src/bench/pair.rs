@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result};
 
+use super::bytes::Row;
 use super::facts::Facts;
 use super::rig::{Rig, Samples, Variant};
 use super::table::{Table, figure};
 use crate::shell;
 
-/// Measures; returns the section and the facts of the last trace.
-pub fn run(rig: &Rig) -> Result<(String, Facts)> {
+/// Measures; returns the section and the facts of the last traces.
+pub fn run(rig: &Rig) -> Result<(String, Row)> {
     let program = rig.compile("pair")?;
     let mut table = Table::new(&[
         "a pair",
@@ -19,7 +20,7 @@ pub fn run(rig: &Rig) -> Result<(String, Facts)> {
         "without, of heaptrack's",
         "with, of heaptrack's",
     ]);
-    let mut last = None;
+    let mut row = Row { name: "pair, 2 threads".to_owned(), without: None, with: None };
     let mut caveats = Vec::new();
     for threads in [1, 2] {
         let mut samples = Samples::default();
@@ -28,12 +29,14 @@ pub fn run(rig: &Rig) -> Result<(String, Facts)> {
                 let arguments = [threads.to_string(), pairs(rig, variant).to_string()];
                 let text = shell::capture(&mut rig.command(variant, &program, &arguments)?)?;
                 samples.add(variant, first_number(&text)?);
-                if variant == Variant::Traced && run == rig.runs {
-                    last = Some(rig.facts()?);
+                match variant {
+                    Variant::Traced if run == rig.runs => row.with = Some(rig.facts()?),
+                    Variant::WithoutStacks if run == rig.runs => row.without = Some(rig.facts()?),
+                    _ => {}
                 }
             }
         }
-        caveats.extend(last.as_ref().map(Facts::caveat));
+        caveats.extend([&row.without, &row.with].into_iter().flatten().map(Facts::caveat));
         let ns = |variant| figure(samples.median(variant), 1, " ns");
         let share = |variant| figure(samples.of_heaptracks(variant), 1, " %");
         table.row([
@@ -54,7 +57,7 @@ pub fn run(rig: &Rig) -> Result<(String, Facts)> {
          costs above bare, of what it costs above bare under heaptrack. {}\n\n{table}",
         caveats.join(" ")
     );
-    Ok((section, last.context("no traced run")?))
+    Ok((section, row))
 }
 
 /// Enough for a run of a tenth of a second; heaptrack is slower by an order of magnitude.

@@ -1,11 +1,16 @@
-//! Whole programs, as they are, by the clock that each has in itself: what it takes to start
-//! them, and to end a tracer, is not in it.
+//! Whole programs, as they are: what they take bare, traced, and under heaptrack.
+//!
+//! Most are timed by the clock that each has in itself: what it takes to start them, and to end a
+//! tracer, is not in it. A compiler has none, and is timed from outside.
 
 use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::facts::Facts;
+use super::bytes::Row;
 use super::rig::{Rig, Samples, Variant};
 use super::table::{Table, figure};
 use crate::shell;
@@ -35,92 +40,182 @@ for turn in range(60):
 print('Run Time: real', time.perf_counter() - begin)
 ";
 
-/// A program that reads a script from its standard input.
-struct Program {
-    name: &'static str,
-    file: &'static str,
-    arguments: &'static [&'static str],
-    variables: &'static [(&'static str, &'static str)],
-    script: &'static str,
+const CPP: &str = "
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <regex>
+#include <string>
+#include <vector>
+int main() {
+    std::map<std::string, std::vector<int>> words;
+    words[\"a\"].push_back(1);
+    std::function<int(int)> twice = [](int x) { return 2 * x; };
+    return std::regex_match(\"abc\", std::regex(\"[a-c]+\")) ? twice(0) : 1;
+}
+";
+
+/// Enough for a median, and for the whole bench to end soon.
+const RUNS: usize = 5;
+/// Of the published stress, whose threads share these, and of what is handed over.
+const STRESS_ALLOCATIONS: u64 = 2_000_000;
+const HANDED_OVER: u64 = 1_000_000;
+/// That stress as it was published, for bytes an event alone.
+const PUBLISHED: [&str; 2] = ["32", "200000"];
+
+/// How long a program took.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    /// It says so itself, in lines as sqlite3's `.timer` words them.
+    Own,
+    /// From its start to its end.
+    Outside,
 }
 
-const PROGRAMS: [Program; 2] = [
-    Program {
-        name: "sqlite3, in memory",
-        file: "sqlite3",
-        arguments: &[":memory:"],
-        variables: &[],
-        script: SQL,
-    },
-    Program {
-        name: "python3 with PYTHONMALLOC=malloc",
-        // By its place: a version manager's stand-in is a shell, and heaptrack follows no exec.
-        file: "/usr/bin/python3",
-        arguments: &["-"],
-        variables: &[("PYTHONMALLOC", "malloc")],
-        script: PYTHON,
-    },
-];
+/// A program with its input.
+struct Program {
+    name: String,
+    /// `None`: it is not installed.
+    path: Option<PathBuf>,
+    arguments: Vec<String>,
+    variables: &'static [(&'static str, &'static str)],
+    input: &'static str,
+    clock: Clock,
+}
 
-/// A program and its trace's facts, if it is installed.
-pub type Traced = (String, Option<Facts>);
+impl Program {
+    fn new(name: &str, path: Option<PathBuf>, arguments: &[&str]) -> Program {
+        Program {
+            name: name.to_owned(),
+            path,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            variables: &[],
+            input: "",
+            clock: Clock::Own,
+        }
+    }
+}
 
-/// Measures; returns the section, and the facts of each program's trace with stacks.
-pub fn run(rig: &Rig) -> Result<(String, Vec<Traced>)> {
+fn programs(rig: &Rig) -> Result<Vec<Program>> {
+    let sqlite = Program::new("sqlite3, in memory", shell::find("sqlite3"), &[":memory:"]);
+    // By its place: a version manager's stand-in is a shell, and heaptrack follows no exec.
+    let python = Some(PathBuf::from("/usr/bin/python3")).filter(|path| path.exists());
+    let python = Program::new("python3 with PYTHONMALLOC=malloc", python, &["-"]);
+    let source = rig.file("compile.cpp");
+    fs::write(&source, CPP).with_context(|| format!("cannot write {}", source.display()))?;
+    let compile = ["-quiet", "-O1", "compile.cpp", "-o", "/dev/null"];
+    let compile = Program::new("g++ -O1, its cc1plus", compiler(), &compile);
+    let mut programs = vec![
+        Program { input: SQL, ..sqlite },
+        Program { input: PYTHON, variables: &[("PYTHONMALLOC", "malloc")], ..python },
+        Program { clock: Clock::Outside, ..compile },
+    ];
+    let quick = if rig.quick { 10 } else { 1 };
+    let blocks = (HANDED_OVER / quick).to_string();
+    let handover = Some(rig.compile("handover")?);
+    programs.push(Program::new("producer and consumer, 2 threads", handover, &["1", &blocks]));
+    let stress = rig.compile("stress")?;
+    for threads in [1, 2, 8] {
+        let name = format!("stress, {threads} thread{}", if threads == 1 { "" } else { "s" });
+        let each = (STRESS_ALLOCATIONS / quick / threads).to_string();
+        let arguments = [&*threads.to_string(), &each];
+        programs.push(Program::new(&name, Some(stress.clone()), &arguments));
+    }
+    Ok(programs)
+}
+
+/// The C++ compiler proper: `g++` itself only starts it.
+fn compiler() -> Option<PathBuf> {
+    let driver = shell::find("g++")?;
+    let path = shell::capture(Command::new(driver).arg("-print-prog-name=cc1plus")).ok()?;
+    Some(PathBuf::from(path.trim())).filter(|path| path.is_absolute())
+}
+
+/// Measures; returns the section, and the facts of each program's trace without and with stacks.
+pub fn run(rig: &Rig) -> Result<(String, Vec<Row>)> {
     let mut table = Table::new(&[
         "seconds",
         "bare",
         "without stacks",
         "with stacks",
         "heaptrack",
+        "without keeps",
+        "with keeps",
         "without, of heaptrack's",
         "with, of heaptrack's",
     ]);
     let mut traced = Vec::new();
-    for program in PROGRAMS {
-        let Program { name, file, .. } = program;
-        let Some(path) = shell::find(file) else {
-            traced.push((name.to_owned(), None));
-            continue;
-        };
-        let script = rig.file("script");
-        fs::write(&script, program.script)
-            .with_context(|| format!("cannot write {}", script.display()))?;
+    let runs = rig.runs.min(RUNS);
+    for program in programs(rig)? {
         let mut samples = Samples::default();
-        let mut facts = None;
-        for run in 1..=rig.runs {
-            for variant in rig.variants() {
-                let mut command = rig.command(variant, &path, program.arguments)?;
-                command.envs(program.variables.iter().copied()).stdin(File::open(&script)?);
-                let text = shell::capture(&mut command)?;
-                samples.add(variant, seconds(&text).with_context(|| format!("{file}: no time"))?);
-                if variant == Variant::Traced && run == rig.runs {
-                    facts = Some(rig.facts()?);
+        let (mut without, mut with) = (None, None);
+        if let Some(path) = &program.path {
+            for run in 1..=runs {
+                for variant in rig.variants() {
+                    samples.add(variant, seconds(rig, &program, path, variant)?);
+                    match variant {
+                        Variant::Traced if run == runs => with = Some(rig.facts()?),
+                        Variant::WithoutStacks if run == runs => without = Some(rig.facts()?),
+                        _ => {}
+                    }
                 }
             }
+            let time = |variant| figure(samples.median(variant), 3, "");
+            let kept = |variant| figure(samples.speed_kept(variant), 0, " %");
+            let share = |variant| figure(samples.of_heaptracks(variant), 1, " %");
+            table.row([
+                program.name.clone(),
+                time(Variant::Bare),
+                time(Variant::WithoutStacks),
+                time(Variant::Traced),
+                time(Variant::Heaptrack),
+                kept(Variant::WithoutStacks),
+                kept(Variant::Traced),
+                share(Variant::WithoutStacks),
+                share(Variant::Traced),
+            ]);
         }
-        let time = |variant| figure(samples.median(variant), 3, "");
-        let share = |variant| figure(samples.of_heaptracks(variant), 1, " %");
-        table.row([
-            name.to_owned(),
-            time(Variant::Bare),
-            time(Variant::WithoutStacks),
-            time(Variant::Traced),
-            time(Variant::Heaptrack),
-            share(Variant::WithoutStacks),
-            share(Variant::Traced),
-        ]);
-        traced.push((name.to_owned(), facts));
+        traced.push(Row { name: program.name, without, with });
     }
+    traced.push(published(rig)?);
     let section = format!(
-        "### Whole programs\n\nBy their own clocks. The last columns: what is above bare, of what \
-         is above bare under heaptrack.\n\n{table}"
+        "### Whole programs\n\nMedians of {runs} runs. By their own clocks, but for the compiler, which \
+         is timed from start to end, heaptrack's launcher included. The stress is the published one: \
+         random sizes of 128 B to 8 KB, 5,000 live a thread, nothing else. *Keeps*: speed beside bare. \
+         The last columns: what is above bare, of what is above bare under heaptrack.\n\n{table}"
     );
     Ok((section, traced))
 }
 
+/// The published stress, traced without and with stacks, not timed.
+fn published(rig: &Rig) -> Result<Row> {
+    let stress = rig.compile("stress")?;
+    let facts = |variant| {
+        shell::capture(&mut rig.command(variant, &stress, &PUBLISHED)?)?;
+        rig.facts()
+    };
+    let (without, with) = (facts(Variant::WithoutStacks)?, facts(Variant::Traced)?);
+    let name = "stress, 32 threads, as published".to_owned();
+    Ok(Row { name, without: Some(without), with: Some(with) })
+}
+
+/// Runs a program once.
+fn seconds(rig: &Rig, program: &Program, path: &Path, variant: Variant) -> Result<f64> {
+    let script = rig.file("script");
+    fs::write(&script, program.input)
+        .with_context(|| format!("cannot write {}", script.display()))?;
+    let mut command = rig.command(variant, path, &program.arguments)?;
+    command.envs(program.variables.iter().copied()).stdin(File::open(&script)?);
+    let start = Instant::now();
+    let text = shell::capture(&mut command)?;
+    match program.clock {
+        Clock::Own => told(&text).with_context(|| format!("{}: no time", program.name)),
+        Clock::Outside => Ok(start.elapsed().as_secs_f64()),
+    }
+}
+
 /// The sum of the times that a program prints, as sqlite3's `.timer` words them.
-fn seconds(text: &str) -> Option<f64> {
+fn told(text: &str) -> Option<f64> {
     let times = text.lines().filter_map(|line| line.strip_prefix("Run Time: real "));
     let times: Vec<f64> =
         times.filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).collect();

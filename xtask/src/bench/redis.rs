@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::bytes::Row;
 use super::facts::Facts;
 use super::rig::{Rig, Samples, Variant};
 use super::table::{Table, figure, grouped};
@@ -20,23 +21,30 @@ use crate::shell;
 /// the server.
 const PIPELINES: [u32; 2] = [1, 16];
 
-/// Measures; returns the section and, where redis is installed, the facts of the last trace.
-pub fn run(rig: &Rig) -> Result<(String, Option<Facts>)> {
+/// Enough for a median, and for the whole bench to end soon.
+const RUNS: usize = 5;
+
+/// Measures; returns the section and, where redis is installed, the facts of the last traces.
+pub fn run(rig: &Rig) -> Result<(String, Row)> {
+    let name = "redis-server, SET, HSET, LPUSH".to_owned();
+    let mut row = Row { name, without: None, with: None };
     let programs = ["redis-server", "redis-benchmark", "redis-cli"].map(shell::find);
     let [Some(server), Some(benchmark), Some(client)] = programs else {
         let missing = "redis is not installed (Debian packages redis-server and redis-tools)";
-        return Ok((format!("### redis\n\nSkipped: {missing}."), None));
+        return Ok((format!("### redis\n\nSkipped: {missing}."), row));
     };
     let programs = Programs { server, benchmark, client };
     let mut samples: BTreeMap<(u32, String), Samples> = BTreeMap::new();
-    let mut facts = None;
-    for run in 1..=rig.runs {
+    let runs = rig.runs.min(RUNS);
+    for run in 1..=runs {
         for variant in rig.variants() {
             for (pipeline, command, rate) in programs.measure(rig, variant)? {
                 samples.entry((pipeline, command)).or_default().add(variant, rate);
             }
-            if variant == Variant::Traced && run == rig.runs {
-                facts = Some(rig.facts()?);
+            match variant {
+                Variant::Traced if run == runs => row.with = Some(rig.facts()?),
+                Variant::WithoutStacks if run == runs => row.without = Some(rig.facts()?),
+                _ => {}
             }
         }
     }
@@ -66,10 +74,10 @@ pub fn run(rig: &Rig) -> Result<(String, Option<Facts>)> {
     }
     let section = format!(
         "### redis\n\nredis-benchmark and redis-server on this machine, 50 connections, 64 B \
-         values, a fresh server for each run. {}\n\n{table}",
-        facts.as_ref().map(Facts::caveat).unwrap_or_default()
+         values, a fresh server for each run, medians of {runs}. {}\n\n{table}",
+        row.with.as_ref().map(Facts::caveat).unwrap_or_default()
     );
-    Ok((section, facts))
+    Ok((section, row))
 }
 
 struct Programs {

@@ -50,6 +50,11 @@ impl Samples {
         Some(100.0 * self.above_bare(variant)? / self.above_bare(Variant::Heaptrack)?)
     }
 
+    /// Where samples are times: the bare median as a percentage of the variant's.
+    pub fn speed_kept(&self, variant: Variant) -> Option<f64> {
+        Some(100.0 * self.median(Variant::Bare)? / self.median(variant)?)
+    }
+
     /// A variant's median as a percentage of the bare one.
     pub fn kept(&self, variant: Variant) -> Option<f64> {
         Some(100.0 * self.median(variant)? / self.median(Variant::Bare)?)

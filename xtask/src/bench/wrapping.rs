@@ -74,7 +74,7 @@ fn bytes_a_block(rig: &Rig) -> Result<String> {
 
 /// Runs a program under the tracer through a ring of this size; what it prints.
 fn trace(rig: &Rig, program: &Path, arguments: [&str; 2], ring: &str) -> Result<String> {
-    let mut command = rig.command(Variant::Traced, program, &arguments)?;
+    let mut command = rig.command(Variant::WithoutStacks, program, &arguments)?;
     shell::capture(command.env("FRAGTRACE_RING", ring))
 }
 
