@@ -39,6 +39,9 @@ enum Command {
         /// Put the tables and this machine's description into docs/benchmarks.md
         #[arg(long)]
         write: bool,
+        /// Only these sections; all, when none is named
+        #[arg(value_name = "SECTION", value_parser = bench::SECTIONS)]
+        only: Vec<String>,
     },
     /// Put fragtrace and libfragtrace.so where the shell and the loader find them
     Install {
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Demo { cured } => demo::run(cured),
         Command::Test { only } => test::run(only),
-        Command::Bench { quick, write } => bench::run(quick, write),
+        Command::Bench { quick, write, only } => bench::run(quick, write, &only),
         Command::Install { prefix } => install::run(&prefix),
     };
     match done {

@@ -22,7 +22,7 @@ mod wrapping;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{project, shell};
 use rig::Rig;
@@ -30,8 +30,17 @@ use rig::Rig;
 const BEGIN: &str = "<!-- tables: begin, written by `cargo xtask bench --write` -->";
 const END: &str = "<!-- tables: end -->";
 
-/// Runs all benchmarks, prints their tables and, if asked, keeps them.
-pub fn run(quick: bool, write: bool) -> Result<()> {
+/// The sections by name, in their order; bytes an event are told of what the others trace.
+pub const SECTIONS: [&str; 8] =
+    ["pair", "hooked", "tails", "wrapping", "evidence", "redis", "programs", "reports"];
+
+/// Runs benchmarks, prints their tables and, if asked, keeps them. `only`: these sections; all,
+/// when none is named.
+pub fn run(quick: bool, write: bool, only: &[String]) -> Result<()> {
+    if write && !only.is_empty() {
+        bail!("--write keeps all tables: name no section with it");
+    }
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|wanted| wanted == name);
     let rig = Rig::new(project::build()?, quick)?;
     let mut sections = vec![machine::describe(rig.runs)?];
     let mut add = |section: String| {
@@ -42,21 +51,28 @@ pub fn run(quick: bool, write: bool) -> Result<()> {
     if shell::find("heaptrack").is_none() {
         add("heaptrack is not installed (Debian package heaptrack): its columns are empty.".into());
     }
-    let (section, pair) = pair::run(&rig)?;
-    add(section);
-    match hooked::run(&rig) {
-        Ok(section) => add(section),
-        Err(error) => add(format!("jemalloc's pair was not measured: {error:#}")),
+    let mut traced = Vec::new();
+    for name in SECTIONS.into_iter().filter(|name| wanted(name)) {
+        let section = match name {
+            "pair" => told(pair::run(&rig)?, &mut traced),
+            "hooked" => hooked::run(&rig)
+                .unwrap_or_else(|error| format!("jemalloc's pair was not measured: {error:#}")),
+            "tails" => tails::run(&rig)?,
+            "wrapping" => wrapping::run(&rig)?,
+            "evidence" => evidence::run(&rig)?,
+            "redis" => told(redis::run(&rig)?, &mut traced),
+            "programs" => {
+                let (section, mut rows) = programs::run(&rig)?;
+                traced.append(&mut rows);
+                section
+            }
+            _ => reports::run(&rig)?,
+        };
+        add(section);
     }
-    add(tails::run(&rig)?);
-    add(wrapping::run(&rig)?);
-    add(evidence::run(&rig)?);
-    let (section, redis) = redis::run(&rig)?;
-    add(section);
-    let (section, programs) = programs::run(&rig)?;
-    add(section);
-    add(bytes::section(&[vec![pair, redis], programs].concat()));
-    add(reports::run(&rig)?);
+    if !traced.is_empty() {
+        add(bytes::section(&traced));
+    }
     rig.clear()?;
     if write {
         let path = project::root().join("docs/benchmarks.md");
@@ -64,6 +80,12 @@ pub fn run(quick: bool, write: bool) -> Result<()> {
         println!("\n{}", path.display());
     }
     Ok(())
+}
+
+/// A section, whose row is kept.
+fn told((section, row): (String, bytes::Row), traced: &mut Vec<bytes::Row>) -> String {
+    traced.push(row);
+    section
 }
 
 /// Puts the tables between the markers of the document; appends them where it has none.

@@ -55,6 +55,8 @@ int main() {
 }
 ";
 
+const PREPROCESSED: &str = "compile.ii";
+
 /// Enough for a median, and for the whole bench to end soon.
 const RUNS: usize = 5;
 /// Of the published stress, whose threads share these, and of what is handed over.
@@ -101,10 +103,8 @@ fn programs(rig: &Rig) -> Result<Vec<Program>> {
     // By its place: a version manager's stand-in is a shell, and heaptrack follows no exec.
     let python = Some(PathBuf::from("/usr/bin/python3")).filter(|path| path.exists());
     let python = Program::new("python3 with PYTHONMALLOC=malloc", python, &["-"]);
-    let source = rig.file("compile.cpp");
-    fs::write(&source, CPP).with_context(|| format!("cannot write {}", source.display()))?;
-    let compile = ["-quiet", "-O1", "compile.cpp", "-o", "/dev/null"];
-    let compile = Program::new("g++ -O1, its cc1plus", compiler(), &compile);
+    let compile = ["-fpreprocessed", "-quiet", "-O1", PREPROCESSED, "-o", "/dev/null"];
+    let compile = Program::new("g++ -O1, its cc1plus", compiler(rig)?, &compile);
     let mut programs = vec![
         Program { input: SQL, ..sqlite },
         Program { input: PYTHON, variables: &[("PYTHONMALLOC", "malloc")], ..python },
@@ -124,11 +124,16 @@ fn programs(rig: &Rig) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-/// The C++ compiler proper: `g++` itself only starts it.
-fn compiler() -> Option<PathBuf> {
-    let driver = shell::find("g++")?;
-    let path = shell::capture(Command::new(driver).arg("-print-prog-name=cc1plus")).ok()?;
-    Some(PathBuf::from(path.trim())).filter(|path| path.is_absolute())
+/// The C++ compiler proper, as `g++` itself only starts it, and its input in the scratch folder.
+fn compiler(rig: &Rig) -> Result<Option<PathBuf>> {
+    let Some(driver) = shell::find("g++") else { return Ok(None) };
+    let source = rig.file("compile.cpp");
+    fs::write(&source, CPP).with_context(|| format!("cannot write {}", source.display()))?;
+    let mut preprocess = Command::new(&driver);
+    preprocess.arg("-E").arg(&source).arg("-o").arg(rig.file(PREPROCESSED));
+    shell::run(&mut preprocess)?;
+    let path = shell::capture(Command::new(driver).arg("-print-prog-name=cc1plus"))?;
+    Ok(Some(PathBuf::from(path.trim())).filter(|path| path.is_absolute()))
 }
 
 /// Measures; returns the section, and the facts of each program's trace without and with stacks.
