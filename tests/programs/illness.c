@@ -1,6 +1,6 @@
 /* A heap with one illness, the same program cured of it, or something much like it that is none.
  *
- *   illness NAME [cured|near]
+ *   illness NAME [cured|near|stopping]
  */
 #define _GNU_SOURCE
 #include <malloc.h>
@@ -187,7 +187,11 @@ static void arena_proliferation(int cured) {
 }
 
 /* Bursts, each of blocks too large for the holes that the ones before left, and every third block
- * stays. Cured: what stays is taken first. Near: all of one size, so that holes are filled again. */
+ * stays. Cured: what stays is taken first. Near: all of one size, so that holes are filled again. With
+ * "stopping" all that stayed is freed in the end, as by a service that was told to stop. */
+static void *stayed[COUNT];
+static int stay_count, stopping;
+
 static void rss_stairs(int cured) {
     static const size_t growing[] = {1000, 2300, 5200, 12000, 27000};
     static const size_t same[] = {1000, 1000, 1000, 1000, 1000};
@@ -202,12 +206,17 @@ static void rss_stairs(int cured) {
             if (i % 3 != 2)
                 gone[i] = begin_request(sizes[burst]);
             else if (!cured)
-                open_long_session(sizes[burst]);
+                stayed[stay_count++ % COUNT] = open_long_session(sizes[burst]);
         for (size_t i = 0; i < count; i++)
             if (i % 3 != 2)
                 free(gone[i]);
         usleep(500000);
     }
+    /* Time in which it is only there: freeing is to be short beside it, on a busy machine, too. */
+    usleep(stopping ? 2000000 : 0);
+    for (int i = 0; stopping && i < stay_count; i++)
+        free(stayed[i]);
+    rest = stopping ? 0 : rest;
 }
 
 /* All that was allocated is in use. */
@@ -238,6 +247,7 @@ static const struct {
 };
 
 int main(int count, char **words) {
+    stopping = count > 2 && strcmp(words[2], "stopping") == 0;
     near = count > 2 && strcmp(words[2], "near") == 0;
     for (size_t i = 0; i < sizeof illnesses / sizeof *illnesses; i++)
         if (count > 1 && strcmp(illnesses[i].name, words[1]) == 0)

@@ -3,6 +3,7 @@
  *   misuse NAME [cured|near]
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -23,10 +24,10 @@ static void load_data(void) {
         filled(1000);
 }
 
-/* Results that workers make and the main thread frees; a summary of each worker stays at the end
- * of its arena. Cured: the main thread hands out the buffers. Near: the workers go on and fill what
- * came free. */
-enum { WORKERS = 3, RESULTS = 1000, RESULT_BYTES = 12000 };
+/* Results that workers make and the main thread frees, which goes on working while they wait; a summary
+ * of each worker stays at the end of its arena. Cured: the main thread hands out the buffers. Near: the
+ * workers go on and fill what came free. */
+enum { WORKERS = 3, RESULTS = 1000, RESULT_BYTES = 12000, ROUNDS = 100, ROUND_US = 10000 };
 static void *results[WORKERS][RESULTS];
 static pthread_barrier_t begin, made, taken, end;
 
@@ -38,6 +39,11 @@ __attribute__((noinline)) static void *make_result(void) {
 __attribute__((noinline)) static void *hand_out(void) {
     void *buffer = filled(RESULT_BYTES);
     return buffer;
+}
+
+__attribute__((noinline)) static void *hand_out_some(size_t bytes) {
+    void *some = malloc(bytes);
+    return some;
 }
 
 static void *work(void *mine) {
@@ -75,9 +81,11 @@ static void cross_thread_free(void) {
         for (int j = 0; j < RESULTS; j++)
             free(results[i][j]);
     pthread_barrier_wait(&taken);
-    pthread_barrier_wait(&end);
-    for (int i = 0; i < WORKERS; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < ROUNDS * 1000; i++) {
+        free(hand_out_some((size_t)i * 7919 % 20000 + 100));
+        if (i % 1000 == 0)
+            usleep(ROUND_US);
+    }
 }
 
 /* Columns that grow by realloc in fixed steps, all at once; behind each step something that stays.
@@ -233,6 +241,17 @@ static void huge_page_bloat(void) {
     pthread_barrier_wait(&made);
 }
 
+/* What of the process the kernel has in huge pages: it gives none where memory is in pieces. */
+static void tell_huge_bytes(void) {
+    char text[2048] = "";
+    int file = open("/proc/self/smaps_rollup", O_RDONLY);
+    ssize_t got = read(file, text, sizeof text - 1);
+    const char *line = got > 0 ? strstr(text, "AnonHugePages:") : NULL;
+    close(file);
+    answer("huge_bytes", line ? strtoull(line + 14, NULL, 10) << 10 : 0);
+    flush_answers();
+}
+
 static const struct {
     const char *name;
     void (*act)(void);
@@ -255,5 +274,7 @@ int main(int count, char **words) {
             misuses[i].act();
     /* What a program does in the end is judged only after a while. */
     usleep(REST_US);
+    if (count > 1 && strcmp("huge-page-bloat", words[1]) == 0)
+        tell_huge_bytes();
     return 0;
 }

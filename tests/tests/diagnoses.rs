@@ -1,10 +1,12 @@
 //! Programs with one illness each, and the same programs cured: what the report says of them.
 #![forbid(unsafe_code)]
 
+use fragtrace_tests::check::Answers;
 use fragtrace_tests::programs::program;
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::command;
-use fragtrace_tests::traced::Traced;
+use fragtrace_tests::tools;
+use fragtrace_tests::traced::{Traced, preload_list};
 use serde_json::Value;
 
 /// Names of misuse.c; the others are of illness.c.
@@ -146,6 +148,58 @@ fn bursts_that_leave_survivors_are_stairs() {
     let not = well.array("/diagnoses").iter().all(|found| found["id"] != "rss-stairs");
     assert!(not, "{:#}", well.value("/diagnoses"));
     assert_eq!(grave(&well), [""; 0], "{:#}", well.value("/diagnoses"));
+}
+
+/// All is freed in the end: what the heap was like before that is judged.
+#[test]
+fn the_stairs_of_a_service_that_was_told_to_stop_are_those_of_one_that_goes_on() {
+    let (on, stopped) = (ill("rss-stairs").report(), run("rss-stairs", "stopping"));
+    let report = stopped.report();
+    assert!(report.number("/end/live_bytes") < 1 << 20, "all is freed");
+    let at_ns = report.number("/judged_at_ns");
+    let length_ns = report.number("/trace/duration_ns");
+    assert!(at_ns < length_ns && at_ns > length_ns * 9 / 10, "{at_ns} of {length_ns}");
+    assert!(on.value("/judged_at_ns").is_null());
+    let [found, stopped_found] = [&on, &report].map(|report| &report.array("/diagnoses")[0]);
+    assert_eq!(stopped_found["id"], "rss-stairs", "{:#}", report.value("/diagnoses"));
+    assert_eq!(stopped_found["severity"], found["severity"]);
+    assert_eq!(site(stopped_found), Some("open_long_session"), "{stopped_found:#}");
+    let bytes = |found: &Value| found["bytes"].as_u64().expect("bytes");
+    assert!(bytes(found).abs_diff(bytes(stopped_found)) <= bytes(found) / 20);
+    let text = analyze("report", &stopped.trace(), &[]).expect_code(0).out();
+    assert!(text.contains("then the program freed what it had, and exited"), "{text}");
+    let well = run("rss-stairs", "cured").report();
+    assert_eq!(grave(&well), [""; 0], "{:#}", well.value("/diagnoses"));
+}
+
+/// Memory on huge pages of which next to nothing is used, where the kernel gives any.
+#[test]
+fn huge_pages_for_little_are_told_by_what_the_kernel_gave() {
+    for (how, settings) in [
+        ("ill", "thp:always,narenas:64"),
+        ("cured", "thp:never,narenas:64"),
+        ("near", "thp:always,narenas:64"),
+    ] {
+        let mut line = command(program("misuse"));
+        line.args(["huge-page-bloat", how]).env("MALLOC_CONF", settings);
+        let library = std::path::Path::new("libjemalloc.so.2");
+        line.env("LD_PRELOAD", preload_list(&[&tools::tracer(), library]));
+        let traced = Traced::run_well(line);
+        let huge_bytes = Answers::of(&traced.outcome).get("huge_bytes");
+        let report = traced.report();
+        // 24 arenas of two huge pages each; with half of them it would still be grave.
+        let is_ill = how == "ill" && huge_bytes >= 64 << 20;
+        println!("{how}: {huge_bytes} on huge pages");
+        let expected: &[&str] = if is_ill { &["huge-page-bloat"] } else { &[] };
+        assert_eq!(grave(&report), expected, "{how}: {:#}", report.value("/diagnoses"));
+        if is_ill {
+            // Without huge pages the heap would hold what is live, and what arenas begin with.
+            let held = report.number("/end/heap_resident_bytes");
+            let measured = held - report.number("/end/live_bytes") - (5 << 20);
+            let said = report.number("/diagnoses/0/bytes");
+            assert!(said.abs_diff(measured) <= measured / 5, "said {said}, measured {measured}");
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use fragtrace_tests::check::{Answers, assert_calm, assert_no_panic, assert_numbers};
 use fragtrace_tests::programs::program;
-use fragtrace_tests::report::Report;
+use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::{Outcome, Running, Signal, command, run, run_with_input};
 use fragtrace_tests::tools::analyzer;
 use fragtrace_tests::traced::{file_name, files_in};
@@ -188,6 +188,12 @@ fn other_signals_to_record_reach_the_command() {
     running.signal(Signal::TERM);
     let outcome = running.finish();
     assert!(outcome.code() == 143, "expected 143: {}", outcome.describe());
+    // Told to end: no crash, and not killed for want of memory.
+    let trace = only_trace(folder.path());
+    assert_eq!(Report::of(&trace).text("/trace/end"), "signal 15");
+    let text = analyze("report", &trace, &[]).expect_code(0).out().replace('\n', " ");
+    assert!(text.contains("was told to end by signal 15 (SIGTERM)"), "{text}");
+    assert!(!text.contains("crash") && !text.contains("OOM"), "{text}");
 }
 
 #[test]

@@ -43,6 +43,31 @@ fn reuse_that_is_only_tried_saves_what_it_saves_when_it_is_written() {
     assert!(report.text("/verdict").contains("saves memory"), "{}", report.text("/verdict"));
 }
 
+/// 1,500 pictures of a mapping each are as many calls of mmap and of munmap; in one that is kept there
+/// are none. Beside them the heap grows, in steps of 128 KiB, to 24 MiB.
+#[test]
+fn system_calls_of_the_allocator_are_counted() {
+    const PICTURES: u64 = 1500;
+    const STEPS: u64 = (24 << 20) / (128 << 10);
+    let mut pictures = command(program("misuse"));
+    pictures.args(["purge-churn", "ill"]);
+    let traced = Traced::run_well(pictures);
+    let setting = "mmap_threshold=131072";
+    let named = format!("glibc:{setting},jemalloc");
+    let arguments = ["--reuse", "begin_picture", "--allocators", &named];
+    let report = Report::shootout(&traced.trace(), &arguments);
+    let runs = report.array("/allocators").iter().filter(|run| run["settings"] == setting);
+    let calls: Vec<u64> = runs.map(|run| figure(run, "system_calls")).collect();
+    eprintln!("{calls:?}");
+    let [each, kept] = calls[..] else { panic!("two runs: {calls:?}") };
+    let made = 2 * PICTURES + STEPS;
+    assert!((made - STEPS..made + STEPS).contains(&each), "{each} for {made}");
+    assert!((STEPS / 2..2 * STEPS).contains(&kept), "{kept} for {STEPS}");
+    // It takes more at once, in its own way.
+    assert!(figure(run_of(&report, "jemalloc", ""), "system_calls") > 0);
+    assert!(report.value("/recorded/system_calls").is_null(), "no hook sees glibc's");
+}
+
 /// mimalloc keeps what another thread freed until its owner comes by: with every block freed where it
 /// was allocated it gives back what the program does whose threads free their own.
 #[test]

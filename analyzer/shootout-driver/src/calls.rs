@@ -2,13 +2,14 @@
 //! the blocks, so that their pages are in memory as they were in the program.
 
 use crate::clock;
+use crate::dispatch::{self, Selector};
 use crate::kernel::{self, StatmFile, real_ns, ticks};
 use crate::memory::{Table, page_bytes};
 use crate::pool::Pool;
 use crate::results::{Sample, TOTALS, Total, file_bytes};
 use crate::script::{self, Head, Large, Op, TO_THE_END, TOUCH_UNIT, Trim};
 use core::ffi::c_void;
-use core::ptr::null_mut;
+use core::ptr::{null, null_mut};
 
 /// The file with the script, and the one for the results.
 const SCRIPT: i32 = 0;
@@ -98,12 +99,15 @@ pub struct Run {
     calls: u64,
     refused: u64,
     threads_refused: u64,
+    counts: bool,
+    /// Of the thread whose turn it is, if system calls are counted.
+    selector: *const Selector,
 }
 
 impl Run {
-    /// Reads the head of the script, and takes all memory that the driver will need. `None`: there
-    /// is no room, or this is no script.
-    pub fn begin() -> Option<Run> {
+    /// Reads the head of the script, and takes all memory that the driver will need. `counts`: system
+    /// calls are to be counted. `None`: there is no room, or this is no script.
+    pub fn begin(counts: bool) -> Option<Run> {
         let mut reader = Reader::new()?;
         let head = Head::read(core::array::from_fn(|_| reader.next()))?;
         let slots = Table::new(usize::try_from(head.slots).ok()?)?;
@@ -128,6 +132,8 @@ impl Run {
             calls: 0,
             refused: 0,
             threads_refused: 0,
+            counts: counts && dispatch::prepare(),
+            selector: null(),
         };
         if !head.real_time {
             clock::begin();
@@ -152,8 +158,20 @@ impl Run {
         self.threads_refused += 1;
     }
 
-    /// Does steps until a stand-in's turn is over.
-    pub fn go_on(&mut self) -> Halt {
+    /// Whether system calls are counted.
+    pub fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// They cannot be, here.
+    pub fn cannot_count(&mut self) {
+        self.counts = false;
+    }
+
+    /// Does steps until a stand-in's turn is over. `selector` is of the calling thread.
+    pub fn go_on(&mut self, selector: &Selector) -> Halt {
+        self.selector = if self.counts { selector } else { null() };
+        dispatch::takes_turn(selector);
         loop {
             let word = self.reader.next();
             let (slot, value) = (script::slot(word), script::value(word));
@@ -185,16 +203,20 @@ impl Run {
                     malloc_trim(0);
                 }),
                 Some(Op::PoolMalloc) => {
+                    self.enter();
                     let begun = ticks();
                     let block = self.pool.take(value);
                     self.count_call(begun);
+                    self.leave();
                     self.place(slot, block, value.into());
                 }
                 Some(Op::PoolFree) => {
                     let block = self.take(slot);
+                    self.enter();
                     let begun = ticks();
                     self.pool.give_back(block, value);
                     self.count_call(begun);
+                    self.leave();
                 }
                 Some(Op::Done) | None => return Halt::Done,
             }
@@ -204,10 +226,28 @@ impl Run {
     /// A call of the allocator, and the time that it takes.
     #[inline(always)]
     fn timed<R>(&mut self, call: impl FnOnce() -> R) -> R {
+        self.enter();
         let begun = ticks();
         let result = call();
         self.count_call(begun);
+        self.leave();
         result
+    }
+
+    #[inline(always)]
+    fn enter(&self) {
+        // SAFETY: null, or of the thread that runs this.
+        if let Some(selector) = unsafe { self.selector.as_ref() } {
+            selector.enter();
+        }
+    }
+
+    #[inline(always)]
+    fn leave(&self) {
+        // SAFETY: as above.
+        if let Some(selector) = unsafe { self.selector.as_ref() } {
+            selector.leave();
+        }
     }
 
     #[inline(always)]
@@ -323,6 +363,8 @@ impl Run {
         self.tell(Total::Faults as usize, kernel::faults() - self.begun_faults);
         self.tell(Total::Refused as usize, self.refused);
         self.tell(Total::ThreadsRefused as usize, self.threads_refused);
+        let counted = if self.counts { dispatch::counted() + 1 } else { 0 };
+        self.tell(Total::SystemCalls as usize, counted);
     }
 
     fn tell(&self, index: usize, value: u64) {

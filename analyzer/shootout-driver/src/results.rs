@@ -28,10 +28,12 @@ pub enum Total {
     Refused,
     /// Threads that could not be started.
     ThreadsRefused,
+    /// System calls of the allocator, and one more; 0 where they were not counted.
+    SystemCalls,
 }
 
 /// Words of totals.
-pub const TOTALS: usize = 10;
+pub const TOTALS: usize = 11;
 
 /// The kernel's figures at one moment, the driver's own memory taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,6 +3,7 @@
 //! allocator sees each call on the thread that it came from, and no two at once.
 
 use crate::calls::{Halt, Run};
+use crate::dispatch::{self, Selector};
 use crate::memory::{self, STACK_BYTES, STACK_HELD_BYTES, Table, Zeroed};
 use core::ffi::c_void;
 use core::hint::spin_loop;
@@ -43,9 +44,9 @@ struct Stage {
     to_start: AtomicU32,
 }
 
-/// Runs the script; `None`: there is none, or no room for it.
-pub fn perform() -> Option<()> {
-    let mut run = Run::begin()?;
+/// Runs the script; `counts`: and counts system calls. `None`: there is none, or no room for it.
+pub fn perform(counts: bool) -> Option<()> {
+    let mut run = Run::begin(counts)?;
     let stand_ins = Table::<StandIn>::new(usize::try_from(run.stand_ins()).ok()?)?;
     run.took(stand_ins.bytes(), stand_ins.bytes());
     let stage = Stage { stand_ins, run: &raw mut run, to_start: AtomicU32::new(0) };
@@ -61,6 +62,20 @@ pub fn perform() -> Option<()> {
 impl Stage {
     /// The part of one stand-in, whose turn it is: until it ends, or the script does.
     fn play(&self, me: NonNull<StandIn>) {
+        let selector = Selector::default();
+        // SAFETY: it is this one's turn, so nobody else has the run.
+        let counts = unsafe { (*self.run).counts() };
+        if counts && !dispatch::begin(&selector) {
+            // SAFETY: as above.
+            unsafe { (*self.run).cannot_count() };
+        }
+        self.act(me, &selector);
+        if counts {
+            dispatch::end();
+        }
+    }
+
+    fn act(&self, me: NonNull<StandIn>, selector: &Selector) {
         // SAFETY: the entry stays where it is.
         let my_word = unsafe { &(*me.as_ptr()).word };
         // SAFETY: as above; the number does not change.
@@ -68,7 +83,7 @@ impl Stage {
         loop {
             let halt = match self.to_start.load(Relaxed) {
                 // SAFETY: it is this one's turn, so nobody else has the run.
-                0 => unsafe { &mut *self.run }.go_on(),
+                0 => unsafe { &mut *self.run }.go_on(selector),
                 number => {
                     self.to_start.store(0, Relaxed);
                     Halt::Turn(number)

@@ -1,10 +1,10 @@
 //! `fragtrace html`: the whole report as one page.
 
 use super::symbols::SymbolOptions;
-use super::{anonymize, input, output};
+use super::{anonymize, input, judge, output};
 use anyhow::{Context, Result};
 use clap::Args;
-use fragtrace_analyzer::diagnose::{Case, diagnose};
+use fragtrace_analyzer::diagnose::Case;
 use fragtrace_analyzer::measure::HeapShape;
 use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
 use fragtrace_analyzer::measure::frames::frames;
@@ -62,7 +62,9 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         frames.sites.iter_mut().for_each(|calls| anonymize::calls(calls, exe));
         frames.threads.clear();
     }
-    let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });
+    drop(replay);
+    let case = Case { analysis: &analysis, blame: &blame, shape: &shape };
+    let diagnoses = judge::judge(&trace, &case, &mut symbols, arguments.anonymize);
     let extras = HtmlExtras { began: text::began(analysis.trace.start_unix_ns) };
     let bytes = page(&analysis, &diagnoses, frames, &extras).context("cannot pack the page")?;
     output::write_file(&arguments.output, &bytes, &arguments.trace)?;

@@ -10,6 +10,7 @@ mod dump;
 mod holes;
 mod html;
 mod input;
+mod judge;
 mod map;
 mod output;
 mod record;

@@ -5,10 +5,10 @@ use super::check::Bounds;
 use super::output::{self, Output};
 use super::record::places;
 use super::symbols::SymbolOptions;
-use super::{anonymize, blame, input};
+use super::{anonymize, blame, input, judge};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use fragtrace_analyzer::diagnose::{Case, diagnose};
+use fragtrace_analyzer::diagnose::Case;
 use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
 use fragtrace_analyzer::measure::{self, Analysis, HeapShape, Parts};
 use fragtrace_analyzer::read::Trace;
@@ -95,11 +95,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     if arguments.anonymize {
         anonymize::pools(&mut parts.pools);
     }
-    let diagnoses = diagnose(&Case { analysis: &analysis, blame: &blame, shape: &shape });
+    // One heap at a time.
+    drop(replay);
+    let case = Case { analysis: &analysis, blame: &blame, shape: &shape };
+    let diagnoses = judge::judge(&trace, &case, &mut symbols, arguments.anonymize);
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
     if arguments.json {
-        // One heap at a time.
-        drop(replay);
         let at_peak = match analysis.peak == analysis.end {
             true => parts.clone(),
             false => Parts::at_peak(&trace, &analysis),

@@ -72,6 +72,8 @@ const PATHOLOGIES: [(&str, Find); 17] = [
     ("purge-churn", purge_churn::find),
     ("lazy-free", lazy_free::find),
 ];
+/// What is freed in the end was not lost.
+const OF_WHAT_IS_NEVER_FREED: [&str; 2] = ["leak", "cache-growth"];
 /// How the heap came to its size is told even where all that it left is counted elsewhere.
 const TOLD_ANYWAY: &str = "rss-stairs";
 
@@ -150,6 +152,8 @@ pub struct Diagnoses {
     pub cannot_tell: Option<String>,
     /// Most of what the heap holds came free too late in the run to be judged: so much.
     pub freed_late_bytes: Option<u64>,
+    /// The moment that is judged; `None`: the end.
+    pub judged_at_ns: Option<u64>,
 }
 
 impl Diagnoses {
@@ -174,7 +178,16 @@ pub fn diagnose(case: &Case<'_>) -> Diagnoses {
     let mut list: Vec<Diagnosis> =
         settled.into_iter().map(|(id, finding)| finding.weighed(id, held_bytes)).collect();
     list.sort_by_key(|found| Reverse((found.severity, found.bytes)));
-    Diagnoses { list, cannot_tell: None, freed_late_bytes: case.freed_late_bytes() }
+    let freed_late_bytes = case.freed_late_bytes();
+    Diagnoses { list, cannot_tell: None, freed_late_bytes, judged_at_ns: None }
+}
+
+/// Judges the heap as it was before the program freed all that it had, to exit: at `at_ns`, where
+/// the case ends.
+pub fn diagnose_before_teardown(case: &Case<'_>, at_ns: u64) -> Diagnoses {
+    let mut found = diagnose(case);
+    found.list.retain(|finding| !OF_WHAT_IS_NEVER_FREED.contains(&finding.id));
+    Diagnoses { judged_at_ns: Some(at_ns), ..found }
 }
 
 fn is_worth_a_word(bytes: u64, held_bytes: u64) -> bool {

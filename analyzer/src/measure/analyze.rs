@@ -7,7 +7,7 @@
 //! would be one. Little is evaluated anew each time, as sums are kept up to date.
 
 use super::moment::{self, end_ns, start_ns};
-use super::playback::stop_at_times;
+use super::playback::{stop_at_times, stop_until};
 use super::stairs::Stairs;
 use super::{Analysis, Latency, State, ThreadPair, TraceFacts};
 use crate::order::{Action, Event, Told};
@@ -103,25 +103,44 @@ pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
     analyze_observed(trace, |_, _, _| {})
 }
 
+/// The same as if the trace had ended at a moment, in nanoseconds since the start.
+pub fn analyze_until(trace: &Trace, until_ns: u64) -> (Analysis, Replay<'_>) {
+    let until = trace.clock().stamp_at(until_ns);
+    let (mut analysis, replay) = observed(trace, until_ns, Some(until), |_, _, _| {});
+    analysis.trace.duration_ns = until_ns;
+    (analysis, replay)
+}
+
 /// The same; `at_sample` sees the heap at the moments of the series that are evenly spread, with
 /// their numbers and times.
 pub(super) fn analyze_observed<'t>(
     trace: &'t Trace,
+    at_sample: impl FnMut(usize, u64, &Replay<'t>),
+) -> (Analysis, Replay<'t>) {
+    observed(trace, end_ns(trace), None, at_sample)
+}
+
+/// `until`: where to stop, which is at `end_ns`; `None`: behind the last event.
+fn observed<'t>(
+    trace: &'t Trace,
+    end_ns: u64,
+    until: Option<Stamp>,
     mut at_sample: impl FnMut(usize, u64, &Replay<'t>),
 ) -> (Analysis, Replay<'t>) {
-    let times_ns = sample_times(start_ns(trace), end_ns(trace));
+    let times_ns = sample_times(start_ns(trace), end_ns);
     let mut series = Vec::with_capacity(times_ns.len() + 3);
     let mut peaks = Peaks { last: trace.window_start(), ..Peaks::default() };
-    let (mut replay, told) = stop_at_times(
+    let (mut replay, told) = stop_until(
         trace,
         &times_ns,
+        until,
         |next, replay| peaks.watch(trace, next, replay),
         |index, replay| {
             series.push(moment::state(replay, trace.clock(), times_ns[index]));
             at_sample(index, times_ns[index], replay);
         },
     );
-    let end = moment::state(&mut replay, trace.clock(), end_ns(trace));
+    let end = moment::state(&mut replay, trace.clock(), end_ns);
     let (live, footprint) = (end.live_bytes, replay.space().footprint_bytes());
     let steps = peaks.stairs.map_or_else(Vec::new, |stairs| {
         stairs.finish(live, footprint, |stamp| trace.clock().time_ns(stamp))

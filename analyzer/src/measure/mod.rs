@@ -21,9 +21,10 @@ mod snapshot;
 mod stairs;
 mod state;
 mod survivors;
+mod teardown;
 mod usage;
 
-pub use analyze::{analyze, analyze_to_end, process_facts};
+pub use analyze::{analyze, analyze_to_end, analyze_until, process_facts};
 pub use facts::{Analysis, ThreadPair, TraceFacts};
 pub use heap_map::{heap_map, heap_pages};
 pub use holes::{Bucket, FitMoment, Hole, Holes, fit_over_time, holes_at};
@@ -40,4 +41,5 @@ pub use snapshot::{Band, Cell, HeapMap, Owners};
 pub use stairs::Step;
 pub use state::{AllocatorSays, PAGE_BUCKETS, State};
 pub use survivors::Survivors;
+pub use teardown::teardown_ns;
 pub use usage::{Churn, Crossed, Ladder, Refilled, Usage};

@@ -11,6 +11,17 @@ use fragtrace_format::Stamp;
 pub(super) fn stop_at_times<'t>(
     trace: &'t Trace,
     times_ns: &[u64],
+    between: impl FnMut(Option<&Event>, &mut Replay<'t>),
+    at_stop: impl FnMut(usize, &mut Replay<'t>),
+) -> (Replay<'t>, Told) {
+    stop_until(trace, times_ns, None, between, at_stop)
+}
+
+/// The same; nothing behind `until` is read.
+pub(super) fn stop_until<'t>(
+    trace: &'t Trace,
+    times_ns: &[u64],
+    until: Option<Stamp>,
     mut between: impl FnMut(Option<&Event>, &mut Replay<'t>),
     mut at_stop: impl FnMut(usize, &mut Replay<'t>),
 ) -> (Replay<'t>, Told) {
@@ -21,7 +32,9 @@ pub(super) fn stop_at_times<'t>(
     // In a child of fork its parent's events come first.
     let window_start = trace.window_start();
     let forked = trace.fork().is_some();
-    let told = order::for_each_batch(trace, |events| {
+    let told = order::for_each_batch(trace, |all| {
+        let past = until.and_then(|until| all.iter().position(|event| event.stamp > until));
+        let events = &all[..past.unwrap_or(all.len())];
         for group in events.chunks(FORESEEN) {
             replay.foresee(group);
             for event in group {
@@ -38,14 +51,17 @@ pub(super) fn stop_at_times<'t>(
                 replay.apply(event);
             }
         }
-        true
+        past.is_none()
     });
     between(None, &mut replay);
     for (index, stop) in stops.iter().enumerate().skip(next) {
         replay.catch_up(*stop);
         at_stop(index, &mut replay);
     }
-    replay.finish();
+    match until {
+        Some(until) => replay.catch_up(until),
+        None => replay.finish(),
+    }
     (replay, told)
 }
 

@@ -118,7 +118,7 @@ impl HeapShape {
         shape.empty_bytes = Some(empty_bytes);
         shape.never_used_bytes = Some(never_used_bytes);
         shape.arenas = arenas.into_values().collect();
-        shape.usage = Usage::of(replay, &shape.arenas, symbols);
+        shape.usage = Usage::of(trace, replay, &shape.arenas, symbols);
         if let Some(brk) = brk.filter(|_| shape.glibc) {
             shape.top = top_blocks(trace, replay, &brk_range, at_ns, symbols);
             shape.brk = Some(brk);

@@ -3,6 +3,7 @@
 
 use super::blame::CallFacts;
 use super::shape::HeapPart;
+use crate::read::Trace;
 use crate::replay::Replay;
 use crate::symbols::Symbols;
 use fragtrace_format::Stamp;
@@ -69,7 +70,8 @@ pub struct Ladder {
     pub site: Option<CallFacts>,
 }
 
-/// Heaps of arenas in which most of what is freed is freed by others.
+/// Heaps of arenas in which most of what is freed is freed by others; of allocators other than
+/// glibc's, stretches of their memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Crossed {
     /// How many heaps.
@@ -84,10 +86,13 @@ pub struct Crossed {
     pub site: Option<CallFacts>,
     /// The thread that acquired the last of them, and the one that freed it.
     pub threads: Option<(u32, u32)>,
+    /// When the last of them was freed.
+    pub last_ns: u64,
 }
 
 impl Usage {
     pub(super) fn of<'t>(
+        trace: &Trace,
         replay: &Replay<'t>,
         arenas: &[HeapPart],
         symbols: &mut Symbols<'t>,
@@ -99,7 +104,7 @@ impl Usage {
             churn: churn(replay, symbols),
             refilled: refilled(replay, symbols),
             ladder: ladder(replay, symbols),
-            crossed: crossed(replay, arenas, symbols),
+            crossed: crossed(trace, replay, arenas, symbols),
             grown_by: grown_by(replay, symbols),
             raised_by: raised,
         }
@@ -200,28 +205,52 @@ fn ladder<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Ladder {
     ladder
 }
 
-fn crossed<'t>(replay: &Replay<'t>, arenas: &[HeapPart], symbols: &mut Symbols<'t>) -> Crossed {
+/// Pages without a live byte, by the stretch of address space that frees are counted for.
+fn empty_by_stretch(replay: &Replay<'_>, arenas: &[HeapPart]) -> FxHashMap<u64, u64> {
+    if replay.is_glibc() {
+        return arenas.iter().map(|heap| (heap.start, heap.empty_bytes)).collect();
+    }
+    let mut empty = FxHashMap::default();
+    let bytes = replay.habits().stretch_bytes();
+    for (region, _) in replay.space().heap_regions() {
+        replay.space().for_each_stretch(region, |stretch| {
+            let mut start = stretch.start;
+            let end = stretch.start + stretch.bytes;
+            while stretch.resident && stretch.live_bytes == 0 && start < end {
+                let next = (start / bytes + 1) * bytes;
+                *empty.entry(start / bytes * bytes).or_default() += next.min(end) - start;
+                start = next;
+            }
+        });
+    }
+    empty
+}
+
+fn crossed<'t>(
+    trace: &Trace,
+    replay: &Replay<'t>,
+    arenas: &[HeapPart],
+    symbols: &mut Symbols<'t>,
+) -> Crossed {
     let habits = replay.habits();
     let mut all = Crossed::default();
-    let mut stacks = Vec::new();
-    let mut most = 0;
-    for heap in arenas {
-        let freed = habits.freed_in(heap.start);
-        if freed.crossed_bytes <= freed.bytes / 2 {
-            continue;
-        }
+    let mut empty = empty_by_stretch(replay, arenas);
+    empty.retain(|start, _| {
+        let freed = habits.freed_in(*start);
+        freed.crossed_bytes > freed.bytes / 2
+    });
+    for (start, empty_bytes) in &empty {
+        let freed = habits.freed_in(*start);
         all.heaps += 1;
-        all.empty_bytes += heap.empty_bytes;
+        all.empty_bytes += empty_bytes;
         all.freed_bytes += freed.bytes;
         all.crossed_bytes += freed.crossed_bytes;
-        for (stack, crossed) in habits.crossed_in(heap.start) {
-            stacks.push((stack, crossed.birth, crossed.bytes));
-            if crossed.bytes > most {
-                most = crossed.bytes;
-                all.threads = Some((crossed.acquired_by, crossed.freed_by));
-            }
-        }
+        all.last_ns = all.last_ns.max(trace.clock().time_ns(freed.crossed_last));
     }
-    all.site = heaviest(stacks.into_iter(), symbols).map(|(site, _)| site);
+    let here = || habits.crossed().filter(|(start, ..)| empty.contains_key(start));
+    let most = here().max_by_key(|(start, stack, crossed)| (crossed.bytes, *start, *stack));
+    all.threads = most.map(|(.., crossed)| (crossed.acquired_by, crossed.freed_by));
+    let stacks = here().map(|(_, stack, crossed)| (stack, crossed.birth, crossed.bytes));
+    all.site = heaviest(stacks, symbols).map(|(site, _)| site);
     all
 }

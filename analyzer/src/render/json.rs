@@ -58,6 +58,8 @@ pub fn report(
     }
     out.write_all(b"],\n\"cannot_tell\": ")?;
     value(&diagnoses.cannot_tell, out)?;
+    out.write_all(b",\n\"judged_at_ns\": ")?;
+    value(&diagnoses.judged_at_ns, out)?;
     out.write_all(b",\n\"heaps\": ")?;
     value(&parts.end.heaps, out)?;
     out.write_all(b",\n\"threads\": ")?;

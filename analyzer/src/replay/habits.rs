@@ -3,13 +3,16 @@
 //! given back only to be taken again. Numbers of stacks and addresses only; what they are called
 //! is for later stages.
 
-use super::{ARENA_HEAP_BYTES, Block};
+use super::{ARENA_HEAP_BYTES, Block, Who};
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
 /// Of what a block leaves behind when it moves, less is not followed up.
 const LEAST_RUNG_BYTES: u64 = 512;
+/// Frees are counted by stretches of the address space: the heaps of glibc's arenas, or, where nothing
+/// tells whose pages are whose, stretches that an allocator is likely to give to one thread.
+const STRETCH_BYTES: u64 = 1 << 20;
 /// So many places that blocks moved away from are kept in mind.
 const MOST_RUNGS: usize = 1 << 20;
 
@@ -33,16 +36,26 @@ struct Rung {
     next: (u64, Stamp),
 }
 
-/// Frees of blocks in one 64 MiB heap.
+/// A block that realloc left where it was, again and again: the stamps of its first birth there and of
+/// its last.
+#[derive(Debug, Clone, Copy)]
+struct Stay {
+    first: Stamp,
+    last: Stamp,
+}
+
+/// Frees of blocks in one stretch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Freed {
     /// Bytes freed.
     pub bytes: u64,
     /// Of these, by another thread than the one that acquired them.
     pub crossed_bytes: u64,
+    /// The last of these.
+    pub crossed_last: Stamp,
 }
 
-/// Blocks of one stack and heap that another thread freed.
+/// Blocks of one stack and stretch that another thread freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Crossed {
     /// How many.
@@ -82,7 +95,10 @@ pub struct Habits {
     /// By number of the stack.
     turnover: Vec<(Turnover, Stamp)>,
     most: u32,
+    /// See [`STRETCH_BYTES`].
+    stretch_bytes: u64,
     rungs: FxHashMap<u64, Rung>,
+    stays: FxHashMap<u64, Stay>,
     freed: FxHashMap<u64, Freed>,
     crossed: FxHashMap<(u64, u32), Crossed>,
     refilled: FxHashMap<u32, Taken>,
@@ -91,8 +107,14 @@ pub struct Habits {
 
 impl Habits {
     /// `most`: the highest number that a stack of this trace can have.
-    pub fn new(most: u32) -> Habits {
-        Habits { most, ..Habits::default() }
+    pub fn new(most: u32, glibc: bool) -> Habits {
+        let stretch_bytes = if glibc { ARENA_HEAP_BYTES } else { STRETCH_BYTES };
+        Habits { most, stretch_bytes, ..Habits::default() }
+    }
+
+    /// Bytes of a stretch for which frees are counted together.
+    pub fn stretch_bytes(&self) -> u64 {
+        self.stretch_bytes
     }
 
     /// What was until now is another process's; the blocks are still there.
@@ -129,7 +151,7 @@ impl Habits {
 
     /// A block is gone: freed or reallocated.
     #[inline]
-    pub(super) fn gone(&mut self, address: u64, block: &Block, by: u32, realloc: bool) {
+    pub(super) fn gone(&mut self, who: Who, address: u64, block: &Block, realloc: bool) {
         if let Some(index) = self.index(block.stack)
             && let Some((turnover, _)) = self.turnover.get_mut(index)
         {
@@ -139,15 +161,17 @@ impl Habits {
         if realloc || block.own_mapping {
             return;
         }
-        let freed = self.freed.entry(address / ARENA_HEAP_BYTES).or_default();
+        let stretch = address / self.stretch_bytes;
+        let freed = self.freed.entry(stretch).or_default();
         freed.bytes += block.size;
-        if block.thread != by {
+        if block.thread != who.thread {
             freed.crossed_bytes += block.size;
-            let key = (address / ARENA_HEAP_BYTES, block.stack);
+            freed.crossed_last = who.stamp;
+            let key = (stretch, block.stack);
             let crossed = self.crossed.entry(key).or_default();
             crossed.blocks += 1;
             crossed.bytes += block.size;
-            (crossed.freed_by, crossed.acquired_by) = (by, block.thread);
+            (crossed.freed_by, crossed.acquired_by) = (who.thread, block.thread);
             crossed.birth = block.birth;
         }
     }
@@ -160,6 +184,25 @@ impl Habits {
             let (extent, birth) = (old.extent.clone(), old.birth);
             self.rungs.insert(address, Rung { extent, birth, next });
         }
+    }
+
+    /// realloc left `old` at `address`; it counts as born at `birth` now.
+    pub(super) fn stayed(&mut self, address: u64, old: &Block, birth: Stamp) {
+        let bytes = old.extent.end - old.extent.start;
+        let room = self.stays.len() < MOST_RUNGS || self.stays.contains_key(&address);
+        if bytes >= LEAST_RUNG_BYTES && room {
+            let stay = self.stays.entry(address).or_insert(Stay { first: old.birth, last: birth });
+            if stay.last != old.birth {
+                stay.first = old.birth;
+            }
+            stay.last = birth;
+        }
+    }
+
+    /// The block that came to this address then, as it was born last.
+    fn as_it_stayed(&self, (address, birth): (u64, Stamp)) -> (u64, Stamp) {
+        let stay = self.stays.get(&address).filter(|stay| stay.first == birth);
+        (address, stay.map_or(birth, |stay| stay.last))
     }
 
     /// A block took pages that had held others, and had been given back.
@@ -182,16 +225,15 @@ impl Habits {
         each.map(|(stack, (of, birth))| (stack as u32, *of, *birth))
     }
 
-    /// What was freed in the heap that begins at this address.
-    pub fn freed_in(&self, heap: u64) -> Freed {
-        self.freed.get(&(heap / ARENA_HEAP_BYTES)).copied().unwrap_or_default()
+    /// What was freed in the stretch that this address lies in.
+    pub fn freed_in(&self, address: u64) -> Freed {
+        self.freed.get(&(address / self.stretch_bytes)).copied().unwrap_or_default()
     }
 
-    /// What other threads freed in the heap that begins at this address, by stack.
-    pub fn crossed_in(&self, heap: u64) -> impl Iterator<Item = (u32, Crossed)> {
-        let here =
-            self.crossed.iter().filter(move |((number, _), _)| *number == heap / ARENA_HEAP_BYTES);
-        here.map(|((_, stack), crossed)| (*stack, *crossed))
+    /// What other threads freed, with the start of the stretch that it was in, by stack.
+    pub fn crossed(&self) -> impl Iterator<Item = (u64, u32, Crossed)> {
+        let each = self.crossed.iter();
+        each.map(|((number, stack), crossed)| (number * self.stretch_bytes, *stack, *crossed))
     }
 
     /// Pages given back and taken again, by stack.
@@ -210,10 +252,10 @@ impl Habits {
         /// A block that doubles each time is as large as memory long before.
         const MOST_STEPS: usize = 10_000;
         self.rungs.values().map(|rung| {
-            let mut next = rung.next;
+            let mut next = self.as_it_stayed(rung.next);
             for _ in 0..MOST_STEPS {
                 match self.rungs.get(&next.0).filter(|later| later.birth == next.1) {
-                    Some(later) => next = later.next,
+                    Some(later) => next = self.as_it_stayed(later.next),
                     None => break,
                 }
             }
@@ -226,6 +268,10 @@ impl Habits {
 mod tests {
     use super::*;
 
+    fn by(stamp: Stamp, thread: u32) -> Who {
+        Who { stamp, lane: 0, thread }
+    }
+
     fn block(size: u64, birth: Stamp, thread: u32) -> Block {
         let (usable, extent) = (Some(size), 4096..4096 + size);
         Block { size, usable, extent, birth, thread, stack: 1, own_mapping: false }
@@ -233,11 +279,11 @@ mod tests {
 
     #[test]
     fn the_size_that_most_blocks_have_is_found_and_those_live_at_once() {
-        let mut habits = Habits::new(5);
+        let mut habits = Habits::new(5, true);
         for round in 0..10 {
             let size = if round == 3 { 7 } else { 64 };
             habits.acquired(&block(size, round, 0), false);
-            habits.gone(4096, &block(size, round, 0), 0, false);
+            habits.gone(by(round, 0), 4096, &block(size, round, 0), false);
         }
         habits.acquired(&Block { stack: 6, ..block(1, 0, 0) }, false);
         let found: Vec<_> = habits.turnover().collect();
@@ -247,7 +293,7 @@ mod tests {
 
     #[test]
     fn rungs_lead_to_the_block_at_the_top() {
-        let mut habits = Habits::new(5);
+        let mut habits = Habits::new(5, true);
         habits.moved_up(0x1000, &block(600, 1, 0), (0x2000, 2));
         habits.moved_up(0x2000, &block(1200, 2, 0), (0x3000, 3));
         habits.moved_up(0x9000, &block(100, 2, 0), (0x3000, 3));
@@ -257,13 +303,28 @@ mod tests {
     }
 
     #[test]
+    fn rungs_lead_to_a_block_that_grew_where_it_lay_on_the_way_and_at_the_top() {
+        let mut habits = Habits::new(5, true);
+        habits.moved_up(0x1000, &block(600, 1, 0), (0x2000, 2));
+        for birth in 2..5 {
+            habits.stayed(0x2000, &block(1200, birth, 0), birth + 1);
+        }
+        habits.moved_up(0x2000, &block(1500, 5, 0), (0x3000, 6));
+        habits.stayed(0x3000, &block(2000, 6, 0), 7);
+        let found: Vec<_> = habits.rungs().map(|(_, top)| top).collect();
+        assert_eq!(found, [(0x3000, 7); 2]);
+    }
+
+    #[test]
     fn frees_by_other_threads_count_for_the_heap_they_lie_in() {
-        let mut habits = Habits::new(5);
-        habits.gone(ARENA_HEAP_BYTES + 64, &block(100, 1, 7), 7, false);
-        habits.gone(ARENA_HEAP_BYTES + 64, &block(300, 2, 7), 8, false);
-        assert_eq!(habits.freed_in(ARENA_HEAP_BYTES), Freed { bytes: 400, crossed_bytes: 300 });
+        let mut habits = Habits::new(5, true);
+        habits.gone(by(3, 7), ARENA_HEAP_BYTES + 64, &block(100, 1, 7), false);
+        habits.gone(by(4, 8), ARENA_HEAP_BYTES + 64, &block(300, 2, 7), false);
+        let expected = Freed { bytes: 400, crossed_bytes: 300, crossed_last: 4 };
+        assert_eq!(habits.freed_in(ARENA_HEAP_BYTES), expected);
         assert_eq!(habits.freed_in(2 * ARENA_HEAP_BYTES), Freed::default());
-        let crossed: Vec<_> = habits.crossed_in(ARENA_HEAP_BYTES).collect();
-        assert_eq!((crossed[0].1.bytes, crossed[0].1.freed_by), (300, 8));
+        let crossed: Vec<_> = habits.crossed().collect();
+        assert_eq!(crossed[0].0, ARENA_HEAP_BYTES);
+        assert_eq!((crossed[0].2.bytes, crossed[0].2.freed_by), (300, 8));
     }
 }

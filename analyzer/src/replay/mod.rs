@@ -105,9 +105,10 @@ impl<'t> Replay<'t> {
         let process = trace.process();
         let layout = Layout::new(process.usable_rule, process.page_bytes, trace.classes().clone());
         let window = trace.clock().inversion_window();
+        let glibc = layout.is_glibc();
         let mut replay = Replay {
             space: AddressSpace::new(
-                layout.is_glibc(),
+                glibc,
                 address_space::arena_heaps_are_known(&process.allocator_env),
                 process.page_bytes,
             ),
@@ -117,7 +118,7 @@ impl<'t> Replay<'t> {
             counts: Counts::default(),
             handovers: Handovers::default(),
             reclaim: Reclaim::default(),
-            habits: Habits::new(trace.most_frames()),
+            habits: Habits::new(trace.most_frames(), glibc),
             suspense: Suspense::new(window),
             overlaps: Vec::new(),
             recent: Recent::default(),
@@ -366,7 +367,7 @@ impl<'t> Replay<'t> {
     /// What a release means beyond the heap.
     #[inline]
     fn gone(&mut self, who: Who, address: u64, realloc: bool, block: Block) {
-        self.habits.gone(address, &block, who.thread, realloc);
+        self.habits.gone(who, address, &block, realloc);
         if realloc {
             self.lanes.remember_realloc(who, address, block);
         } else {
@@ -409,11 +410,14 @@ impl<'t> Replay<'t> {
 
     /// realloc returned a block: somewhere else than the one it was called for, maybe.
     fn note_move(&mut self, who: Who, address: u64, block: &Block) {
-        if let Some((before, old)) = self.lanes.reallocated(who.lane)
-            && before != address
-            && old.size < block.size
-        {
-            self.habits.moved_up(before, old, (address, block.birth));
+        match self.lanes.reallocated(who.lane) {
+            Some((before, old)) if before == address => {
+                self.habits.stayed(address, old, block.birth);
+            }
+            Some((before, old)) if old.size < block.size => {
+                self.habits.moved_up(before, old, (address, block.birth));
+            }
+            _ => {}
         }
     }
 

@@ -52,6 +52,12 @@ impl Source<'_> {
         words.take(taken).map(|words| Sample::read([words[0], words[1], words[2]]))
     }
 
+    /// System calls of the allocator, where they were counted in a run that came to its end.
+    pub fn system_calls(&self) -> Option<u64> {
+        let is_whole = self.error.is_none() && self.total(Total::Done) == 1;
+        self.total(Total::SystemCalls).checked_sub(1).filter(|_| is_whole)
+    }
+
     /// The driver's own part: of a run without steps.
     pub fn baseline(&self) -> Baseline {
         let last = self.samples().last().unwrap_or_default();
@@ -118,7 +124,7 @@ pub struct Run {
     pub run_time_ns: Option<u64>,
     /// Page faults.
     pub faults: Option<u64>,
-    /// System calls; not counted yet.
+    /// System calls of the allocator's, by the program's threads.
     pub system_calls: Option<u64>,
     /// Why there are no figures, or not all.
     pub error: Option<String>,

@@ -3,10 +3,13 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use fragtrace_analyzer::shootout::{Baseline, Source};
+use fragtrace_shootout_driver::COUNT;
 use fragtrace_shootout_driver::results::{TOTALS, Total, file_bytes};
 use fragtrace_shootout_driver::script::{Head, Op, word};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +63,14 @@ pub struct Driver {
     page_bytes: u64,
 }
 
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Measure,
+    /// It takes its time for that: its other figures say nothing.
+    CountSystemCalls,
+}
+
 /// How a run went.
 #[derive(Debug)]
 pub struct Outcome {
@@ -98,7 +109,7 @@ impl Driver {
         for word in head.words().into_iter().chain(steps) {
             file.write_all(&word.to_le_bytes())?;
         }
-        let outcome = self.run(&file, 1, None, &[], |_| {})?;
+        let outcome = self.run(&file, 1, None, &[], Purpose::Measure, |_| {})?;
         match &outcome.error {
             None => Ok(outcome.source().baseline()),
             Some(error) => bail!("the shootout cannot be run here: {error}"),
@@ -115,6 +126,7 @@ impl Driver {
         samples: u64,
         library: Option<&Path>,
         variables: &[(String, String)],
+        purpose: Purpose,
         mut progress: impl FnMut(u64),
     ) -> Result<Outcome> {
         let results = tempfile::tempfile()?;
@@ -128,7 +140,11 @@ impl Driver {
         if let Some(library) = library {
             command.env("LD_PRELOAD", library);
         }
-        command.arg(HIDDEN_NAME).stdin(input).stdout(results.try_clone()?);
+        command.arg(HIDDEN_NAME);
+        if purpose == Purpose::CountSystemCalls {
+            command.arg(OsStr::from_bytes(COUNT));
+        }
+        command.stdin(input).stdout(results.try_clone()?);
         command.stderr(Stdio::from(said.try_clone()?));
         let mut child = command
             .spawn()

@@ -11,7 +11,7 @@ use super::{anonymize, arguments, input, map};
 use anyhow::{Context, Result, bail};
 use change::Change;
 use clap::{Args, ValueEnum};
-use drive::{Driver, Limits};
+use drive::{Driver, Limits, Purpose};
 use fragtrace_analyzer::measure;
 use fragtrace_analyzer::render::shootout as render;
 use fragtrace_analyzer::shootout::{
@@ -153,7 +153,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let compiled = |options: &Options| -> Result<Compiled> {
         let (script, file) = write_script(|out| compile(&trace, &analysis, options, out))?;
         let recorded = trace.process().allocator.clone();
-        Ok(Compiled { script, file, change: String::new(), recorded })
+        Ok(Compiled { script, file, change: String::new(), recorded, waits: options.real_time })
     };
     let mut scripts = vec![compiled(&options)?];
     if let Some(change) = &change {
@@ -212,6 +212,8 @@ struct Compiled {
     change: String,
     /// The recorded allocator's object.
     recorded: String,
+    /// Pauses are waited for: once is enough.
+    waits: bool,
 }
 
 /// The allocators that the command line names; `None`: the usual ones.
@@ -272,7 +274,7 @@ fn try_one(
     shown: &mut progress::Progress,
     found: &mut Shootout,
 ) -> Result<()> {
-    let Compiled { script, file, change, recorded } = compiled;
+    let Compiled { script, file, change, recorded, waits } = compiled;
     let place = locate::library(allocator);
     // Whose code was in the recorded process already.
     let its_file = place.path().and_then(Path::file_name);
@@ -286,15 +288,23 @@ fn try_one(
     }
     let samples = script.moments.len() as u64;
     let library = place.path();
-    let outcome = driver.run(file, samples, library, &allocator.variables, |words| {
-        shown.at(words as f64 / script.words.max(1) as f64);
-    })?;
+    let mut go = |purpose| {
+        driver.run(file, samples, library, &allocator.variables, purpose, |words| {
+            shown.at(words as f64 / script.words.max(1) as f64);
+        })
+    };
+    let outcome = go(Purpose::Measure)?;
     let run = Run::replayed(&script.moments, outcome.source(), baseline, is_recorded);
+    let system_calls = match run.error {
+        None if !waits => go(Purpose::CountSystemCalls)?.source().system_calls(),
+        _ => None,
+    };
     found.allocators.push(Run {
         name: allocator.name.clone(),
         settings: allocator.settings.clone(),
         change: (!change.is_empty()).then(|| change.clone()),
         library: library.map(|path| path.display().to_string()),
+        system_calls,
         ..run
     });
     Ok(())

@@ -42,7 +42,7 @@ pub fn json(found: &Shootout, out: &mut impl Write) -> io::Result<()> {
 /// A column of the table: its heading, and what stands in it.
 type Column = (&'static str, fn(&Run) -> Option<String>);
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     ("peak RSS", |run| size(run.peak_rss_bytes)),
     ("after drop", |run| size(run.after_drop_rss_bytes)),
     ("after decay", |run| size(run.after_decay_rss_bytes)),
@@ -53,9 +53,10 @@ const COLUMNS: [Column; 10] = [
     ("mapped", |run| size(run.peak_mapped_bytes)),
     ("in calls", |run| run.alloc_time_ns.map(scale::duration)),
     ("faults", |run| run.faults.map(scale::count)),
+    ("sys. calls", |run| run.system_calls.map(scale::count)),
 ];
 /// Columns that are left out where no row knows them.
-const OPTIONAL: [&str; 3] = ["after drop", "after decay", "returned"];
+const OPTIONAL: [&str; 4] = ["after drop", "after decay", "returned", "sys. calls"];
 
 fn size(bytes: Option<u64>) -> Option<String> {
     bytes.map(scale::bytes)

@@ -1,6 +1,6 @@
 //! What is wrong, how it is known and what to do: right under the report's first lines.
 
-use super::{BOLD, Style, WARNING, indented, paragraph, scale};
+use super::{BOLD, DIM, Style, WARNING, indented, paragraph, scale};
 use crate::diagnose::{Diagnoses, Diagnosis, Severity};
 use std::fmt::Write;
 
@@ -12,6 +12,12 @@ pub(super) fn draw(diagnoses: &Diagnoses) -> String {
     if let Some(why) = &diagnoses.cannot_tell {
         return paragraph(&format!("Whether this heap is healthy cannot be told: {why}."), BOLD);
     }
+    let mut out = diagnoses.judged_at_ns.map_or_else(String::new, |at_ns| {
+        let at = scale::duration(at_ns);
+        let words =
+            format!("Judged as it was at {at}: then the program freed what it had, and exited.");
+        paragraph(&words, DIM)
+    });
     if diagnoses.worst().is_none_or(|worst| worst < Severity::Warning) {
         let words = match diagnoses.freed_late_bytes {
             None => "The heap is healthy: of what can be judged, nothing is wrong with it.".into(),
@@ -21,13 +27,12 @@ pub(super) fn draw(diagnoses: &Diagnoses) -> String {
                 scale::bytes(late)
             ),
         };
-        let mut out = paragraph(&words, BOLD);
+        out += &paragraph(&words, BOLD);
         for found in diagnoses.list.iter().take(MOST) {
             out.push_str(&finding(found));
         }
         return out;
     }
-    let mut out = String::new();
     for (index, found) in diagnoses.list.iter().take(MOST).enumerate() {
         if index > 0 {
             out.push('\n');
