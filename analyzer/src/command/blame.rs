@@ -1,14 +1,17 @@
 //! `fragtrace blame`: which code pins the heap's pages.
 
+use super::arguments::Look;
 use super::output::Output;
+use super::progress::Bar;
 use super::symbols::SymbolOptions;
 use super::{anonymize, arguments, input, map, output};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{ArgGroup, Args, ValueEnum};
 use fragtrace_analyzer::measure::blame::{By, CallFacts, PinnedHeap, Weight, heap_at};
 use fragtrace_analyzer::measure::{self, TimeSpec};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::blame::{self, BlameExtras, Stacks};
+use fragtrace_analyzer::render::picture::Format;
 use fragtrace_analyzer::render::{flame, text};
 use fragtrace_analyzer::symbols::Symbols;
 use std::io::{self, Write};
@@ -56,9 +59,13 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["json", "by"])]
     folded: bool,
 
-    /// Draw whole stacks as a flame graph, an SVG file; - for standard output
+    /// Draw whole stacks as a flame graph, as high as they are deep: FILE.svg or FILE.png; - for
+    /// SVG on standard output
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["json", "by", "folded"])]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    look: Look,
 
     /// What the stacks weigh, with --folded or -o
     #[arg(long, value_enum, default_value_t = Weighing::Pinned, requires = "whole_stacks")]
@@ -128,18 +135,12 @@ impl From<Weighing> for Weight {
 /// # Errors
 /// When the path leads to no trace, the moment lies outside it, or the result cannot be printed.
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
-    if let Some(path) = &arguments.output
-        && path.as_os_str() != "-"
-        && path.extension().is_none_or(|ending| ending != "svg")
-    {
-        bail!(
-            "{}: a flame graph is written as SVG only\nname a file that ends in .svg",
-            path.display()
-        );
-    }
+    let format = arguments.output.as_deref().map(output::format_of).transpose()?;
     let trace = input::open(&arguments.trace)?;
     let at_ns = measure::resolve_time(&trace, arguments.at)?;
+    let bar = Bar::of_replays(&trace, 1);
     let replay = heap_at(&trace, at_ns);
+    drop(bar);
     let by = By::from(arguments.by);
     let mut symbols = arguments.symbols.open(&trace);
     let stacks = stacks_of(&trace, &symbols);
@@ -149,9 +150,11 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     }
     if arguments.folded || arguments.output.is_some() {
         let stacks = whole_stacks(arguments, &trace, &heap, &mut symbols);
-        return match &arguments.output {
-            Some(path) => flame_graph(arguments, path, &trace, at_ns, &stacks),
-            None => folded(output, &stacks),
+        return match (&arguments.output, format) {
+            (Some(path), Some(format)) => {
+                flame_graph(arguments, (path, format), &trace, at_ns, &stacks)
+            }
+            _ => folded(output, &stacks),
         };
     }
     let mut found = heap.blame(&mut symbols);
@@ -192,7 +195,7 @@ fn folded(output: &Output, stacks: &[(Vec<CallFacts>, u64)]) -> Result<u8> {
 
 fn flame_graph(
     arguments: &Arguments,
-    path: &Path,
+    (path, format): (&Path, Format),
     trace: &Trace,
     at_ns: u64,
     stacks: &[(Vec<CallFacts>, u64)],
@@ -209,12 +212,8 @@ fn flame_graph(
     };
     let moment = format!("whose blocks weigh most at {}", text::time_in_words(at_ns));
     let title = map::title("Heap", &moment, &facts);
-    let svg = flame::svg(&title, what, unit, stacks);
-    output::write_file(path, svg.as_bytes(), &arguments.trace)?;
-    if path.as_os_str() != "-" {
-        let _ = writeln!(io::stderr(), "fragtrace: wrote {}", path.display());
-    }
-    Ok(0)
+    let bytes = flame::draw((&title, what, unit), stacks, &arguments.look.options(), format)?;
+    output::write_picture(path, &bytes, &arguments.trace)
 }
 
 /// Whether a trace has call stacks, and why not.

@@ -1,11 +1,14 @@
 //! `fragtrace holes`: the free ranges of the heap at one moment.
 
+use super::arguments::{self, Look};
 use super::output::{self, Output};
-use super::{arguments, input};
+use super::progress::Bar;
+use super::{anonymize, input, map};
 use anyhow::Result;
 use clap::Args;
 use fragtrace_analyzer::measure::{self, TimeSpec};
 use fragtrace_analyzer::render::holes::{self, Fit};
+use fragtrace_analyzer::render::{histogram, text};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -14,6 +17,7 @@ Examples:
   fragtrace holes run.ftr                     at the end
   fragtrace holes run.ftr --at peak           when most was live
   fragtrace holes run.ftr --at 80% --fit 1M   how much of it would hold a block of 1 MiB?
+  fragtrace holes run.ftr -o holes.png        by size, beside pages by how full they are
 
 A hole is a free range inside the footprint: memory that the heap has touched, that no block
 uses, and that was not given back to the kernel.
@@ -47,20 +51,42 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 
+    /// Draw holes by size and pages by how full they are: FILE.png or FILE.svg; - for SVG on
+    /// standard output
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["json", "fit"])]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    look: Look,
+
     /// Leave out paths, to share the result: regions are named by their kind, so none are there
     #[arg(long)]
     anonymize: bool,
 }
 
-/// Prints the holes.
+/// Prints or draws the holes.
 ///
 /// # Errors
 /// When the path leads to no trace, the moment lies outside it, or the result cannot be printed.
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
+    let format = arguments.output.as_deref().map(output::format_of).transpose()?;
     let trace = input::open(&arguments.trace)?;
+    // One to the moment, one for the ages of the largest.
+    let bar = Bar::of_replays(&trace, 2);
     let at_ns = measure::resolve_time(&trace, arguments.at)?;
     let listed = arguments.largest.unwrap_or(if arguments.json { IN_JSON } else { IN_TEXT });
     let holes = measure::holes_at(&trace, at_ns, listed);
+    drop(bar);
+    if let (Some(path), Some(format)) = (&arguments.output, format) {
+        let mut facts = measure::process_facts(&trace);
+        if arguments.anonymize {
+            anonymize::facts(&mut facts);
+        }
+        let moment = format!("by size at {}", text::time_in_words(at_ns));
+        let title = map::title("Holes", &moment, &facts);
+        let bytes = histogram::draw(&holes, &title, &arguments.look.options(), format)?;
+        return output::write_picture(path, &bytes, &arguments.trace);
+    }
     let fit = arguments.fit.map(|size| Fit {
         size,
         share_ratio: holes.fit_share(size),

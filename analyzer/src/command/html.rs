@@ -1,16 +1,14 @@
 //! `fragtrace html`: the whole report as one page.
 
+use super::judge::judge;
+use super::progress::Bar;
 use super::symbols::SymbolOptions;
-use super::{anonymize, input, judge, output};
+use super::{anonymize, input, output};
 use anyhow::{Context, Result};
 use clap::Args;
-use fragtrace_analyzer::diagnose::Case;
-use fragtrace_analyzer::measure::HeapShape;
-use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
 use fragtrace_analyzer::measure::frames::frames;
 use fragtrace_analyzer::render::html::{HtmlExtras, page};
 use fragtrace_analyzer::render::text;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -50,26 +48,16 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let trace = input::open(&arguments.trace)?;
     let mut symbols = arguments.symbols.open(&trace);
+    let bar = Bar::of_replays(&trace, 1);
     let (mut analysis, mut frames, replay) = frames(&trace, &mut symbols);
-    let mut blame = PinnedHeap::at_end(&trace, &replay, By::Function).blame(&mut symbols);
-    let mut shape =
-        HeapShape::of(&trace, &replay, analysis.end.time_ns, &analysis.steps, &mut symbols);
+    drop(bar);
+    let (_, diagnoses) = judge(&trace, &mut analysis, replay, &mut symbols, arguments.anonymize);
     if arguments.anonymize {
         let exe = &trace.process().exe;
-        anonymize::facts(&mut analysis.trace);
-        anonymize::sites(&mut blame.sites, exe);
-        anonymize::calls_of(&mut shape, exe);
         frames.sites.iter_mut().for_each(|calls| anonymize::calls(calls, exe));
         frames.threads.clear();
     }
-    drop(replay);
-    let case = Case { analysis: &analysis, blame: &blame, shape: &shape };
-    let diagnoses = judge::judge(&trace, &case, &mut symbols, arguments.anonymize);
     let extras = HtmlExtras { began: text::began(analysis.trace.start_unix_ns) };
     let bytes = page(&analysis, &diagnoses, frames, &extras).context("cannot pack the page")?;
-    output::write_file(&arguments.output, &bytes, &arguments.trace)?;
-    if arguments.output.as_os_str() != "-" {
-        let _ = writeln!(io::stderr(), "fragtrace: wrote {}", arguments.output.display());
-    }
-    Ok(0)
+    output::write_picture(&arguments.output, &bytes, &arguments.trace)
 }

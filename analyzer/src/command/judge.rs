@@ -1,31 +1,66 @@
-//! Judges the heap of a trace: as it was at the end, or before the program freed all that it had
-//! and exited.
+//! A trace, judged: who pins its heap, and what is wrong with it, at the end or before the program
+//! freed all that it had and exited. What report, page and pictures have in common.
 
 use super::anonymize;
 use fragtrace_analyzer::diagnose::{Case, Diagnoses, diagnose, diagnose_before_teardown};
-use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
-use fragtrace_analyzer::measure::{self, HeapShape};
+use fragtrace_analyzer::measure::blame::{Blame, By, PinnedHeap};
+use fragtrace_analyzer::measure::{self, Analysis, HeapShape};
 use fragtrace_analyzer::read::Trace;
+use fragtrace_analyzer::replay::Replay;
 use fragtrace_analyzer::symbols::Symbols;
 
-/// Judges; `at_end` is the heap in the end, which also counts where nothing can be told of before.
+/// Judges the heap, which `replay` has as it is at the end; with `hidden`, names that may be those
+/// of people or machines are taken out of the analysis as well. The blame is that at the end.
 pub fn judge<'t>(
+    trace: &'t Trace,
+    analysis: &mut Analysis,
+    replay: Replay<'t>,
+    symbols: &mut Symbols<'t>,
+    hidden: bool,
+) -> (Blame, Diagnoses) {
+    let at_end = PinnedHeap::at_end(trace, &replay, By::Function);
+    let (blame, shape) = told(trace, at_end, analysis, &replay, symbols, hidden);
+    // One heap at a time.
+    drop(replay);
+    let at_end = Case { analysis, blame: &blame, shape: &shape };
+    let before = before_teardown(trace, &at_end, symbols, hidden);
+    let diagnoses = before.unwrap_or_else(|| diagnose(&at_end));
+    (blame, diagnoses)
+}
+
+/// The heap as it was before the program freed all and exited, judged. `None`: it did not, or
+/// nothing can be told of that either.
+fn before_teardown<'t>(
     trace: &'t Trace,
     at_end: &Case<'_>,
     symbols: &mut Symbols<'t>,
-    is_anonymous: bool,
-) -> Diagnoses {
-    let Some(at_ns) = measure::teardown_ns(at_end.analysis) else { return diagnose(at_end) };
+    hidden: bool,
+) -> Option<Diagnoses> {
+    let at_ns = measure::teardown_ns(at_end.analysis)?;
     let (mut analysis, replay) = measure::analyze_until(trace, at_ns);
-    let mut blame = PinnedHeap::new(trace, &replay, at_ns, By::Function).blame(symbols);
-    let mut shape = HeapShape::of(trace, &replay, at_ns, &analysis.steps, symbols);
-    if is_anonymous {
+    let heap = PinnedHeap::new(trace, &replay, at_ns, By::Function);
+    let (blame, shape) = told(trace, heap, &mut analysis, &replay, symbols, hidden);
+    let case = Case { analysis: &analysis, blame: &blame, shape: &shape };
+    let diagnoses = diagnose_before_teardown(&case, at_ns);
+    diagnoses.cannot_tell.is_none().then_some(diagnoses)
+}
+
+/// Who pins a heap, and its shape, at the end of an analysis.
+fn told<'t>(
+    trace: &'t Trace,
+    heap: PinnedHeap<'_, 't>,
+    analysis: &mut Analysis,
+    replay: &Replay<'t>,
+    symbols: &mut Symbols<'t>,
+    hidden: bool,
+) -> (Blame, HeapShape) {
+    let mut blame = heap.blame(symbols);
+    let mut shape = HeapShape::of(trace, replay, analysis.end.time_ns, &analysis.steps, symbols);
+    if hidden {
         let exe = &trace.process().exe;
         anonymize::facts(&mut analysis.trace);
         anonymize::sites(&mut blame.sites, exe);
         anonymize::calls_of(&mut shape, exe);
     }
-    let case = Case { analysis: &analysis, blame: &blame, shape: &shape };
-    let before = diagnose_before_teardown(&case, at_ns);
-    if before.cannot_tell.is_some() { diagnose(at_end) } else { before }
+    (blame, shape)
 }

@@ -1,16 +1,21 @@
 //! `fragtrace map`: the heap as a picture, address by time, or its pages at one moment.
 
 use super::arguments::{self, Picture};
+use super::judge::judge;
+use super::progress::Bar;
 use super::symbols::SymbolOptions;
 use super::{anonymize, input, output};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use fragtrace_analyzer::measure::{self, Analysis, HeapMap, Kinds, KindsBy, TimeSpec, TraceFacts};
+use fragtrace_analyzer::diagnose::{Diagnoses, Diagnosis, Severity};
+use fragtrace_analyzer::measure::{
+    self, Analysis, HeapMap, Kinds, KindsBy, Step, TimeSpec, TraceFacts,
+};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::map::{self, MapExtras, draw, draw_pages};
 use fragtrace_analyzer::render::picture::{Mark, Title};
-use fragtrace_analyzer::render::text;
-use std::io::{self, Write};
+use fragtrace_analyzer::render::{text, verdict};
+use fragtrace_analyzer::symbols::Symbols;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +37,8 @@ const PIXELS_A_PAGE: usize = 6;
 /// A burst that made the footprint grow by less than this part of its greatest is not marked.
 const BURST_PART: u64 = 20;
 const MOST_BURSTS: usize = 6;
+/// Replays of the whole trace for a map over time: measures, where blocks ever lay, the columns.
+const PASSES: u64 = 3;
 
 /// Draw the heap: address by time
 #[derive(Debug, Args)]
@@ -105,31 +112,43 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         );
     }
     let kinds = arguments.colour_by.kinds();
-    let mut kinds = kinds.map(|by| Kinds::new(by, &trace, &mut symbols));
+    let bar = Bar::of_replays(&trace, if arguments.at.is_some() { 1 } else { PASSES });
     let png = match arguments.at {
-        Some(at) => pages(arguments, &trace, at, kinds.as_mut())?,
-        None => over_time(arguments, &trace, kinds.as_mut())?,
+        Some(at) => {
+            let mut kinds = kinds.map(|by| Kinds::new(by, &trace, &mut symbols));
+            pages(arguments, &trace, at, kinds.as_mut())?
+        }
+        None => over_time(arguments, &trace, kinds, &mut symbols)?,
     };
-    finish(picture, &png)
+    drop(bar);
+    output::write_picture(&picture.output, &png, &picture.trace)
 }
 
-fn over_time(
+fn over_time<'t>(
     arguments: &Arguments,
-    trace: &Trace,
-    kinds: Option<&mut Kinds<'_, '_>>,
+    trace: &'t Trace,
+    kinds: Option<KindsBy>,
+    symbols: &mut Symbols<'t>,
 ) -> Result<Vec<u8>> {
-    let mut analysis = measure::analyze(trace);
+    let hidden = arguments.picture.anonymize;
+    let (analysis, diagnoses) = {
+        let (mut analysis, replay) = measure::analyze_to_end(trace);
+        let (_, diagnoses) = judge(trace, &mut analysis, replay, symbols, hidden);
+        (analysis, diagnoses)
+    };
     let options = arguments.picture.options();
     let (columns, rows) = (options.width as usize, options.height as usize);
-    let mut heap = measure::heap_map(trace, columns, rows, kinds);
-    if arguments.picture.anonymize {
-        anonymize::facts(&mut analysis.trace);
+    let mut kinds = kinds.map(|by| Kinds::new(by, trace, symbols));
+    let mut heap = measure::heap_map(trace, columns, rows, kinds.as_mut());
+    if hidden {
         hide_names(&mut heap, &trace.process().exe);
     }
     let mut marks = vec![Mark { time_ns: analysis.peak.time_ns, label: "most live".into() }];
-    marks.extend(bursts(&analysis));
+    marks.extend(self::marks(&analysis, &diagnoses));
+    let mut title = title("Heap map", "address × time", &analysis.trace);
+    title.verdict = verdict(&diagnoses);
     let extras = MapExtras {
-        title: title("Heap map", "address × time", &analysis.trace),
+        title,
         end_ns: analysis.trace.duration_ns,
         high_water_bytes: analysis.end.high_water_bytes,
         marks,
@@ -160,18 +179,24 @@ fn pages(
     Ok(draw_pages(&heap, &title("Heap", &moment, &facts), layout, &options)?)
 }
 
-/// The bursts after which the heap stayed larger, largest first where they are many.
-pub fn bursts(analysis: &Analysis) -> Vec<Mark> {
+/// The bursts after which the heap stayed larger, largest first where they are many, and since
+/// when it has been ill.
+pub fn marks(analysis: &Analysis, diagnoses: &Diagnoses) -> Vec<Mark> {
     let most = analysis.peak_footprint.footprint_bytes.unwrap_or(0);
-    let mut steps: Vec<_> =
-        analysis.steps.iter().filter(|step| step.bytes > most / BURST_PART).collect();
+    let is_told = |step: &&Step| step.is_burst() && step.bytes > most / BURST_PART;
+    let mut steps: Vec<&Step> = analysis.steps.iter().filter(is_told).collect();
     steps.sort_by_key(|step| std::cmp::Reverse(step.bytes));
-    let told = steps.into_iter().take(MOST_BURSTS);
-    told.map(|step| Mark {
+    let bursts = steps.into_iter().take(MOST_BURSTS).map(|step| Mark {
         time_ns: step.peak_ns,
         label: format!("burst: +{}", text::size_in_words(step.bytes)),
-    })
-    .collect()
+    });
+    let grave = diagnoses.list.iter().filter(|found| found.severity >= Severity::Warning);
+    let since = |found: &Diagnosis| {
+        let time_ns = found.since_ns?;
+        let label = format!("{} since {}", found.id, text::time_in_words(time_ns));
+        Some(Mark { time_ns, label })
+    };
+    bursts.chain(grave.filter_map(since)).collect()
 }
 
 /// Takes names of threads, folders and the program out of the legend: they may be those of people
@@ -194,15 +219,6 @@ fn hide_names(heap: &mut HeapMap, exe: &str) {
     }
 }
 
-/// Writes a picture and says where it is.
-pub fn finish(picture: &Picture, png: &[u8]) -> Result<u8> {
-    output::write_file(&picture.output, png, &picture.trace)?;
-    if picture.output.as_os_str() != "-" {
-        let _ = writeln!(io::stderr(), "fragtrace: wrote {}", picture.output.display());
-    }
-    Ok(0)
-}
-
 /// What is seen, and of which run.
 pub fn title(what: &str, axes: &str, trace: &TraceFacts) -> Title {
     let mut run = Vec::new();
@@ -218,6 +234,7 @@ pub fn title(what: &str, axes: &str, trace: &TraceFacts) -> Title {
     Title {
         headline: format!("{what} of {}: {axes}", text::program_name(trace)),
         subline: run.join(", "),
+        ..Title::default()
     }
 }
 

@@ -13,6 +13,7 @@ mod input;
 mod judge;
 mod map;
 mod output;
+mod progress;
 mod record;
 mod report;
 mod shootout;

@@ -5,8 +5,9 @@ use super::tracer::plain_reason;
 use anstream::AutoStream;
 use anyhow::{Result, anyhow, bail};
 use clap::ColorChoice;
+use fragtrace_analyzer::render::picture::Format;
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,19 @@ impl Output {
         let mut stream = AutoStream::new(io::stdout().lock(), choice);
         stream.write_all(styled.as_bytes())?;
         Ok(stream.flush()?)
+    }
+
+    /// Whether small charts of block characters are wanted: on a terminal that shows them, and
+    /// wherever `--color always` asks for what a terminal gets.
+    pub fn charts(&self) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        unicode()
+            && match self.color {
+                ColorChoice::Auto => io::stdout().is_terminal() && !dumb && !set("NO_COLOR"),
+                ColorChoice::Always => true,
+                ColorChoice::Never => false,
+            }
     }
 
     /// Standard output for plain text that may be long.
@@ -83,6 +97,35 @@ pub fn write_file(path: &Path, bytes: &[u8], trace: &Path) -> Result<()> {
         }
         anyhow!("cannot write {}: {}", path.display(), plain_reason(&error))
     })
+}
+
+/// What kind of file a name asks for.
+///
+/// # Errors
+/// When it ends in neither .png nor .svg.
+pub fn format_of(path: &Path) -> Result<Format> {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    match ending.as_deref().and_then(|ending| ending.to_str()) {
+        Some("svg") => Ok(Format::Svg),
+        Some("png") => Ok(Format::Png),
+        None if path == Path::new("-") => Ok(Format::Svg),
+        _ => bail!(
+            "{}: this picture is written as PNG or SVG\nname a file that ends in .png or .svg",
+            path.display()
+        ),
+    }
+}
+
+/// Writes a picture and says where it is; the exit status.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_picture(path: &Path, bytes: &[u8], trace: &Path) -> Result<u8> {
+    write_file(path, bytes, trace)?;
+    if path != Path::new("-") {
+        let _ = writeln!(io::stderr(), "fragtrace: wrote {}", path.display());
+    }
+    Ok(0)
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

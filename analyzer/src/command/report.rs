@@ -2,15 +2,15 @@
 //! folder, a line a trace.
 
 use super::check::Bounds;
+use super::judge::judge;
 use super::output::{self, Output};
+use super::progress::Bar;
 use super::record::places;
 use super::symbols::SymbolOptions;
-use super::{anonymize, blame, input, judge};
+use super::{anonymize, blame, input};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use fragtrace_analyzer::diagnose::Case;
-use fragtrace_analyzer::measure::blame::{By, PinnedHeap};
-use fragtrace_analyzer::measure::{self, Analysis, HeapShape, Parts};
+use fragtrace_analyzer::measure::{self, Analysis, Parts};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::{json, text};
 use fragtrace_format::header::MAGIC;
@@ -80,25 +80,17 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         return report_folder(arguments, output);
     }
     let trace = input::open(&arguments.trace)?;
+    let bar = Bar::of_replays(&trace, 1);
     let (mut analysis, replay) = measure::analyze_to_end(&trace);
+    drop(bar);
     let mut symbols = arguments.symbols.open(&trace);
     let stacks = blame::stacks_of(&trace, &symbols);
-    let mut blame = PinnedHeap::at_end(&trace, &replay, By::Function).blame(&mut symbols);
-    let mut shape =
-        HeapShape::of(&trace, &replay, analysis.end.time_ns, &analysis.steps, &mut symbols);
-    if arguments.anonymize {
-        anonymize::facts(&mut analysis.trace);
-        anonymize::sites(&mut blame.sites, &trace.process().exe);
-        anonymize::calls_of(&mut shape, &trace.process().exe);
-    }
     let mut parts = Parts::of(&trace, &replay);
     if arguments.anonymize {
         anonymize::pools(&mut parts.pools);
     }
-    // One heap at a time.
-    drop(replay);
-    let case = Case { analysis: &analysis, blame: &blame, shape: &shape };
-    let diagnoses = judge::judge(&trace, &case, &mut symbols, arguments.anonymize);
+    let (blame, diagnoses) =
+        judge(&trace, &mut analysis, replay, &mut symbols, arguments.anonymize);
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
     if arguments.json {
         let at_peak = match analysis.peak == analysis.end {
@@ -117,6 +109,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         limits: trace.header().limits,
         damage: analysis.damage.clone(),
         unicode: output::unicode(),
+        charts: output.charts(),
         blame,
         parts,
         stacks,

@@ -1,11 +1,15 @@
 //! `fragtrace timeline`: live, footprint, RSS and fragmentation over time as a picture.
 
 use super::arguments::Picture;
-use super::{anonymize, input, map};
+use super::judge::judge;
+use super::progress::Bar;
+use super::symbols::SymbolOptions;
+use super::{input, map, output};
 use anyhow::Result;
 use clap::Args;
 use fragtrace_analyzer::measure;
 use fragtrace_analyzer::render::timeline::{TimelineExtras, draw};
+use fragtrace_analyzer::render::verdict;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +25,9 @@ use. `fragtrace report` has the figures, `fragtrace map` shows where they lie.";
 pub struct Arguments {
     #[command(flatten)]
     picture: Picture,
+
+    #[command(flatten)]
+    symbols: SymbolOptions,
 }
 
 /// Draws the timeline.
@@ -30,15 +37,18 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let picture = &arguments.picture;
     let trace = input::open(&picture.trace)?;
-    let mut analysis = measure::analyze(&trace);
-    if picture.anonymize {
-        anonymize::facts(&mut analysis.trace);
-    }
+    let mut symbols = arguments.symbols.open(&trace);
+    let bar = Bar::of_replays(&trace, 1);
+    let (mut analysis, replay) = measure::analyze_to_end(&trace);
+    drop(bar);
+    let (_, diagnoses) = judge(&trace, &mut analysis, replay, &mut symbols, picture.anonymize);
+    let mut title = map::title("Timeline", "memory over time", &analysis.trace);
+    title.verdict = verdict(&diagnoses);
     let extras = TimelineExtras {
-        title: map::title("Timeline", "memory over time", &analysis.trace),
+        title,
         end_ns: analysis.trace.duration_ns,
-        marks: map::bursts(&analysis),
+        marks: map::marks(&analysis, &diagnoses),
     };
     let png = draw(&analysis.series, &extras, &picture.options())?;
-    map::finish(picture, &png)
+    output::write_picture(&picture.output, &png, &picture.trace)
 }

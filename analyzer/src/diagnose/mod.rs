@@ -30,6 +30,7 @@ mod realloc_ladder;
 mod remedy;
 mod retained_after_burst;
 mod rss_stairs;
+mod since;
 mod size_class_slop;
 mod threshold_ratchet;
 mod top_pinned;
@@ -128,6 +129,9 @@ pub struct Diagnosis {
     pub remedy: String,
     /// How it is known, in sentences.
     pub explanation: String,
+    /// Since when what is at stake has lain idle, in nanoseconds since the start; `None` where no
+    /// idle memory is at stake.
+    pub since_ns: Option<u64>,
 }
 
 /// What a pathology finds, before it is weighed.
@@ -176,7 +180,7 @@ pub fn diagnose(case: &Case<'_>) -> Diagnoses {
     let mut settled = claims::settle(case, worth);
     settled.retain(|(id, finding)| is_worth(finding) || *id == TOLD_ANYWAY);
     let mut list: Vec<Diagnosis> =
-        settled.into_iter().map(|(id, finding)| finding.weighed(id, held_bytes)).collect();
+        settled.into_iter().map(|(id, finding)| finding.weighed(id, case, held_bytes)).collect();
     list.sort_by_key(|found| Reverse((found.severity, found.bytes)));
     let freed_late_bytes = case.freed_late_bytes();
     Diagnoses { list, cannot_tell: None, freed_late_bytes, judged_at_ns: None }
@@ -195,7 +199,7 @@ fn is_worth_a_word(bytes: u64, held_bytes: u64) -> bool {
 }
 
 impl Finding {
-    fn weighed(self, id: &'static str, held_bytes: u64) -> Diagnosis {
+    fn weighed(self, id: &'static str, case: &Case<'_>, held_bytes: u64) -> Diagnosis {
         let severity = match self.of {
             Of::Work => self.most,
             _ => Severity::of(self.bytes, held_bytes).min(self.most),
@@ -212,6 +216,9 @@ impl Finding {
             evidence: self.evidence,
             remedy: remedy.join("\n"),
             explanation: self.explanation,
+            since_ns: is_worth_a_word(self.bytes, held_bytes)
+                .then(|| since::since_ns(&case.analysis.series, self.of, self.bytes))
+                .flatten(),
         }
     }
 }

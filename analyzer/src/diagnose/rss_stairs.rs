@@ -61,7 +61,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
 
 fn is_jump((step, left): &Jump<'_>, least_bytes: u64) -> bool {
     step.bytes >= least_bytes
-        && step.live_peak_bytes - step.live_after_bytes.min(step.live_peak_bytes) >= step.bytes / 2
+        && step.is_burst()
         && step.live_after_bytes <= step.live_before_bytes + step.bytes / 2
         && left.blocks > 0
 }

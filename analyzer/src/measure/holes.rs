@@ -1,8 +1,9 @@
 //! The holes at one moment: how many, how large, where, and what would fit.
 
 use super::hole_ages::last_releases;
-use super::moment::{end_ns, start_ns};
+use super::moment::{self, end_ns, start_ns};
 use super::playback::{heap_at, stop_at_times};
+use super::state::PAGE_BUCKETS;
 use crate::read::Trace;
 use crate::replay::Replay;
 use serde::Serialize;
@@ -41,6 +42,15 @@ pub struct Hole {
     pub age_ns: Option<u64>,
 }
 
+/// How full the heap's pages in memory are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageUse {
+    /// Pages by the sixteenth that their live share is in; those without live bytes are not here.
+    pub by_share: [u64; PAGE_BUCKETS],
+    /// Pages without live bytes.
+    pub empty: Option<u64>,
+}
+
 /// All holes at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct Holes {
@@ -54,9 +64,12 @@ pub struct Holes {
     pub histogram: Vec<Bucket>,
     /// The largest, largest first.
     pub largest: Vec<Hole>,
+    /// How full pages are; `None` where no scan of them is on record.
+    #[serde(skip)]
+    pub pages: Option<PageUse>,
     /// Size and number of holes, for [`Holes::fit_share`].
     #[serde(skip)]
-    sizes: BTreeMap<u64, u64>,
+    pub(crate) sizes: BTreeMap<u64, u64>,
 }
 
 impl Holes {
@@ -81,11 +94,16 @@ pub struct FitMoment {
 /// The holes at a moment, in nanoseconds since the start, with the `listed` largest one by
 /// one. Where it is not known where blocks end nothing is said.
 pub fn holes_at(trace: &Trace, at_ns: u64, listed: usize) -> Holes {
-    let replay = heap_at(trace, at_ns);
+    let mut replay = heap_at(trace, at_ns);
+    let state = moment::state(&mut replay, trace.clock(), at_ns);
+    let pages = state.page_live_histogram.map(|by_share| PageUse {
+        by_share,
+        empty: state.releasable_bytes.map(|bytes| bytes / trace.process().page_bytes.max(1)),
+    });
     if !replay.knows_extents() {
-        return Holes { at_ns, ..Holes::default() };
+        return Holes { at_ns, pages, ..Holes::default() };
     }
-    let mut holes = collect(&replay, at_ns, listed);
+    let mut holes = Holes { pages, ..collect(&replay, at_ns, listed) };
     let ranges: Vec<Range<u64>> =
         holes.largest.iter().map(|hole| hole.address..hole.address + hole.bytes).collect();
     for (hole, last) in holes.largest.iter_mut().zip(last_releases(trace, at_ns, &ranges)) {
@@ -152,6 +170,7 @@ fn collect(replay: &Replay<'_>, at_ns: u64, listed: usize) -> Holes {
         hole_count: Some(count),
         histogram: buckets.into_values().collect(),
         largest: describe(replay, &largest),
+        pages: None,
         sizes,
     }
 }

@@ -1,5 +1,6 @@
 //! Replaying a trace with stops at given times.
 
+use super::progress::Pass;
 use crate::order::{self, Event, Told};
 use crate::read::Trace;
 use crate::replay::{FORESEEN, Replay};
@@ -32,7 +33,9 @@ pub(super) fn stop_until<'t>(
     // In a child of fork its parent's events come first.
     let window_start = trace.window_start();
     let forked = trace.fork().is_some();
+    let pass = Pass::new(trace);
     let told = order::for_each_batch(trace, |all| {
+        pass.note(all);
         let past = until.and_then(|until| all.iter().position(|event| event.stamp > until));
         let events = &all[..past.unwrap_or(all.len())];
         for group in events.chunks(FORESEEN) {
@@ -69,7 +72,9 @@ pub(super) fn stop_until<'t>(
 pub fn heap_at(trace: &Trace, at_ns: u64) -> Replay<'_> {
     let stop = trace.clock().stamp_at(at_ns);
     let mut replay = Replay::new(trace);
+    let pass = Pass::new(trace);
     order::for_each_batch(trace, |events| {
+        pass.note(events);
         let past = events.iter().position(|event| event.stamp > stop).unwrap_or(events.len());
         for group in events[..past].chunks(FORESEEN) {
             replay.foresee(group);

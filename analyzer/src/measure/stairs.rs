@@ -42,6 +42,14 @@ pub struct Step {
     pub live_after_bytes: u64,
 }
 
+impl Step {
+    /// Whether live bytes fell again by half of the step or more: else the heap grew by what it
+    /// still needs.
+    pub fn is_burst(&self) -> bool {
+        self.live_peak_bytes.saturating_sub(self.live_after_bytes) >= self.bytes / 2
+    }
+}
+
 /// A moment and what was live then.
 #[derive(Debug, Clone, Copy, Default)]
 struct Turn {

@@ -3,6 +3,7 @@
 pub mod blame;
 pub mod dump;
 pub mod flame;
+pub mod histogram;
 pub mod holes;
 pub mod html;
 pub mod json;
@@ -11,3 +12,6 @@ pub mod picture;
 pub mod shootout;
 pub mod text;
 pub mod timeline;
+mod verdict;
+
+pub use verdict::sentence as verdict;

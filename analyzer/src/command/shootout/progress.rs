@@ -1,60 +1,50 @@
-//! A line that tells how far the shootout is; on a terminal only.
+//! How far the shootout is: which allocator's turn it is, and how long all of them will take.
 
-use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use super::super::progress::{BEFORE, is_shown, new_bar};
+use indicatif::ProgressBar;
+use std::time::Instant;
 
-/// Not more often than an eye can follow.
-const PAUSE: Duration = Duration::from_millis(100);
-const COLUMNS: usize = 30;
+/// A run in parts of so many.
+const WHOLE: f64 = 1000.0;
 
-/// The line.
+/// The bar; on a terminal only.
 pub struct Progress {
-    is_shown: bool,
+    begun: Instant,
+    bar: Option<ProgressBar>,
     all: usize,
     done: usize,
     name: String,
-    last: Option<Instant>,
 }
 
 impl Progress {
     /// For so many runs.
     pub fn new(all: usize) -> Progress {
-        let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-        let is_shown = io::stderr().is_terminal() && !dumb;
-        Progress { is_shown, all, done: 0, name: String::new(), last: None }
+        Progress { begun: Instant::now(), bar: None, all, done: 0, name: String::new() }
     }
 
     /// The next run begins.
     pub fn next(&mut self, name: &str) {
         self.done += 1;
         name.clone_into(&mut self.name);
-        self.last = None;
         self.at(0.0);
     }
 
     /// So much of the run is done.
     pub fn at(&mut self, share: f64) {
-        if !self.is_shown || self.last.is_some_and(|last| last.elapsed() < PAUSE) {
+        if self.begun.elapsed() < BEFORE || !is_shown() {
             return;
         }
-        self.last = Some(Instant::now());
-        let filled = (share.clamp(0.0, 1.0) * COLUMNS as f64) as usize;
-        let _ = write!(
-            io::stderr(),
-            "\r\x1b[K[{}/{}] {:<10} [{}{}]",
-            self.done,
-            self.all,
-            self.name,
-            "#".repeat(filled),
-            " ".repeat(COLUMNS - filled)
-        );
+        let runs = self.done.saturating_sub(1) as f64 + share.clamp(0.0, 1.0);
+        let bar = self.bar.get_or_insert_with(|| new_bar((self.all as f64 * WHOLE) as u64));
+        bar.set_message(format!("[{}/{}] {:<10}", self.done, self.all, self.name));
+        bar.set_position((runs * WHOLE) as u64);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.is_shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn of(
         "began": extras.began,
         "peak_ns": analysis.peak.time_ns,
         "series": series(&analysis.series),
-        "bursts": analysis.steps.iter().map(|s| json!([s.peak_ns, s.bytes])).collect::<Vec<_>>(),
+        "bursts": analysis.steps.iter().filter(|s| s.is_burst())
+            .map(|s| json!([s.peak_ns, s.bytes])).collect::<Vec<_>>(),
         "diagnoses": diagnoses.list,
         "cannot_tell": diagnoses.cannot_tell,
         "page_bytes": frames.page_bytes,

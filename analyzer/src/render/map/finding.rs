@@ -50,12 +50,13 @@ pub(super) fn sentence(map: &HeapMap) -> String {
         "At the end nothing is held.".to_owned()
     } else {
         let size = match end.held / peak.held {
-            same if (0.995..1.005).contains(&same) => "as large as then".to_owned(),
+            same if (0.98..1.02).contains(&same) => "as large as then".to_owned(),
             ratio => format!("{} of that size", scale::percent(ratio)),
         };
         let fill = scale::percent(end.share());
         if end.share() < peak.share() * 0.75 {
-            format!("At the end the heap is {size}, but blocks fill only {fill} of it.")
+            let only = if end.share() < 0.01 { "" } else { "only " };
+            format!("At the end the heap is {size}, but blocks fill {only}{fill} of it.")
         } else {
             format!("At the end the heap is {size}, and blocks fill {fill} of it.")
         }

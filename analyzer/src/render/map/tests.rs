@@ -8,6 +8,9 @@ fn extras() -> MapExtras {
     MapExtras {
         title: Title {
             headline: "Heap map of demo-server: address × time".to_owned(),
+            verdict: "Serious (pinned-pages): 96.0 MiB unused are held by 1.20 MiB of long-lived \
+                      blocks."
+                .to_owned(),
             subline: "./demo-server --bursts 4 · pid 4711 on build-7 · started \
                       2026-03-01 12:00:00 UTC · window 0 s – 9.8 s"
                 .to_owned(),
@@ -71,7 +74,11 @@ fn no_map_is_too_strange_to_draw() {
     ];
     let mark = |time_ns| Mark { time_ns, label: "a long remark ".repeat(20) };
     let extras = MapExtras {
-        title: Title { headline: "x".repeat(5000), subline: "\n\t\u{1F980}".to_owned() },
+        title: Title {
+            headline: "x".repeat(5000),
+            verdict: "y ".repeat(5000),
+            subline: "\n\t\u{1F980}".to_owned(),
+        },
         end_ns: u64::MAX,
         high_water_bytes: Some(u64::MAX),
         marks: vec![mark(0), mark(u64::MAX), mark(5)],

@@ -4,7 +4,7 @@
 //! [`super::font`]) and paths, whose edges are smoothed at any width.
 
 use super::palette::Rgb;
-use super::{PictureOptions, RenderError, font};
+use super::{PictureOptions, RenderError, font, indexed};
 use plotters::backend::BitMapBackend;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
@@ -53,11 +53,30 @@ impl Canvas {
         let failed = |error: png::EncodingError| RenderError::Encoding(error.to_string());
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);
-        encoder.set_color(png::ColorType::Rgb);
+        let indexed = indexed::indexed(&self.rgb);
+        let pixels = match &indexed {
+            Some(few) => {
+                encoder.set_color(png::ColorType::Indexed);
+                encoder.set_palette(
+                    few.palette.iter().flat_map(|c| [c.0, c.1, c.2]).collect::<Vec<_>>(),
+                );
+                &few.pixels
+            }
+            None => {
+                encoder.set_color(png::ColorType::Rgb);
+                &self.rgb
+            }
+        };
         encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::Balanced);
+        // Differences to the pixel before say nothing where pixels are places in a palette.
+        if indexed.is_some() {
+            encoder.set_compression(png::Compression::High);
+            encoder.set_filter(png::Filter::NoFilter);
+        } else {
+            encoder.set_compression(png::Compression::Balanced);
+        }
         let mut writer = encoder.write_header().map_err(failed)?;
-        writer.write_image_data(&self.rgb).map_err(failed)?;
+        writer.write_image_data(pixels).map_err(failed)?;
         writer.finish().map_err(failed)?;
         Ok(bytes)
     }

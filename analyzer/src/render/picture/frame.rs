@@ -54,6 +54,8 @@ pub(crate) fn rgb((r, g, b): Rgb) -> RGBColor {
 /// The lines above the data.
 pub(crate) struct Header<'a> {
     title: &'a Title,
+    /// What is wrong, in lines.
+    verdict: Vec<String>,
     /// What the picture was computed to say, in lines.
     finding: Vec<String>,
     legend: Legend,
@@ -63,13 +65,16 @@ impl<'a> Header<'a> {
     /// Breaks the finding, which may be empty, into lines.
     pub(crate) fn new(title: &'a Title, finding: &str, legend: Legend, metrics: &Metrics) -> Self {
         let room = f64::from(metrics.width - 2 * margin(metrics));
-        Self { title, finding: font::wrap(finding, metrics.body(), false, room, 2), legend }
+        let verdict = font::wrap(&title.verdict, metrics.body(), true, room, 2);
+        let finding = font::wrap(finding, metrics.body(), false, room, 2);
+        Self { title, verdict, finding, legend }
     }
 
     /// Pixels from the upper edge of the picture to where the data may begin.
     pub(crate) fn height(&self, metrics: &Metrics) -> i32 {
         let mut height = margin(metrics) + metrics.line(metrics.headline());
-        height += self.finding.len() as i32 * metrics.line(metrics.body());
+        let lines = self.verdict.len() + self.finding.len();
+        height += lines as i32 * metrics.line(metrics.body());
         if !self.title.subline.is_empty() {
             height += metrics.line(metrics.small());
         }
@@ -98,6 +103,9 @@ impl<'a> Header<'a> {
             drawn
         };
         line(&self.title.headline, metrics.headline(), palette.text, true)?;
+        for words in &self.verdict {
+            line(words, metrics.body(), palette.text, true)?;
+        }
         for words in &self.finding {
             line(words, metrics.body(), palette.text, false)?;
         }

@@ -74,12 +74,16 @@ impl Marks {
         rect: &Rect,
     ) -> Result<(), RenderError> {
         let (dash, width) = (metrics.px(5.0), metrics.px(1.2) as u32);
-        let line = frame::stroke(palette.text, width);
+        // Gaps in the colour of the ground: else the line is lost on what is as dark as itself.
+        let (line, gap) =
+            (frame::stroke(palette.text, width), frame::stroke(palette.ground, width));
         let style = frame::text(metrics.small(), palette.text, Align::LEFT);
         for mark in &self.placed {
             for top in (rect.top..rect.bottom).step_by(2 * dash as usize) {
-                let ends = [(mark.x, top), (mark.x, (top + dash).min(rect.bottom - 1))];
-                area.draw(&PathElement::new(ends, line))?;
+                let ends =
+                    |from: i32| [from, from + dash].map(|y| (mark.x, y.min(rect.bottom - 1)));
+                area.draw(&PathElement::new(ends(top + dash), gap))?;
+                area.draw(&PathElement::new(ends(top), line))?;
             }
             if let Some((row, left, words)) = &mark.name {
                 let lift = metrics.px(3.0) + self.row_height / 2 + *row as i32 * self.row_height;

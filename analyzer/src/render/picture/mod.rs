@@ -11,15 +11,18 @@ pub(crate) mod canvas;
 pub(crate) mod demo;
 pub(crate) mod font;
 pub(crate) mod frame;
+mod indexed;
 pub(crate) mod layout;
 pub(crate) mod legend;
 pub(crate) mod marks;
 pub(crate) mod palette;
 pub(crate) mod scale;
+pub(crate) mod shapes;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use palette::Theme;
+pub use shapes::Format;
 
 /// The smallest picture that has room for axes and text, in pixels.
 pub const MIN_SIZE: (u32, u32) = (480, 320);
@@ -65,6 +68,8 @@ impl PictureOptions {
 pub struct Title {
     /// What is seen: "Heap map of demo-server: address × time".
     pub headline: String,
+    /// What is wrong with the heap; empty where that is not judged.
+    pub verdict: String,
     /// Which trace, when, which window: command, pid, host, start, "0 s – 9.8 s".
     pub subline: String,
 }

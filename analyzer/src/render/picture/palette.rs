@@ -68,7 +68,7 @@ static LIGHT: Palette = Palette {
     axis: (140, 149, 159),
     grid: (229, 232, 236),
     unused: (244, 246, 248),
-    given_back: (205, 220, 232),
+    given_back: (190, 211, 228),
     empty: (255, 157, 20),
     filled: [
         (0.0, (238, 96, 44)),
@@ -105,7 +105,7 @@ static DARK: Palette = Palette {
     axis: (92, 101, 112),
     grid: (39, 45, 53),
     unused: (24, 28, 34),
-    given_back: (39, 52, 66),
+    given_back: (42, 56, 72),
     empty: (255, 205, 92),
     filled: [
         (0.0, (250, 142, 60)),
@@ -184,6 +184,152 @@ mod tests {
         let y = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
         116.0 * y.cbrt() - 16.0
     }
+
+    /// Linear light of a colour's channels.
+    fn linear((r, g, b): Rgb) -> [f64; 3] {
+        [r, g, b].map(|channel| {
+            let c = f64::from(channel) / 255.0;
+            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        })
+    }
+
+    /// Machado, Oliveira and Fernandes 2009, severity 1.0: what eyes without one kind of cones see.
+    const EYES: [(&str, [[f64; 3]; 3]); 4] = [
+        ("all cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        (
+            "protanopia",
+            [
+                [0.152286, 1.052583, -0.204868],
+                [0.114503, 0.786281, 0.099216],
+                [-0.003882, -0.048116, 1.051998],
+            ],
+        ),
+        (
+            "deuteranopia",
+            [
+                [0.367322, 0.860646, -0.227968],
+                [0.280085, 0.672501, 0.047413],
+                [-0.011820, 0.042940, 0.968881],
+            ],
+        ),
+        (
+            "tritanopia",
+            [
+                [1.255528, -0.076749, -0.178779],
+                [-0.078411, 0.930809, 0.147602],
+                [0.004733, 0.691367, 0.303900],
+            ],
+        ),
+    ];
+
+    /// A colour in CIE Lab (D65), as such eyes see it.
+    fn lab(colour: Rgb, eyes: &[[f64; 3]; 3]) -> [f64; 3] {
+        let times = |rows: &[[f64; 3]; 3], of: [f64; 3]| {
+            rows.map(|row| row.iter().zip(of).map(|(a, b)| a * b).sum::<f64>())
+        };
+        let seen = times(eyes, linear(colour)).map(|channel| channel.clamp(0.0, 1.0));
+        let xyz = times(
+            &[
+                [0.4124564, 0.3575761, 0.1804375],
+                [0.2126729, 0.7151522, 0.0721750],
+                [0.0193339, 0.1191920, 0.9503041],
+            ],
+            seen,
+        );
+        let white = [0.95047, 1.0, 1.08883];
+        let f = |at: usize| {
+            let share: f64 = xyz[at] / white[at];
+            if share > 216.0 / 24389.0 {
+                share.cbrt()
+            } else {
+                (24389.0 / 27.0 * share + 16.0) / 116.0
+            }
+        };
+        [116.0 * f(1) - 16.0, 500.0 * (f(0) - f(1)), 200.0 * (f(1) - f(2))]
+    }
+
+    /// CIEDE2000 (Sharma, Wu and Dalal 2005): about 2 is just seen, 10 at a glance.
+    fn difference(one: [f64; 3], other: [f64; 3]) -> f64 {
+        let chroma = |lab: [f64; 3]| lab[1].hypot(lab[2]);
+        let pow7 = |c: f64| (c.powi(7) / (c.powi(7) + 25f64.powi(7))).sqrt();
+        let stretch = 1.5 - 0.5 * pow7((chroma(one) + chroma(other)) / 2.0);
+        let polar = |lab: [f64; 3]| {
+            let a = lab[1] * stretch;
+            (a.hypot(lab[2]), lab[2].atan2(a).to_degrees().rem_euclid(360.0))
+        };
+        let ((c1, h1), (c2, h2)) = (polar(one), polar(other));
+        let grey = c1 * c2 == 0.0;
+        let turn = match h2 - h1 {
+            _ if grey => 0.0,
+            turn if turn > 180.0 => turn - 360.0,
+            turn if turn < -180.0 => turn + 360.0,
+            turn => turn,
+        };
+        let hue = match h1 + h2 {
+            sum if grey => sum,
+            sum if (h1 - h2).abs() <= 180.0 => sum / 2.0,
+            sum if sum < 360.0 => (sum + 360.0) / 2.0,
+            sum => (sum - 360.0) / 2.0,
+        };
+        let (light, colour) = ((one[0] + other[0]) / 2.0, (c1 + c2) / 2.0);
+        let cos = |degrees: f64| degrees.to_radians().cos();
+        let t = 1.0 - 0.17 * cos(hue - 30.0) + 0.24 * cos(2.0 * hue) + 0.32 * cos(3.0 * hue + 6.0)
+            - 0.20 * cos(4.0 * hue - 63.0);
+        let from_middle = (light - 50.0).powi(2);
+        let s_l = 1.0 + 0.015 * from_middle / (20.0 + from_middle).sqrt();
+        let (s_c, s_h) = (1.0 + 0.045 * colour, 1.0 + 0.015 * colour * t);
+        let rotation = -2.0
+            * pow7(colour)
+            * (60.0 * (-((hue - 275.0) / 25.0).powi(2)).exp()).to_radians().sin();
+        let by_light = (other[0] - one[0]) / s_l;
+        let by_chroma = (c2 - c1) / s_c;
+        let by_hue = 2.0 * (c1 * c2).sqrt() * (turn / 2.0).to_radians().sin() / s_h;
+        (by_light.powi(2) + by_chroma.powi(2) + by_hue.powi(2) + rotation * by_chroma * by_hue)
+            .sqrt()
+    }
+
+    #[test]
+    fn the_difference_is_that_of_the_published_examples() {
+        // Sharma, Wu and Dalal 2005, table 1: pairs 1, 7, 17 and 25.
+        for (one, other, wanted) in [
+            ([50.0, 2.6772, -79.7751], [50.0, 0.0, -82.7485], 2.0425),
+            ([50.0, 0.0, 0.0], [50.0, -1.0, 2.0], 2.3669),
+            ([50.0, 2.5, 0.0], [73.0, 25.0, -18.0], 27.1492),
+            ([60.2574, -34.0099, 36.2677], [60.4626, -34.1751, 39.4387], 1.2644),
+        ] {
+            assert!((difference(one, other) - wanted).abs() < 1e-4, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn states_of_the_map_are_told_apart_by_any_eyes() {
+        for (theme, palette) in [("light", &LIGHT), ("dark", &DARK)] {
+            let states = [
+                ("never used", palette.unused),
+                ("given back", palette.given_back),
+                ("empty", palette.empty),
+                ("nearly empty", palette.filled(0.02)),
+                ("half", palette.filled(0.5)),
+                ("full", palette.filled(1.0)),
+            ];
+            for (eyes, matrix) in EYES {
+                for (at, one) in states.iter().enumerate() {
+                    for other in &states[at + 1..] {
+                        let apart = difference(lab(one.1, &matrix), lab(other.1, &matrix));
+                        assert!(
+                            apart > LEAST_DIFFERENCE,
+                            "{theme}, {eyes}: {} and {} differ by {apart:.1}",
+                            one.0,
+                            other.0
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Well above what is just seen, as the states stand side by side in large areas.
+    const LEAST_DIFFERENCE: f64 = 9.5;
 
     #[test]
     fn in_grey_the_states_of_the_map_keep_their_order_and_distance() {

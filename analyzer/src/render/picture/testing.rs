@@ -17,9 +17,11 @@ impl Image {
     }
 }
 
-/// Reads a PNG with three bytes a pixel.
+/// Reads a PNG, with or without a palette.
 pub(crate) fn decode(png: &[u8]) -> Image {
-    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(png));
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().unwrap();
     let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut rgb).unwrap();
     assert_eq!(info.color_type, png::ColorType::Rgb);

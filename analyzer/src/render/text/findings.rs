@@ -1,7 +1,8 @@
 //! What is wrong, how it is known and what to do: right under the report's first lines.
 
-use super::{BOLD, DIM, Style, WARNING, indented, paragraph, scale};
+use super::{BOLD, DIM, Style, WARNING, capital, indented, paragraph, scale};
 use crate::diagnose::{Diagnoses, Diagnosis, Severity};
+use crate::render::verdict::without_finding;
 use std::fmt::Write;
 
 /// So many are told; JSON has all.
@@ -9,9 +10,6 @@ const MOST: usize = 5;
 
 /// The findings, or in one line that there are none, or why it cannot be told.
 pub(super) fn draw(diagnoses: &Diagnoses) -> String {
-    if let Some(why) = &diagnoses.cannot_tell {
-        return paragraph(&format!("Whether this heap is healthy cannot be told: {why}."), BOLD);
-    }
     let mut out = diagnoses.judged_at_ns.map_or_else(String::new, |at_ns| {
         let at = scale::duration(at_ns);
         let words =
@@ -19,15 +17,7 @@ pub(super) fn draw(diagnoses: &Diagnoses) -> String {
         paragraph(&words, DIM)
     });
     if diagnoses.worst().is_none_or(|worst| worst < Severity::Warning) {
-        let words = match diagnoses.freed_late_bytes {
-            None => "The heap is healthy: of what can be judged, nothing is wrong with it.".into(),
-            Some(late) => format!(
-                "Nothing wrong is found, but {} came free only at the end of the run: whether \
-                 they would be used again cannot be told.",
-                scale::bytes(late)
-            ),
-        };
-        out += &paragraph(&words, BOLD);
+        out += &paragraph(&without_finding(diagnoses), BOLD);
         for found in diagnoses.list.iter().take(MOST) {
             out.push_str(&finding(found));
         }
@@ -58,9 +48,4 @@ fn finding(found: &Diagnosis) -> String {
         out.push_str(&indented(line, 2, Style::new()));
     }
     out
-}
-
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

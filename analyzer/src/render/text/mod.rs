@@ -43,6 +43,8 @@ pub struct ReportExtras {
     pub damage: Vec<String>,
     /// Whether the reader's terminal shows block characters.
     pub unicode: bool,
+    /// Whether small charts over time are wanted, of block characters.
+    pub charts: bool,
     /// Who pins memory at the end.
     pub blame: Blame,
     /// What the heap is made of at the end.
@@ -51,6 +53,11 @@ pub struct ReportExtras {
     pub stacks: Stacks,
     /// What is wrong.
     pub diagnoses: Diagnoses,
+}
+
+pub(super) fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A size in bytes as every text shows it: "640 B", "12.5 MiB".
@@ -84,7 +91,7 @@ pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
     }
     page.push('\n');
     page.push_str(&table::draw(analysis));
-    if extras.unicode
+    if extras.charts
         && let Some(lines) = sparkline::draw(analysis)
     {
         page.push('\n');

@@ -1,4 +1,5 @@
-//! Live, footprint and RSS over time in one line each, all to one scale.
+//! Live, footprint, resident and RSS over time in one line each, all to one scale; below them the
+//! fragmentation, to its own.
 
 use super::{DIM, scale};
 use crate::measure::{Analysis, State};
@@ -7,6 +8,7 @@ use std::fmt::Write;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const COLUMNS: usize = 60;
 const LABEL_WIDTH: usize = 16;
+const LEAST_LIVE_PART: u64 = 100;
 
 /// The lines; `None` when there is nothing to draw.
 pub(super) fn draw(analysis: &Analysis) -> Option<String> {
@@ -15,9 +17,10 @@ pub(super) fn draw(analysis: &Analysis) -> Option<String> {
         return None;
     }
     type Figure = fn(&State) -> Option<u64>;
-    let curves: [(&str, Figure); 3] = [
+    let curves: [(&str, Figure); 4] = [
         ("live", |state| Some(state.live_bytes)),
         ("footprint", |state| state.footprint_bytes),
+        ("heap resident", |state| state.heap_resident_bytes),
         ("RSS", |state| state.rss_bytes),
     ];
     let columns = curves.map(|(_, figure)| columns(&analysis.series, (from, to), figure));
@@ -32,10 +35,26 @@ pub(super) fn draw(analysis: &Analysis) -> Option<String> {
         let most = columns.iter().flatten().max().copied().unwrap_or(0);
         let _ = writeln!(out, "{label:<LABEL_WIDTH$}{bars}  {} at most", scale::bytes(most));
     }
+    if let Some(line) = fragmentation(analysis, (from, to)) {
+        out.push_str(&line);
+    }
     let (from, to) = (scale::duration(from), scale::duration(to));
     let gap = COLUMNS.saturating_sub(from.chars().count());
     let _ = writeln!(out, "{DIM}{:<LABEL_WIDTH$}{from}{to:>gap$}{DIM:#}", "");
     Some(out)
+}
+
+/// While hardly anything is live the ratio says nothing, and would flatten all other columns: of
+/// moments with less than a hundredth of what was live at the peak there is none.
+fn fragmentation(analysis: &Analysis, span: (u64, u64)) -> Option<String> {
+    let least = analysis.peak.live_bytes / LEAST_LIVE_PART;
+    let ratio = |state: &State| state.fragmentation_ratio.filter(|_| state.live_bytes > least);
+    let thousandths = |state: &State| ratio(state).map(|ratio| (ratio.max(0.0) * 1000.0) as u64);
+    let columns = columns(&analysis.series, span, thousandths);
+    let top = columns.iter().flatten().copied().max().filter(|top| *top > 0)?;
+    let bars: String = columns.iter().map(|value| bar(*value, top)).collect();
+    let most = scale::ratio(top as f64 / 1000.0);
+    Some(format!("{:<LABEL_WIDTH$}{bars}  {most} at most\n", "fragmentation"))
 }
 
 fn bar(value: Option<u64>, top: u64) -> char {
@@ -49,7 +68,7 @@ fn bar(value: Option<u64>, top: u64) -> char {
 fn columns(
     series: &[State],
     (from, to): (u64, u64),
-    figure: fn(&State) -> Option<u64>,
+    figure: impl Fn(&State) -> Option<u64>,
 ) -> [Option<u64>; COLUMNS] {
     let mut columns = [None; COLUMNS];
     for state in series {

@@ -85,7 +85,7 @@ fn plain(analysis: &Analysis, extras: ReportExtras) -> String {
 }
 
 fn unicode() -> ReportExtras {
-    ReportExtras { unicode: true, ..ReportExtras::default() }
+    ReportExtras { unicode: true, charts: true, ..ReportExtras::default() }
 }
 
 #[test]

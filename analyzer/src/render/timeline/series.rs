@@ -7,6 +7,9 @@ use crate::render::picture::palette::{Palette, Rgb};
 use crate::render::picture::scale;
 use std::borrow::Cow;
 
+/// Mapped memory of more times what the other lines show is cut off.
+const MOST_RESERVED: f64 = 3.0;
+
 /// One figure over time.
 pub(in crate::render) struct Line {
     pub name: Cow<'static, str>,
@@ -108,8 +111,25 @@ fn memory(states: &[State], palette: &Palette) -> Panel {
         }),
         line("live", "asked for and not freed", colours.live, 2.4, |s| Some(s.live_bytes)),
     ];
-    let title = "Memory".to_owned();
-    Panel { title, kind: Kind::Bytes, lines, shaded: Some((5, 3)), ceiling: None }
+    let (ceiling, title) = match reserved(&lines) {
+        Some((ceiling, mapped)) => {
+            let most = scale::bytes(mapped as u64);
+            (Some(ceiling), format!("Memory, heap mapped cut off above (up to {most})"))
+        }
+        None => (None, "Memory".to_owned()),
+    };
+    Panel { title, kind: Kind::Bytes, lines, shaded: Some((5, 3)), ceiling }
+}
+
+/// Allocators map far ahead of what they use, which costs nothing and would flatten all other
+/// lines: where to cut, and the most that is mapped, if that is so.
+fn reserved(lines: &[Line]) -> Option<(f64, f64)> {
+    let most = |lines: &[Line]| {
+        lines.iter().flat_map(|line| line.values.iter().flatten().copied()).fold(0.0, f64::max)
+    };
+    let (mapped, others) = lines.split_first()?;
+    let (mapped, others) = (most(std::slice::from_ref(mapped)), most(others));
+    (others > 0.0 && mapped > others * MOST_RESERVED).then_some((others * 1.1, mapped))
 }
 
 fn fragmentation(states: &[State], palette: &Palette) -> Panel {
@@ -165,9 +185,13 @@ fn free(states: &[State], palette: &Palette) -> Panel {
     };
     let lines = vec![
         line("free", palette.series.footprint, |s| s.free_bytes),
+        line("pinned waste", palette.series.live, |s| s.pinned_waste_bytes),
         line("largest hole", palette.series.rss, |s| s.largest_hole_bytes),
     ];
-    let title = "Free bytes in the footprint, and the largest hole among them".to_owned();
+    let title =
+        "Free bytes in the footprint; of these on pages with live blocks (pinned waste), and \
+                 in the largest hole"
+            .to_owned();
     Panel { title, kind: Kind::Bytes, lines, shaded: None, ceiling: None }
 }
 
@@ -194,10 +218,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_mapped_does_not_flatten_the_rest() {
+        let state = State {
+            live_bytes: 100,
+            footprint_bytes: Some(200),
+            heap_mapped_bytes: Some(600),
+            ..State::default()
+        };
+        assert_eq!(panels_of(std::slice::from_ref(&state))[0].ceiling, None);
+        let state = State { heap_mapped_bytes: Some(4096), ..state };
+        let panel = &panels_of(&[state])[0];
+        assert!(panel.ceiling.is_some_and(|ceiling| (200.0..240.0).contains(&ceiling)));
+        assert_eq!(panel.title, "Memory, heap mapped cut off above (up to 4.00 KiB)");
+    }
+
+    #[test]
     fn what_is_not_known_is_none_and_not_zero() {
         let panels = panels_of(&[State::default(), State::default()]);
         let unknown = panels.iter().flat_map(|p| &p.lines).filter(|line| !line.is_known());
-        assert_eq!(unknown.count(), 5 + 1 + 1 + 2);
+        assert_eq!(unknown.count(), 5 + 1 + 1 + 3);
     }
 
     #[test]

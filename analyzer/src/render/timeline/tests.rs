@@ -7,6 +7,9 @@ fn extras() -> TimelineExtras {
     TimelineExtras {
         title: Title {
             headline: "Memory of demo-server over time".to_owned(),
+            verdict: "Serious (pinned-pages): 96.0 MiB unused are held by 1.20 MiB of long-lived \
+                      blocks."
+                .to_owned(),
             subline: "./demo-server --bursts 4 · pid 4711 on build-7 · started \
                       2026-03-01 12:00:00 UTC · window 0 s – 9.8 s"
                 .to_owned(),

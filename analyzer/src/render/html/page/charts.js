@@ -21,6 +21,7 @@ function chart(id, lines, format, height) {
     cursor: { show: true, y: false, points: { show: false }, drag: { x: false, y: false } },
     select: { show: false },
     legend: { show: false },
+    hooks: { draw: [(plot) => drawMarks(plot.ctx, plot.bbox)] },
     scales: { x: { time: false, range: [D.start / 1e9, D.end / 1e9] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
     axes: [
       { show: false },

@@ -81,6 +81,7 @@ function drawOverview() {
     const width = Math.max(Math.round(next * canvas.width) - x, 1);
     context.drawImage(overviewImage, at, 0, 1, canvas.height, x, 0, width, canvas.height);
   });
+  drawMarks(context, { left: 0, top: 0, width: canvas.width, height: canvas.height });
 }
 
 function overviewTime(event) {
