@@ -6,6 +6,7 @@ mod aarch64;
 mod bench;
 mod debian;
 mod demo;
+mod gallery;
 mod install;
 mod project;
 mod shell;
@@ -25,6 +26,8 @@ enum Command {
         #[arg(long)]
         cured: bool,
     },
+    /// Draw each illness that is diagnosed into docs/gallery.md, from programs that have it
+    Gallery,
     /// Install what the tests need, then format check, lints, build, every test, other checks
     Test {
         /// Only these steps; all, when none is named
@@ -54,6 +57,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Demo { cured } => demo::run(cured),
+        Command::Gallery => gallery::run(),
         Command::Test { only } => test::run(only),
         Command::Bench { quick, write, only } => bench::run(quick, write, &only),
         Command::Install { prefix } => install::run(&prefix),
