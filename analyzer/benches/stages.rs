@@ -91,7 +91,7 @@ fn stages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("measure");
     group.throughput(Throughput::Elements(replay.blocks().count()));
     group.bench_function("what the heap is made of, a block", |bencher| {
-        bencher.iter(|| Parts::of(black_box(&replay), 4096));
+        bencher.iter(|| Parts::of(&trace, black_box(&replay)));
     });
     group.finish();
 }
