@@ -250,6 +250,11 @@ fn may_map(bytes: usize) -> bool {
     MAY_MAP.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
 }
 
+/// Nothing is mapped that would count against the limit.
+pub(crate) fn map_afresh() {
+    MAY_MAP.store(0, Ordering::Relaxed);
+}
+
 fn may_map_again(bytes: usize) {
     let give_back = |left: u64| (left > 0).then_some(left + bytes as u64);
     let _ = MAY_MAP.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give_back);

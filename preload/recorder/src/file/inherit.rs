@@ -168,6 +168,7 @@ fn unmap_parents(growth: &Growth) {
     for (what, bytes) in Private::ALL {
         sys::unmap(base + what.place(), bytes);
     }
+    sys::map_afresh();
 }
 
 fn map_own(fd: c_int, growth: &mut Growth) -> Result<(), c_int> {

@@ -287,7 +287,9 @@ fn grow_by(growth: &mut Growth, area: Area, bytes: u64, publish: impl FnOnce(u64
 fn beside_ring(area: Area, bytes: u64) -> u64 {
     const SHARE: u64 = 8;
     const LEAST: u64 = 64 << 10;
-    if area == Area::Events && bytes > 0 { (bytes / SHARE).max(LEAST) } else { 0 }
+    // Not more: a file system in memory fills what is asked for.
+    const MOST: u64 = 256 << 10;
+    if area == Area::Events && bytes > 0 { (bytes / SHARE).clamp(LEAST, MOST) } else { 0 }
 }
 
 fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
