@@ -98,8 +98,13 @@ fn a_child_begins_with_its_parents_heap_where_the_ring_went_round() {
 
 /// Threads that allocate all the time, but for moments of sleep.
 fn stress(program: PathBuf, allocator: Option<&str>) {
+    const MANY: usize = 100;
     let children = tools::soak("FRAGTRACE_SOAK_FORKS", 20);
-    assert_exact(&forks_on(program, allocator, (THREADS, children, 2000), "16M"));
+    // Each child's file holds all that its parent's did. A small ring may go round before a child
+    // has taken over, where the machine is busy.
+    let ring = if children > MANY { "1M" } else { "16M" };
+    let late = late_among_exact(&forks_on(program, allocator, (THREADS, children, 2000), ring));
+    assert!(late * MANY <= children, "{late} of {children} children came too late");
 }
 
 #[test]
