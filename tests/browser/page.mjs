@@ -45,6 +45,7 @@ async function use() {
   await browser.go(`${url}#theme=light`);
   seen.title = await evaluate("document.title");
   seen.findings = await evaluate("[...document.querySelectorAll('.finding')].map((card) => card.dataset.id)");
+  seen.moments = await evaluate("[...document.querySelectorAll('#moments button')].map((button) => button.textContent)");
   seen.moment = { end: await evaluate(text("moment")) };
   seen.rows = await evaluate(rows);
   const endPages = await evaluate(look("pages"));

@@ -70,6 +70,11 @@ fn a_reader_finds_who_pins_the_heap() {
 
     // The finding is the way in; it leads to its site, as a click on the table does.
     assert_eq!(seen["findings"][0], "pinned-pages", "{:#}", seen["findings"]);
+    let moments = seen["moments"].as_array().expect("moments");
+    let is_told = |moment: &Value| {
+        moment.as_str().is_some_and(|moment| moment.starts_with("pinned-pages since "))
+    };
+    assert!(moments.iter().any(is_told), "{moments:#?}");
     for key in ["/findingSite", "/site"] {
         assert!(text(&seen, key).contains("open_session"), "{key}: {}", text(&seen, key));
     }

@@ -7,11 +7,13 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use fragtrace_tests::approved::assert_like_approved;
 use fragtrace_tests::check::assert_no_panic;
 use fragtrace_tests::programs::program;
 use fragtrace_tests::report::analyze;
 use fragtrace_tests::run::command;
 use fragtrace_tests::traced::Traced;
+use serde_json::Value;
 
 struct Picture {
     width: u32,
@@ -137,6 +139,122 @@ fn pages_at_a_moment_and_kinds_of_blocks_are_drawn() {
     }
     let curves = ["--at", "peak", "--layout", "hilbert"];
     assert!(drawn(&traced, "map", &curves).colours.len() >= 5, "curves");
+}
+
+#[test]
+fn bars_and_flames_are_png_or_svg_as_the_name_says() {
+    let traced = traced();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    for subcommand in ["holes", "blame"] {
+        let drawn = drawn(&traced, subcommand, &["--size", "700x500"]);
+        assert_eq!(drawn.width, 700, "{subcommand}");
+        assert!(drawn.colours.len() >= 5, "{subcommand}: {} colours", drawn.colours.len());
+        let dark = self::drawn(&traced, subcommand, &["--theme", "dark"]);
+        assert_ne!(dark.colours, drawn.colours, "{subcommand}");
+        let path = folder.path().join(format!("{subcommand}.svg"));
+        let output = path.to_string_lossy();
+        analyze(subcommand, &traced.trace(), &["-o", &output]).expect_code(0);
+        let svg = std::fs::read_to_string(&path).expect("text");
+        assert!(svg.starts_with("<svg") && svg.contains("<title>"), "{subcommand}");
+        let refused = analyze(subcommand, &traced.trace(), &["-o", "picture.jpeg"]);
+        assert!(refused.expect_code(2).err().contains("ends in .png or .svg"), "{subcommand}");
+    }
+}
+
+#[test]
+fn holes_and_pages_are_drawn_as_the_text_counts_them() {
+    let traced = traced();
+    let at_end = |arguments: &[&str]| analyze("holes", &traced.trace(), arguments).expect_code(0);
+    let svg = at_end(&["-o", "-"]).out();
+    let json: Value = serde_json::from_str(&at_end(&["--json"]).out()).expect("JSON");
+    let buckets = json["histogram"].as_array().expect("buckets");
+    assert!(!buckets.is_empty());
+    for bucket in buckets {
+        let count = bucket["count"].as_u64().expect("a count");
+        let words =
+            if count == 1 { "1 hole<".into() } else { format!("{} holes<", grouped(count)) };
+        assert!(svg.contains(&format!(" in {words}")), "{words}: {svg:.3000}");
+    }
+    let report: Value =
+        serde_json::from_str(&analyze("report", &traced.trace(), &["--json"]).expect_code(0).out())
+            .expect("JSON");
+    let pages = report["end"]["page_live_histogram"].as_array().expect("pages are known here");
+    for held in pages.iter().filter_map(Value::as_u64).filter(|held| *held > 1) {
+        assert!(svg.contains(&format!(">{} pages<", grouped(held))), "{held} pages");
+    }
+}
+
+/// As the texts write counts.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    groups.map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")
+}
+
+/// Times in these depend on pauses of the program, not on how busy the machine is, or not at all.
+/// Thin lines and a few bars are lost in the tolerance: timelines and holes are not compared.
+#[test]
+fn pictures_are_like_those_that_were_looked_at() {
+    let of = |illness: &str| {
+        let mut line = command(program("illness"));
+        line.args([illness, "ill"]);
+        Traced::run_well(line)
+    };
+    let (stairs, pinned) = (of("rss-stairs"), of("pinned-pages"));
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    for (traced, name, arguments) in [
+        (&stairs, "map-stairs", &["map"][..]),
+        (&pinned, "pages-pinned", &["map", "--at", "end"]),
+        (&pinned, "flame-pinned", &["blame"]),
+    ] {
+        let path = folder.path().join(format!("{name}.png"));
+        let output = path.to_string_lossy();
+        let arguments = [arguments, &["-o", &output, "--size", "1280x720"]].concat();
+        analyze(arguments[0], &traced.trace(), &arguments[1..]).expect_code(0);
+        assert_like_approved(&path, name);
+    }
+}
+
+#[test]
+fn a_finding_says_since_when_its_memory_lies_idle() {
+    let mut line = command(program("illness"));
+    line.args(["pinned-pages", "ill"]);
+    let traced = Traced::run_well(line);
+    let report: Value =
+        serde_json::from_str(&analyze("report", &traced.trace(), &["--json"]).expect_code(0).out())
+            .expect("JSON");
+    let found = &report["diagnoses"][0];
+    let since_ns = found["since_ns"].as_u64().expect("idle memory is at stake");
+    let peak_ns = report["peak"]["time_ns"].as_u64().expect("a time");
+    let duration_ns = report["trace"]["duration_ns"].as_u64().expect("a time");
+    assert!((peak_ns..duration_ns).contains(&since_ns), "{since_ns} is after the burst");
+}
+
+#[test]
+fn nothing_shared_names_folders_or_hosts() {
+    let mut line = command(program("illness"));
+    line.args(["pinned-pages", "ill"]);
+    let traced = Traced::run_well(line);
+    let home = program("illness");
+    let home = home.parent().expect("it lies in a folder").to_string_lossy().into_owned();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let host = host.trim();
+    for shared in [
+        &["report", "--json"][..],
+        &["report"],
+        &["blame", "--json"],
+        &["blame", "--folded"],
+        &["blame", "-o", "-"],
+        &["holes", "--json"],
+        &["holes", "-o", "-"],
+    ] {
+        let arguments = [&shared[1..], &["--anonymize"]].concat();
+        let out = analyze(shared[0], &traced.trace(), &arguments).expect_code(0).out();
+        assert!(!out.contains(&home), "{shared:?}: {out:.3000}");
+        assert!(!out.contains("illness "), "{shared:?} has the command: {out:.3000}");
+        let named = format!("on {host},");
+        assert!(!out.contains(&named) && !out.contains(&format!("\"{host}\"")), "{shared:?}");
+    }
 }
 
 #[test]
