@@ -73,7 +73,7 @@ pub(crate) fn wrap(text: &str, size: f64, bold: bool, room: f64, most: usize) ->
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let joined = lines.last().map(|line| format!("{line} {word}"));
-        match joined.filter(|line| width(line, size, bold) <= room || lines.len() == most) {
+        match joined.filter(|line| lines.len() == most || width(line, size, bold) <= room) {
             Some(line) => {
                 lines.pop();
                 lines.push(line);
