@@ -325,22 +325,6 @@ fn keep_ahead() {
     }
 }
 
-/// Folds about as many bytes of events as a thread has just written, if spare chunks get few: then
-/// whoever takes one hardly ever has to fold a whole one. Not among many threads, as each fold asks
-/// all of them how far they are.
-pub(crate) fn fold_ahead(bytes: usize) {
-    const MOST_LANES: u32 = 64;
-    const AHEAD: u64 = 4;
-    let bound = bound();
-    if left(bound) >= reserve_of(bound) + AHEAD || lane::count() > MOST_LANES {
-        return;
-    }
-    let calm_until = file::header().fork.calm_until.load(Ordering::Relaxed);
-    if !is_copied() && clock::stamp() >= calm_until {
-        fold(bytes + bytes / 8);
-    }
-}
-
 /// Whether a child of fork copies the ring at this moment.
 fn is_copied() -> bool {
     let until = file::header().fork.copied_until.load(Ordering::Relaxed);

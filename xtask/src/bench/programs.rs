@@ -157,7 +157,12 @@ pub fn run(rig: &Rig) -> Result<(String, Vec<Row>)> {
         if let Some(path) = &program.path {
             for run in 1..=runs {
                 for variant in rig.variants() {
-                    samples.add(variant, seconds(rig, &program, path, variant)?);
+                    match seconds(rig, &program, path, variant) {
+                        Ok(seconds) => samples.add(variant, seconds),
+                        // Of a peer that cannot trace the program there is no figure.
+                        Err(error) if variant == Variant::Heaptrack => eprintln!("{error:#}"),
+                        Err(error) => return Err(error),
+                    }
                     match variant {
                         Variant::Traced if run == runs => with = Some(rig.facts()?),
                         Variant::WithoutStacks if run == runs => without = Some(rig.facts()?),

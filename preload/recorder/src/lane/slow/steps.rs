@@ -1,6 +1,6 @@
 //! What is done in small steps, behind every few KiB of a thread's events, so that no single event
-//! has to wait for much of it: a fresh chunk is made ready piece by piece, what is folded is folded
-//! as fast as it is written, and one call of the allocator's in about 1,024 is timed.
+//! has to wait for much of it: a fresh chunk is made ready piece by piece, and one call of the
+//! allocator's in about 1,024 is timed.
 //!
 //! Events are not counted one by one: that would be an instruction on the path of each. The place
 //! up to which the event path may write is set short of the chunk's end instead, so that it comes
@@ -9,7 +9,7 @@
 use super::super::Lane;
 use crate::clock;
 use crate::lane::count;
-use crate::ring::{self, Chunk};
+use crate::ring::Chunk;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
@@ -38,7 +38,6 @@ pub(super) fn if_due(lane: &Lane, now: u64) {
     }
     lane.step_from.store(cursor + STEP_BYTES, Relaxed);
     set_limit(lane);
-    ring::fold_ahead(STEP_BYTES);
     time_next_call(now);
 }
 
