@@ -3,13 +3,15 @@
 
 use super::{Analysis, State};
 
-/// Live bytes that differ by less, or by a smaller part than [`SAME_PART`], are the same.
+/// Live bytes that differ by no more are the same.
 const SAME_BYTES: u64 = 1 << 20;
-const SAME_PART: u64 = 16;
 /// Of what was live no more than this part is left.
 const LEFT_PART: u64 = 8;
-/// It takes no more than this part of the recorded time.
+/// It takes no more than this part of the recorded time; and for as long before, live bytes were about
+/// the same: what has just been filled is no life to be judged.
 const TIME_PART: u64 = 10;
+/// By this part they may have differed.
+const STEADY_PART: u64 = 8;
 
 /// The last moment before a process that exits frees what it had; `None`: it does not, or had done so
 /// for longer than a process takes to exit.
@@ -19,15 +21,22 @@ pub fn teardown_ns(analysis: &Analysis) -> Option<u64> {
     let from_ns = trace.duration_ns.saturating_sub(length_ns / TIME_PART);
     let before = analysis.series.partition_point(|state| state.time_ns < from_ns);
     let late = &analysis.series[before..];
-    begins_to_fall(late).filter(|begun_ns| trace.clean_exit && *begun_ns >= from_ns)
+    let begun_ns = begins_to_fall(late).filter(|_| trace.clean_exit)?;
+    let steady = begun_ns.saturating_sub(length_ns / TIME_PART)..=begun_ns;
+    let top = late.iter().map(|state| state.live_bytes).max()?;
+    let is_steady = analysis
+        .series
+        .iter()
+        .filter(|state| steady.contains(&state.time_ns))
+        .all(|state| state.live_bytes.abs_diff(top) <= top / STEADY_PART);
+    is_steady.then_some(begun_ns)
 }
 
 /// The last moment at which as much was live as at the most, if next to nothing of it is left.
 fn begins_to_fall(late: &[State]) -> Option<u64> {
     let left_bytes = late.last()?.live_bytes;
     let top = late.iter().map(|state| state.live_bytes).max()?;
-    let same = SAME_BYTES.max(top / SAME_PART);
-    let last = late.iter().rfind(|state| state.live_bytes + same >= top)?;
+    let last = late.iter().rfind(|state| state.live_bytes + SAME_BYTES >= top)?;
     (top > SAME_BYTES && left_bytes <= top / LEFT_PART).then_some(last.time_ns)
 }
 
@@ -65,6 +74,9 @@ mod tests {
         analysis.series[1].time_ns = 800;
         assert_eq!(teardown_ns(&analysis), None, "idle for a while, and then it exits");
         analysis.series[1].time_ns = 960;
+        analysis.series[0].time_ns = 870;
+        assert_eq!(teardown_ns(&analysis), None, "more was live a moment ago");
+        analysis.series[0].time_ns = 500;
         analysis.trace.clean_exit = false;
         assert_eq!(teardown_ns(&analysis), None);
     }
