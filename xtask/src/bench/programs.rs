@@ -156,13 +156,11 @@ pub fn run(rig: &Rig) -> Result<(String, Vec<Row>)> {
         let (mut without, mut with) = (None, None);
         if let Some(path) = &program.path {
             for run in 1..=runs {
-                for variant in rig.variants() {
-                    match seconds(rig, &program, path, variant) {
-                        Ok(seconds) => samples.add(variant, seconds),
-                        // Of a peer that cannot trace the program there is no figure.
-                        Err(error) if variant == Variant::Heaptrack => eprintln!("{error:#}"),
-                        Err(error) => return Err(error),
-                    }
+                // heaptrack 1.4's interpreter dies of the compiler, which then waits for ever.
+                let peers_too = program.clock == Clock::Own;
+                let fits = |variant: &Variant| peers_too || *variant != Variant::Heaptrack;
+                for variant in rig.variants().into_iter().filter(fits) {
+                    samples.add(variant, seconds(rig, &program, path, variant)?);
                     match variant {
                         Variant::Traced if run == runs => with = Some(rig.facts()?),
                         Variant::WithoutStacks if run == runs => without = Some(rig.facts()?),
@@ -190,7 +188,7 @@ pub fn run(rig: &Rig) -> Result<(String, Vec<Row>)> {
     traced.push(published(rig)?);
     let section = format!(
         "### Whole programs\n\nMedians of {runs} runs. By their own clocks, but for the compiler, which \
-         is timed from start to end, heaptrack's launcher included. The stress is the published one: \
+         is timed from start to end, and of which heaptrack's interpreter dies. The stress is the published one: \
          random sizes of 128 B to 8 KB, 5,000 live a thread, nothing else. *Keeps*: speed beside bare. \
          The last columns: what is above bare, of what is above bare under heaptrack.\n\n{table}"
     );
