@@ -82,6 +82,8 @@ pub(super) struct Stairs {
     floor_since_bytes: u64,
     most_footprint_bytes: u64,
     turn_bytes: u64,
+    /// Live bytes and footprint, as noted last.
+    last: (u64, u64),
 }
 
 impl Stairs {
@@ -97,6 +99,12 @@ impl Stairs {
     /// The heap after the event at `stamp`.
     #[inline]
     pub fn note(&mut self, stamp: Stamp, live_bytes: u64, footprint_bytes: u64) {
+        // What changes neither, as a call that was timed, prolongs no wave.
+        if std::mem::replace(&mut self.last, (live_bytes, footprint_bytes))
+            == (live_bytes, footprint_bytes)
+        {
+            return;
+        }
         if footprint_bytes > self.most_footprint_bytes {
             self.grow(footprint_bytes);
         }
@@ -219,6 +227,13 @@ mod tests {
             live_after_bytes: lives[2] * MIB,
         };
         assert_eq!(found, [step([0, 2, 4], 20, [0, 20, 2]), step([4, 5, 6], 20, [2, 22, 3])]);
+    }
+
+    #[test]
+    fn what_changes_nothing_prolongs_no_wave() {
+        let found = steps(&[(20, 20), (2, 20), (2, 20), (2, 20), (22, 40), (3, 40), (3, 40)]);
+        let times: Vec<_> = found.iter().map(|step| (step.start_ns, step.end_ns)).collect();
+        assert_eq!(times, [(0, 2), (2, 6)]);
     }
 
     #[test]

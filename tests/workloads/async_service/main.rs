@@ -1,6 +1,8 @@
 //! A service on tokio that keeps responses in a cache: who frees what others allocated.
 //!
-//!   async-service stealing|per-core WORKERS
+//!   async-service stealing|per-core WORKERS [TIMES]
+//!
+//! TIMES: so many times the usual requests.
 //!
 //! Connections are tasks that send request after request. Each request makes a response, puts it in
 //! the place of another one in the cache, and gives way to other tasks. On one runtime that steals
@@ -89,9 +91,9 @@ async fn connection(number: usize, requests: usize, cache: Arc<Cache>) {
 }
 
 /// Serves connections until all are closed.
-fn serve(runtime: &Runtime, numbers: std::ops::Range<usize>, cache: &Arc<Cache>) {
+fn serve(runtime: &Runtime, numbers: std::ops::Range<usize>, times: usize, cache: &Arc<Cache>) {
     runtime.block_on(async {
-        let each = REQUESTS / CONNECTIONS;
+        let each = times * REQUESTS / CONNECTIONS;
         let open = numbers.map(|number| tokio::spawn(connection(number, each, cache.clone())));
         for closed in open.collect::<Vec<_>>() {
             closed.await.expect("a connection ends well");
@@ -99,22 +101,22 @@ fn serve(runtime: &Runtime, numbers: std::ops::Range<usize>, cache: &Arc<Cache>)
     });
 }
 
-fn stealing(workers: usize, freed: &Arc<Freed>) {
+fn stealing(workers: usize, times: usize, freed: &Arc<Freed>) {
     let runtime = Builder::new_multi_thread().worker_threads(workers).build().expect("a runtime");
     let cache = Cache::new(CACHED, freed);
-    serve(&runtime, 0..CONNECTIONS, &cache);
+    serve(&runtime, 0..CONNECTIONS, times, &cache);
     // What is in the cache goes with the process: whose it is says nothing.
     std::mem::forget(cache);
 }
 
-fn per_core(workers: usize, freed: &Arc<Freed>) {
+fn per_core(workers: usize, times: usize, freed: &Arc<Freed>) {
     thread::scope(|scope| {
         for worker in 0..workers {
             scope.spawn(move || {
                 let runtime = Builder::new_current_thread().build().expect("a runtime");
                 let cache = Cache::new(CACHED / workers, freed);
                 let share = |worker| CONNECTIONS * worker / workers;
-                serve(&runtime, share(worker)..share(worker + 1), &cache);
+                serve(&runtime, share(worker)..share(worker + 1), times, &cache);
                 std::mem::forget(cache);
             });
         }
@@ -124,13 +126,14 @@ fn per_core(workers: usize, freed: &Arc<Freed>) {
 /// The program.
 pub fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
-    let workers = words.get(2).and_then(|count| count.parse().ok()).unwrap_or(4);
+    let number = |at: usize| words.get(at).and_then(|count| count.parse().ok());
+    let (workers, times) = (number(2).unwrap_or(4), number(3).unwrap_or(1));
     let freed = Arc::new(Freed::default());
     match words.get(1).map(String::as_str) {
-        Some("stealing") => stealing(workers, &freed),
-        Some("per-core") => per_core(workers, &freed),
+        Some("stealing") => stealing(workers, times, &freed),
+        Some("per-core") => per_core(workers, times, &freed),
         _ => {
-            eprintln!("async-service stealing|per-core WORKERS");
+            eprintln!("async-service stealing|per-core WORKERS [TIMES]");
             return ExitCode::from(2);
         }
     }
