@@ -11,7 +11,7 @@ use std::sync::Arc;
 const ADDRESS_BITS: u32 = 57;
 
 /// One look at the kernel's view. Sizes in bytes; `None` = the kernel did not say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Look {
     /// When, in units of the trace.
     pub stamp: u64,

@@ -138,8 +138,12 @@ impl AddressSpace {
             self.add_drift(known.abs_diff(end.next_multiple_of(self.page_bytes)));
             self.set_brk_end(end);
         }
-        if !look.mappings.is_empty() && !Arc::ptr_eq(&look.mappings, &self.seen) {
+        // Mappings that are as they were before say something new of regions that came since:
+        // the look may have been in time for a heap, and its first block not.
+        let known = Arc::ptr_eq(&look.mappings, &self.seen);
+        if !look.mappings.is_empty() && !(known && self.corrected == self.regions.edits()) {
             self.correct_regions(look.mappings.clone());
+            self.corrected = self.regions.edits();
         }
         self.take_pages(look);
     }
@@ -329,5 +333,38 @@ impl AddressSpace {
             self.regions.put(gap.start, Region { end: gap.end, mapping: number, ..region });
             self.copy_scanned(&gap);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAP: u64 = 0x7f00_0000_0000;
+
+    fn mapping(range: Range<u64>, accessible: bool) -> Mapping {
+        Mapping {
+            start: range.start,
+            end: range.end,
+            writable: accessible,
+            accessible,
+            private_anonymous: true,
+            object_data: false,
+            name: "".into(),
+        }
+    }
+
+    #[test]
+    fn an_arena_that_was_seen_before_its_first_block_is_as_large_as_the_kernel_says() {
+        let mut space = AddressSpace::new(true, true, 4096);
+        let accessible = HEAP..HEAP + 0x2_1000;
+        let rest = accessible.end..HEAP + ARENA_HEAP_BYTES;
+        let mappings: Arc<[Mapping]> = [mapping(accessible, true), mapping(rest, false)].into();
+        let look = Look { mappings, ..Look::default() };
+        space.look(&look);
+        space.place(&(HEAP + 0x8a8..HEAP + 0x8c8), false);
+        assert_eq!(space.mapped_bytes(), 0x1000, "as far as blocks tell");
+        space.look(&look);
+        assert_eq!(space.mapped_bytes(), 0x2_1000);
     }
 }

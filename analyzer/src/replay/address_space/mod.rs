@@ -56,6 +56,8 @@ pub struct AddressSpace {
     brk_begun: bool,
     /// The mappings of the last look.
     seen: Arc<[Mapping]>,
+    /// The state of the regions when they were last corrected by those.
+    corrected: u64,
     /// What the allocator keeps at the start of its heaps: start and length.
     heads: BTreeMap<u64, u64>,
     head_bytes: u64,
@@ -83,6 +85,7 @@ impl AddressSpace {
             brk: None,
             brk_begun: false,
             seen: Arc::from([]),
+            corrected: 0,
             heads: BTreeMap::new(),
             head_bytes: 0,
             arenas: BTreeSet::new(),

@@ -69,6 +69,8 @@ pub struct Regions {
     /// There were more.
     too_many_changes: bool,
     by_start: BTreeMap<u64, Region>,
+    /// How often a region came or went.
+    edits: u64,
     reserved_bytes: u64,
     mapped_bytes: u64,
     last_mapping: u64,
@@ -117,13 +119,20 @@ impl Regions {
         (!std::mem::take(&mut self.too_many_changes)).then_some(changes)
     }
 
+    /// A number that is another one after every change.
+    pub fn edits(&self) -> u64 {
+        self.edits
+    }
+
     fn add(&mut self, start: u64, region: Region) {
+        self.edits += 1;
         self.tally(start, &region, true);
         self.by_start.insert(start, region);
     }
 
     fn take(&mut self, start: u64) -> Option<Region> {
         let region = self.by_start.remove(&start)?;
+        self.edits += 1;
         self.tally(start, &region, false);
         Some(region)
     }
