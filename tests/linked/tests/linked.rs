@@ -59,9 +59,16 @@ fn at_the_same_places(program: &str, key: &str, settings: &[&str]) {
         let outcome = run_at_fixed_addresses(preload, &settings, Path::new(program), &[])?;
         Some(Answers::of(&outcome).get(key))
     };
-    let Some(expected) = at(&idle_like_the_tracer()) else { return };
-    assert_eq!(at(&tools::tracer()), Some(expected), "{program}: {key}");
+    // Which of two threads comes first is the kernel's choice, also without the tracer, and now and
+    // then it chooses otherwise.
+    let same = (0..MOST_RUNS).any(|_| {
+        let Some(expected) = at(&idle_like_the_tracer()) else { return true };
+        at(&tools::tracer()) == Some(expected)
+    });
+    assert!(same, "{program}: other {key} in each of {MOST_RUNS} pairs of runs");
 }
+
+const MOST_RUNS: u32 = 5;
 
 /// Purging goes by time, and so does then what is used again.
 const NO_DECAY: &str = "_RJEM_MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1";

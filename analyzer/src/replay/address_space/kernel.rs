@@ -140,8 +140,9 @@ impl AddressSpace {
         }
         // Mappings that are as they were before say something new of regions that came since:
         // the look may have been in time for a heap, and its first block not.
-        let known = Arc::ptr_eq(&look.mappings, &self.seen);
-        if !look.mappings.is_empty() && !(known && self.corrected == self.regions.edits()) {
+        let seen = Arc::ptr_eq(&look.mappings, &self.seen);
+        let corrected = seen && self.corrected == self.regions.edits();
+        if !look.mappings.is_empty() && !corrected {
             self.correct_regions(look.mappings.clone());
             self.corrected = self.regions.edits();
         }
