@@ -59,8 +59,8 @@ fn at_the_same_places(program: &str, key: &str, settings: &[&str]) {
         let outcome = run_at_fixed_addresses(preload, &settings, Path::new(program), &[])?;
         Some(Answers::of(&outcome).get(key))
     };
-    // Which of two threads comes first is the kernel's choice, also without the tracer, and now and
-    // then it chooses otherwise.
+    // One pair in some twenty differed on a busy machine, of wee_alloc, for a cause that was not found:
+    // so one equal pair is enough. Places that the tracer shifts would differ in each.
     let same = (0..MOST_RUNS).any(|_| {
         let Some(expected) = at(&idle_like_the_tracer()) else { return true };
         at(&tools::tracer()) == Some(expected)
