@@ -103,8 +103,8 @@ pub fn preload_list(libraries: &[&Path]) -> OsString {
 }
 
 /// A run without address randomisation and with this library preloaded, which alone has it:
-/// `setarch` and `env` before it run bare. Settings are `NAME=value`. `None`, after saying so, where the system does not
-/// let randomisation be turned off.
+/// `setarch` and `env` before it run bare. Settings are `NAME=value`. `None`, after saying so, where the
+/// system does not let randomisation be turned off.
 pub fn run_at_fixed_addresses(
     preload: &Path,
     settings: &[&str],
