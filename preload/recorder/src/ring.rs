@@ -375,7 +375,9 @@ pub(crate) fn close(chunk: Chunk, ready: usize) {
     if leave_memory() {
         // On a shared file mapping this unmaps pages; their bytes stay in the page cache.
         let _ = sys::advise(chunk.address, ready, libc::MADV_DONTNEED);
-        RESIDENT.fetch_sub(ready as u64, Ordering::Relaxed);
+        // In a child of fork chunks come back that it did not count.
+        let less = |bytes: u64| Some(bytes.saturating_sub(ready as u64));
+        let _ = RESIDENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
