@@ -228,7 +228,16 @@ pub(crate) fn truncate(fd: c_int, bytes: u64) -> Result<(), c_int> {
 }
 
 pub(crate) fn allocate(fd: c_int, offset: u64, bytes: u64) -> Result<(), c_int> {
-    let a = [fd as usize, 0, offset as usize, bytes as usize, 0, 0];
+    fallocate(fd, 0, offset, bytes)
+}
+
+/// Sets blocks aside without the file becoming longer.
+pub(crate) fn set_aside(fd: c_int, offset: u64, bytes: u64) -> Result<(), c_int> {
+    fallocate(fd, libc::FALLOC_FL_KEEP_SIZE, offset, bytes)
+}
+
+fn fallocate(fd: c_int, mode: c_int, offset: u64, bytes: u64) -> Result<(), c_int> {
+    let a = [fd as usize, mode as usize, offset as usize, bytes as usize, 0, 0];
     // SAFETY: takes numbers.
     unsafe { call(libc::SYS_fallocate, a) }.map(drop)
 }

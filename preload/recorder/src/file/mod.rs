@@ -148,21 +148,29 @@ pub(crate) fn scratch() -> (usize, usize) {
 }
 
 /// Reserves `bytes` of the file from `offset` on, by writing where the file system cannot. Not
-/// where that leaves less than `beside` for others.
+/// where that leaves less than `beside` for others: so much is set aside behind the file's end,
+/// where whatever grows next finds it.
 fn reserve(fd: c_int, offset: u64, bytes: u64, beside: u64) -> Result<(), u64> {
     // Beyond the limit a signal would kill the program.
     if offset + bytes + beside > sys::file_size_limit() {
         return Err(limit::FILE_SIZE);
     }
-    match sys::allocate(fd, offset, bytes + beside) {
-        // Found to be there, and given back.
-        Ok(()) if beside > 0 => {
-            return sys::truncate(fd, offset + bytes).map_err(|_| limit::DISK_FULL);
-        }
+    let aside = match beside {
+        0 => Ok(()),
+        _ => sys::set_aside(fd, offset, bytes + beside),
+    };
+    match aside.and_then(|()| sys::allocate(fd, offset, bytes)) {
         Ok(()) => return Ok(()),
         // A sandbox may know it as little as a file system.
         Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {}
-        Err(_) => return Err(limit::DISK_FULL),
+        Err(_) => {
+            if beside > 0 {
+                // Some file systems keep what they found before they ran out: the program may
+                // need it. The room for the table stays.
+                let _ = sys::truncate(fd, offset).and_then(|()| sys::set_aside(fd, offset, beside));
+            }
+            return Err(limit::DISK_FULL);
+        }
     }
     static ZEROS: [u8; 512] = [0; 512];
     let mut done = 0;
