@@ -10,6 +10,7 @@ mod gallery;
 mod install;
 mod project;
 mod shell;
+mod suites;
 mod test;
 
 use std::path::PathBuf;

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{aarch64, debian, project, shell};
+use crate::{aarch64, debian, project, shell, suites};
 
 /// How a step ended, when it did not fail.
 pub enum Outcome {
     /// It ran, and all is well.
     Passed,
+    /// It ran, and all is well but what is said here.
+    PassedBut(String),
     /// It could not run here, for this reason.
     Skipped(String),
 }
@@ -43,6 +45,7 @@ impl Steps {
         let result = step();
         match &result {
             Ok(Outcome::Passed) => {}
+            Ok(Outcome::PassedBut(what)) => println!("{what}"),
             Ok(Outcome::Skipped(why)) => println!("skipped: {why}"),
             Err(error) => eprintln!("{name}: {error:#}"),
         }
@@ -62,6 +65,7 @@ impl Steps {
         for Step { name, result, took } in &self.done {
             let said = match result {
                 Ok(Outcome::Passed) => "passed".to_owned(),
+                Ok(Outcome::PassedBut(what)) => format!("passed, but {what}"),
                 Ok(Outcome::Skipped(why)) => format!("skipped: {why}"),
                 Err(_) => "FAILED".to_owned(),
             };
@@ -90,7 +94,7 @@ pub fn run(only: Vec<String>) -> Result<()> {
     );
     steps.cargo("clippy.so", "clippy --profile checks --package fragtrace-preload -- -D warnings");
     steps.cargo("build", "build --release");
-    steps.run("tests", tests);
+    steps.run("tests", suites::run);
     steps.run("aarch64", aarch64::check);
     steps.run("deny", deny);
     steps.summarise()
@@ -116,17 +120,6 @@ fn packages() -> Result<Outcome> {
         [] => Ok(Outcome::Passed),
         absent => bail!("not to be had from this system's packages: {}", absent.join(" ")),
     }
-}
-
-fn tests() -> Result<Outcome> {
-    let mut cargo = project::cargo();
-    cargo.args(["test", "--profile", "checks", "--workspace", "--exclude", "fragtrace-preload"]);
-    if shell::is_root() && shell::find("apt-get").is_some() {
-        // Then everything was installed above: a test that finds something missing must fail.
-        cargo.env("FRAGTRACE_REQUIRE_ALL", "1");
-    }
-    shell::run(&mut cargo)?;
-    Ok(Outcome::Passed)
 }
 
 /// Licences and sources are judged offline; advisories need a database that may be out of reach.

@@ -6,21 +6,24 @@ use fragtrace_tests::checkpoint::{Checkpoints, number};
 use std::thread;
 
 const STEPS: [&str; 4] = ["load", "dropped", "after_3_s", "after_12_s"];
-/// At 3 seconds of 10 most is there still; a busy machine may come later to look.
-const STILL_EARLY_MS: u64 = 5_000;
+const RUNS: usize = 4;
 
-/// Runs the burst with a decay time. At each step the report has what the kernel had.
+/// Runs the burst with a decay time. At each step the report has what the kernel had: where a
+/// thread purges meanwhile, no more than then and no less than at the next step.
 fn run(decay_ms: u64, background: bool) -> Checkpoints {
     let conf = format!("dirty_decay_ms:{decay_ms},muzzy_decay_ms:0,background_thread:{background}");
     let program = env!("CARGO_BIN_EXE_decay_jemalloc");
     let waits = if background { "background" } else { "alone" };
     let settings = [("_RJEM_MALLOC_CONF", conf.as_str())];
     let steps = Checkpoints::recorded(&conf, &[program, waits], &settings);
-    for step in STEPS {
+    let said = |step: &str| steps.said(step, "heap_resident_bytes");
+    for (index, step) in STEPS.iter().enumerate() {
+        let next = STEPS.get(index + 1).filter(|_| background && *step != "load");
         for state in steps.states(step) {
-            let resident = steps.said(step, "heap_resident_bytes");
             let found = number(&state, "heap_resident_bytes");
-            assert_near(&format!("{conf}, {step}"), resident, found, resident / 50 + (64 << 10));
+            let least = next.map_or(said(step), |next| said(next).min(said(step)));
+            let nearest = found.clamp(least, said(step));
+            assert_near(&format!("{conf}, {step}"), nearest, found, nearest / 50 + (64 << 10));
         }
     }
     steps
@@ -36,38 +39,50 @@ fn quarters(steps: &Checkpoints) -> [u64; 3] {
     ["dropped", "after_3_s", "after_12_s"].map(|step| (resident(steps, step) * 4).div_ceil(load))
 }
 
+/// Whether a run tells of the times that it was given. Not on a machine so busy that the program
+/// or the thread that purges came too late.
+fn is_told(decay_ms: u64, background: bool, steps: &Checkpoints) -> bool {
+    let [dropped, after_3_s, after_12_s] = quarters(steps);
+    println!("{}: {:?}", steps.name, [dropped, after_3_s, after_12_s]);
+    match (decay_ms, background) {
+        (0, _) => [dropped, after_3_s, after_12_s] == [1; 3],
+        // Nobody calls the allocator, so nothing decays.
+        (_, false) => dropped > 2 && after_12_s > 2,
+        (1000, true) => {
+            // Seen while the program slept.
+            let load = resident(steps, "load");
+            let asleep = steps.between("dropped", "after_3_s");
+            let fell = |state| number(state, "heap_resident_bytes") < load / 4;
+            dropped > 2 && after_3_s == 1 && after_12_s == 1 && asleep.iter().any(fell)
+        }
+        _ => dropped > 2 && after_3_s > 1 && after_12_s == 1,
+    }
+}
+
+/// All at once: they sleep most of the time. Which were not told.
+fn untold(settings: Vec<(u64, bool)>) -> Vec<(u64, bool)> {
+    let runs = settings.into_iter().map(|(decay_ms, background)| {
+        (decay_ms, background, thread::spawn(move || run(decay_ms, background)))
+    });
+    let runs: Vec<_> = runs.collect();
+    runs.into_iter()
+        .filter_map(|(decay_ms, background, run)| {
+            let steps = run.join().expect("a run that agrees with the kernel");
+            (!is_told(decay_ms, background, &steps)).then_some((decay_ms, background))
+        })
+        .collect()
+}
+
+/// Every run agrees with the kernel; and in one of a few each setting shows.
 #[test]
 fn decay_times_are_told_apart() {
-    let runs: Vec<_> = [0, 1000, 10_000]
-        .into_iter()
-        .flat_map(|decay_ms| [true, false].map(|background| (decay_ms, background)))
-        .map(|(decay_ms, background)| {
-            let run = thread::spawn(move || run(decay_ms, background));
-            (decay_ms, background, run)
-        })
-        .collect();
-    for (decay_ms, background, run) in runs {
-        let steps = run.join().expect("a run that agrees with the kernel");
-        let [dropped, after_3_s, after_12_s] = quarters(&steps);
-        let shown = format!("{}: {:?}", steps.name, [dropped, after_3_s, after_12_s]);
-        println!("{shown}");
-        match (decay_ms, background) {
-            (0, _) => assert_eq!([dropped, after_3_s, after_12_s], [1; 3], "{shown}"),
-            // Nobody calls the allocator, so nothing decays.
-            (_, false) => assert!(dropped > 2 && after_12_s > 2, "{shown}"),
-            (1000, true) => {
-                assert!(dropped > 2 && after_3_s == 1 && after_12_s == 1, "{shown}");
-                // Seen while the program slept.
-                let load = resident(&steps, "load");
-                let asleep = steps.between("dropped", "after_3_s");
-                let fell = |state| number(state, "heap_resident_bytes") < load / 4;
-                assert!(asleep.iter().any(fell), "{shown}");
-            }
-            _ => {
-                assert!(dropped > 2 && after_12_s == 1, "{shown}");
-                let early = steps.said("after_3_s", "over_ms") < STILL_EARLY_MS;
-                assert!(after_3_s > 1 || !early, "{shown}");
-            }
+    let mut left: Vec<_> =
+        [0, 1000, 10_000].into_iter().flat_map(|ms| [(ms, true), (ms, false)]).collect();
+    for _ in 0..RUNS {
+        left = untold(left);
+        if left.is_empty() {
+            return;
         }
     }
+    panic!("not told: {left:?}");
 }

@@ -2,7 +2,7 @@
 //! allocator's decay.
 
 use fragtrace_linked_tests::jemalloc::{own_figures, statistic};
-use fragtrace_linked_tests::{Counted, say, tell_figure};
+use fragtrace_linked_tests::{Counted, say};
 use std::hint::black_box;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -39,9 +39,7 @@ fn main() {
     say("dropped", own_figures);
     let until = |time: Duration| sleep(time.saturating_sub(dropped.elapsed()));
     until(Duration::from_secs(3));
-    tell_figure(c"after_3_s", c"begun_ms", dropped.elapsed().as_millis() as u64);
     say("after_3_s", own_figures);
-    tell_figure(c"after_3_s", c"over_ms", dropped.elapsed().as_millis() as u64);
     until(Duration::from_secs(12));
     while purged_behind_our_back
         && dropped.elapsed() < LATEST
