@@ -303,6 +303,22 @@ impl Header {
         true
     }
 
+    /// Lengthens the last segment by what lies behind it in the file; false when that is of another
+    /// area, or elsewhere. One writer at a time.
+    pub fn extend_last_segment(&self, area: Area, file_offset: u64, bytes: u64) -> bool {
+        let count = self.segment_count.load(Ordering::Relaxed) as usize;
+        let Some(entry) = count.checked_sub(1).and_then(|last| self.segments.get(last)) else {
+            return false;
+        };
+        let there = entry.bytes.load(Ordering::Relaxed);
+        let place = entry.place.load(Ordering::Relaxed);
+        let fits = file_offset.checked_sub(there).map(|start| start | area as u64) == Some(place);
+        if fits {
+            entry.bytes.store(there + bytes, Ordering::Release);
+        }
+        fits
+    }
+
     /// Shortens the last segment by `spare` bytes, when the file is cut at exit; false when
     /// it is not longer than that. One writer at a time.
     pub fn shrink_last_segment(&self, spare: u64) -> bool {

@@ -22,7 +22,7 @@ const PAGE: usize = 4096;
 
 /// Every call that the recorder makes, as it would make it, but of no effect.
 #[rustfmt::skip]
-fn calls() -> [(c_long, [usize; 6]); 36] {
+fn calls() -> [(c_long, [usize; 6]); 37] {
     static EMPTY: u8 = 0;
     static TIME: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let (path, time) = (&raw const EMPTY as usize, &raw const TIME as usize);
@@ -40,6 +40,7 @@ fn calls() -> [(c_long, [usize; 6]); 36] {
         (libc::SYS_close, [NO_FILE, 0, 0, 0, 0, 0]),
         (libc::SYS_write, [NO_FILE, 0, 0, 0, 0, 0]),
         (libc::SYS_pwrite64, [NO_FILE, 0, 0, 0, 0, 0]),
+        (libc::SYS_pwritev, [NO_FILE, 0, 0, 0, 0, 0]),
         (libc::SYS_pread64, [NO_FILE, 0, 0, 0, 0, 0]),
         (libc::SYS_fstat, [NO_FILE, 0, 0, 0, 0, 0]),
         (libc::SYS_ftruncate, [NO_FILE, 0, 0, 0, 0, 0]),

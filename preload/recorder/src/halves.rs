@@ -10,7 +10,7 @@ use fragtrace_format::header::Area;
 use fragtrace_format::record::{self, FRAME_BYTES};
 
 const FIRST_GROWTH: u64 = 32 << 10;
-const GROWTH: u64 = 256 << 10;
+const MOST_GROWTH: u64 = 256 << 10;
 const PAGE: u64 = 4096;
 
 /// What is known of an area. One writer at a time: whoever holds the lock of its subject.
@@ -68,7 +68,9 @@ impl Halves {
         while end > self.room.load(Relaxed) {
             let missing = end - self.room.load(Relaxed);
             let bound = 2 * self.half.load(Relaxed) - self.room.load(Relaxed);
-            let step = missing.next_multiple_of(GROWTH).min(bound);
+            // As much again as there is, so that few segments are needed.
+            let again = self.room.load(Relaxed).clamp(FIRST_GROWTH, MOST_GROWTH);
+            let step = missing.max(again).next_multiple_of(PAGE).min(bound);
             if !self.grow(step) && !self.grow(missing.next_multiple_of(PAGE)) {
                 return false;
             }

@@ -60,8 +60,8 @@ const REASONS: usize = 7;
 /// A thread's writing place. All zero: no room, nothing known.
 #[repr(C, align(256))]
 struct Lane {
-    /// The event path may start a word below this address, where what is ready of the chunk ends,
-    /// or it is time for a step; 0 = it must go the slow way.
+    /// The event path may start a word below this address, where the chunk ends or it is time for a
+    /// step; 0 = it must go the slow way.
     limit: AtomicUsize,
     /// Stack pointer and reason while the lane is in use, else 0.
     busy: AtomicUsize,
@@ -98,8 +98,6 @@ struct Lane {
     apart: AtomicUsize,
     /// `base` at the end of the chunk before.
     before: [AtomicU64; 2],
-    /// Bytes of the open chunk that are ready to be written.
-    ready: AtomicUsize,
     /// From this address on, in the open chunk or as far behind it, it is time for a step.
     step_from: AtomicUsize,
 }

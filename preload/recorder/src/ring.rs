@@ -34,8 +34,6 @@ static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
 static NO_FOLD_BEFORE: AtomicU64 = AtomicU64::new(0);
 
 const PAGE: u64 = 4096;
-/// So much of a fresh chunk is made ready at a time: some 10 µs.
-const PIECE_BYTES: usize = 16 << 10;
 /// How long growing or folding is not tried after it found no room: on most machines about a
 /// second.
 const PAUSE_STAMPS: u64 = 1 << 26;
@@ -43,7 +41,8 @@ const PAUSE_STAMPS: u64 = 1 << 26;
 const SMALL_RING: u64 = 4 << 20;
 /// The file grows by at least this much, so that short processes stay small.
 const MIN_GROWTH: u64 = 128 << 10;
-const MAX_GROWTH: u64 = 1 << 20;
+/// And by no more: each step is written, some 60 µs.
+const MAX_GROWTH: u64 = 256 << 10;
 /// So many chunks are added to those that there are when there will be no more.
 const CHUNKS_FOR_GOOD: u64 = 64;
 /// How often a thread that finds no chunk, and another at making one, looks again: a
@@ -110,32 +109,28 @@ impl Chunk {
         self.address + chunk::HEADER_BYTES
     }
 
-    /// The first place at which no word may start any more, if only so many bytes of the chunk may
-    /// be written: a word is stored as 8 bytes, and a zero byte must follow the last one.
-    pub(crate) fn limit(&self, bytes: usize) -> usize {
-        self.address + bytes - 2 * MAX_WORD_BYTES + 1
+    /// The first place at which no word may start any more: a word is stored as 8 bytes, and a
+    /// zero byte must follow the last one.
+    pub(crate) fn limit(&self) -> usize {
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
+        self.address + chunk_bytes - 2 * MAX_WORD_BYTES + 1
     }
 
-    /// Makes more of the chunk ready to be written than the `ready` bytes at its beginning: so many
-    /// are now. By one call instead of a fault a page, and in pieces, so that nobody waits for all
-    /// of it. `None`: there is no more, or no room on the disk.
-    pub(crate) fn make_ready(&self, ready: usize) -> Option<usize> {
-        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
-        let bytes = (chunk_bytes - ready).min(PIECE_BYTES);
-        if bytes == 0 {
-            return None;
-        }
-        let from = self.address + ready;
-        if chunk_bytes as u64 >= PAGE
-            && let Err(libc::EFAULT) = sys::advise(from, bytes, libc::MADV_POPULATE_WRITE)
+    /// Makes a fresh chunk ready to be written, by one call instead of a fault a page. False: there
+    /// is no room on the disk after all.
+    fn make_ready(&self) -> bool {
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
+        if chunk_bytes >= PAGE
+            && let Err(libc::EFAULT) =
+                sys::advise(self.address, chunk_bytes as usize, libc::MADV_POPULATE_WRITE)
         {
-            // Reserved, and still no room: file systems that compress or copy on write.
+            // Written before, and still no room: file systems that compress or copy on write.
             // Touching these pages would be SIGBUS; they stay zero.
             file::header().limits.fetch_or(limit::DISK_FULL, Ordering::Relaxed);
-            return None;
+            return false;
         }
-        RESIDENT.fetch_add(bytes as u64, Ordering::Relaxed);
-        Some(ready + bytes)
+        RESIDENT.fetch_add(chunk_bytes, Ordering::Relaxed);
+        true
     }
 }
 
@@ -185,9 +180,7 @@ fn grow(backed: u64) -> bool {
         return true;
     }
     let left = bound().saturating_sub(backed) * chunk_bytes;
-    let cap = MAX_GROWTH
-        .max(RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes / 256)
-        .max(lane::count() as u64 * chunk_bytes);
+    let cap = MAX_GROWTH.max(lane::count() as u64 / 4 * chunk_bytes);
     let bytes = (backed * chunk_bytes / 2).clamp(MIN_GROWTH, cap).min(left);
     grow_by(backed, bytes)
 }
@@ -241,17 +234,16 @@ fn left(bound: u64) -> u64 {
     bound.saturating_sub(taken) + SPARE_COUNT.load(Ordering::Relaxed) as u64
 }
 
-/// Takes a chunk: which, the number it has among all that were ever taken, from 1 on, and how many
-/// of its bytes are ready to be written.
-pub(crate) fn take() -> Option<(Chunk, u64, usize)> {
+/// Takes a chunk: which, and the number it has among all that were ever taken, from 1 on.
+pub(crate) fn take() -> Option<(Chunk, u64)> {
     let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
     let mut tries = 0;
-    let (chunk, ready) = loop {
+    let (chunk, is_fresh) = loop {
         if let Some(chunk) = take_fresh() {
-            break (chunk, 0);
+            break (chunk, true);
         }
         if let Some(chunk) = take_spare() {
-            break (chunk, chunk_bytes);
+            break (chunk, false);
         }
         let pool = POOL.load(Ordering::Acquire);
         let backed = pool >> 32;
@@ -274,9 +266,11 @@ pub(crate) fn take() -> Option<(Chunk, u64, usize)> {
     };
     keep_ahead();
     // One that comes back was written and is in memory.
-    let ready = if ready == 0 { chunk.make_ready(0)? } else { ready };
+    if is_fresh && !chunk.make_ready() {
+        return None;
+    }
     let before = file::header().chunks_taken.fetch_add(1, Ordering::Relaxed);
-    Some((chunk, before + 1, ready))
+    Some((chunk, before + 1))
 }
 
 /// Takes a chunk that was never used.
@@ -369,14 +363,14 @@ fn leave_memory() -> bool {
     chunk_bytes >= PAGE && RING_CHUNKS.load(Ordering::Relaxed) * chunk_bytes > SMALL_RING
 }
 
-/// Closes a chunk of which so many bytes were ready: what stands in it stays in the file, its pages
-/// leave our memory.
-pub(crate) fn close(chunk: Chunk, ready: usize) {
+/// Closes a chunk: what stands in it stays in the file, its pages leave our memory.
+pub(crate) fn close(chunk: Chunk) {
     if leave_memory() {
+        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
         // On a shared file mapping this unmaps pages; their bytes stay in the page cache.
-        let _ = sys::advise(chunk.address, ready, libc::MADV_DONTNEED);
+        let _ = sys::advise(chunk.address, chunk_bytes as usize, libc::MADV_DONTNEED);
         // In a child of fork chunks come back that it did not count.
-        let less = |bytes: u64| Some(bytes.saturating_sub(ready as u64));
+        let less = |bytes: u64| Some(bytes.saturating_sub(chunk_bytes));
         let _ = RESIDENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }

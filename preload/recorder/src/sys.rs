@@ -136,6 +136,31 @@ pub(crate) fn pwrite_from(
     Ok(())
 }
 
+/// Writes zeros to a file. An error where not all of them can be written.
+pub(crate) fn write_zeros(fd: c_int, offset: u64, bytes: u64) -> Result<(), c_int> {
+    /// Many pages at a time: the kernel then takes them from its allocator in few pieces. These lie
+    /// at multiples of their size.
+    const MOST: u64 = 64 << 10;
+    static ZEROS: [u8; 4096] = [0; 4096];
+    let part = libc::iovec { iov_base: ZEROS.as_ptr() as *mut libc::c_void, iov_len: ZEROS.len() };
+    let (mut at, end) = (offset, offset + bytes);
+    while at < end {
+        let step = (MOST - at % MOST).min(end - at) as usize;
+        let mut parts = [part; MOST as usize / ZEROS.len()];
+        let count = step.div_ceil(ZEROS.len());
+        parts[count - 1].iov_len = step - (count - 1) * ZEROS.len();
+        let a = [fd as usize, parts.as_ptr() as usize, count, at as usize, 0, 0];
+        // SAFETY: the kernel reads the zeros, as many of them as there are.
+        match unsafe { call(libc::SYS_pwritev, a) } {
+            Ok(0) => return Err(libc::EIO),
+            Ok(written) => at += written as u64,
+            Err(libc::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Fills `into` from a file's offset on.
 pub(crate) fn read_words(fd: c_int, into: &mut [u64], offset: u64) -> Result<(), c_int> {
     let bytes = size_of_val(into);

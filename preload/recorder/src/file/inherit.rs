@@ -67,9 +67,12 @@ fn catch_up(growth: &mut Growth) -> bool {
     let mut fd = None;
     let mut whole = true;
     for segment in header().segments().filter(|segment| GROWING_AREAS.contains(&segment.area)) {
-        let (known, offset) = (growth.area_bytes(segment.area), seen[segment.area as usize]);
-        seen[segment.area as usize] += segment.bytes;
-        if offset + segment.bytes <= *known {
+        let offset = seen[segment.area as usize];
+        let end = offset + segment.bytes;
+        seen[segment.area as usize] = end;
+        // Of a segment that became longer, the beginning is there.
+        let from = offset.max(*growth.area_bytes(segment.area));
+        if from >= end {
             continue;
         }
         let flags = libc::O_RDWR | libc::O_NOFOLLOW;
@@ -78,19 +81,17 @@ fn catch_up(growth: &mut Growth) -> bool {
             if sys::identity(fd)? != growth.identity {
                 return Err(libc::ENOENT);
             }
-            let at = area_start(segment.area) + offset as usize;
-            let place = Some((fd, segment.file_offset));
-            match sys::map(at, segment.bytes as usize, libc::PROT_READ, libc::MAP_SHARED, place) {
-                // It was on its way to be mapped when the fork came.
-                Err(libc::EEXIST) => Ok(at),
-                other => other,
-            }
+            let (at, bytes) = (area_start(segment.area) + from as usize, (end - from) as usize);
+            // Some of it may have been on its way to be mapped when the fork came.
+            sys::unmap(at, bytes);
+            let place = Some((fd, segment.file_offset + from - offset));
+            sys::map(at, bytes, libc::PROT_READ, libc::MAP_SHARED, place)
         });
         if mapped.is_err() {
             whole = false;
             break;
         }
-        *growth.area_bytes(segment.area) = offset + segment.bytes;
+        *growth.area_bytes(segment.area) = end;
     }
     if let Some(Ok(fd)) = fd {
         sys::close(fd);
@@ -118,7 +119,7 @@ fn layout(growth: &Growth) -> impl Iterator<Item = (Area, u64, u64)> + use<> {
 fn fill(fd: c_int, growth: &Growth, events_bytes: u64) -> Result<bool, c_int> {
     let end = layout(growth).map(|(_, at, bytes)| at + bytes).last();
     let head = (HEADER_BYTES + DESCRIPTION_BYTES) as u64;
-    reserve(fd, 0, end.unwrap_or(head), 0).map_err(|_| libc::ENOSPC)?;
+    reserve(fd, 0, end.unwrap_or(head), 0, false).map_err(|_| libc::ENOSPC)?;
     let parents = header();
     for _ in 0..TRIES {
         let folds = settled();

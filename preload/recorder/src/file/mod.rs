@@ -149,8 +149,8 @@ pub(crate) fn scratch() -> (usize, usize) {
 
 /// Reserves `bytes` of the file from `offset` on, by writing where the file system cannot. Not
 /// where that leaves less than `beside` for others: so much is set aside behind the file's end,
-/// where whatever grows next finds it.
-fn reserve(fd: c_int, offset: u64, bytes: u64, beside: u64) -> Result<(), u64> {
+/// where whatever grows next finds it. `written`: all of it will be written soon.
+fn reserve(fd: c_int, offset: u64, bytes: u64, beside: u64, written: bool) -> Result<(), u64> {
     // Beyond the limit a signal would kill the program.
     if offset + bytes + beside > sys::file_size_limit() {
         return Err(limit::FILE_SIZE);
@@ -160,7 +160,13 @@ fn reserve(fd: c_int, offset: u64, bytes: u64, beside: u64) -> Result<(), u64> {
         _ => sys::set_aside(fd, offset, bytes + beside),
     };
     match aside.and_then(|()| sys::allocate(fd, offset, bytes)) {
-        Ok(()) => return Ok(()),
+        Ok(()) => {
+            if written {
+                // Only for speed.
+                let _ = sys::write_zeros(fd, offset, bytes);
+            }
+            return Ok(());
+        }
         // A sandbox may know it as little as a file system.
         Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {}
         Err(_) => {
@@ -172,17 +178,7 @@ fn reserve(fd: c_int, offset: u64, bytes: u64, beside: u64) -> Result<(), u64> {
             return Err(limit::DISK_FULL);
         }
     }
-    static ZEROS: [u8; 512] = [0; 512];
-    let mut done = 0;
-    while done < bytes {
-        let step = (bytes - done).min(ZEROS.len() as u64) as usize;
-        match sys::pwrite(fd, &ZEROS[..step], offset + done) {
-            Ok(written) if written > 0 => done += written as u64,
-            Err(libc::EINTR) => {}
-            _ => return Err(limit::DISK_FULL),
-        }
-    }
-    Ok(())
+    sys::write_zeros(fd, offset, bytes).map_err(|_| limit::DISK_FULL)
 }
 
 /// Creates a file that was not there: the path, or the path with the next free number.
@@ -210,7 +206,7 @@ pub(crate) fn create(path: &mut Text<PATH_ROOM>) -> Result<(), c_int> {
     let bare = path.bytes().len();
     let fd = create_new(path).inspect_err(|_| path.truncate(bare))?;
     let bytes = HEADER_BYTES + DESCRIPTION_BYTES;
-    let made = reserve(fd, 0, bytes as u64, 0).map_err(|_| libc::ENOSPC).and_then(|()| {
+    let made = reserve(fd, 0, bytes as u64, 0, false).map_err(|_| libc::ENOSPC).and_then(|()| {
         let base = map_first(fd, bytes)?;
         BASE.store(base, Ordering::Release);
         sys::identity(fd)
@@ -293,7 +289,7 @@ fn grow_by(growth: &mut Growth, area: Area, bytes: u64, publish: impl FnOnce(u64
 /// Room that an area leaves when it grows from so many bytes: a ring that took all could not go
 /// round, as what it loses must find room in the table.
 fn beside_ring(area: Area, bytes: u64) -> u64 {
-    const SHARE: u64 = 8;
+    const SHARE: u64 = 4;
     const LEAST: u64 = 64 << 10;
     // Not more: a file system in memory fills what is asked for.
     const MOST: u64 = 256 << 10;
@@ -307,7 +303,13 @@ fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
     let fd = growth.open().ok_or(limit::PATH)?;
     let result = (|| {
         let offset = growth.file_bytes;
-        reserve(fd, offset, bytes, beside_ring(area, *growth.area_bytes(area)))?;
+        reserve(
+            fd,
+            offset,
+            bytes,
+            beside_ring(area, *growth.area_bytes(area)),
+            area == Area::Events,
+        )?;
         let at = area_start(area) + *growth.area_bytes(area) as usize;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         sys::map(at, bytes as usize, access, libc::MAP_SHARED, Some((fd, offset)))
@@ -316,7 +318,8 @@ fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
         // Else the first touch reads ahead as far as the disk is set to: whole megabytes, in one
         // event. The pages come when they are needed, as all are written from front to back.
         let _ = sys::advise(at, bytes as usize, libc::MADV_RANDOM);
-        if !header().add_segment(area, offset, bytes) {
+        let extended = header().extend_last_segment(area, offset, bytes);
+        if !extended && !header().add_segment(area, offset, bytes) {
             // A full table: readers would not find what is written here.
             sys::unmap(at, bytes as usize);
             return Err(limit::MAPPING);
@@ -324,7 +327,7 @@ fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
         *growth.area_bytes(area) += bytes;
         growth.file_bytes = offset + bytes;
         growth.last = area;
-        growth.last_bytes = bytes;
+        growth.last_bytes = bytes + if extended { growth.last_bytes } else { 0 };
         Ok(())
     })();
     sys::close(fd);

@@ -264,7 +264,7 @@ fn say(lane: &Lane, now: u64, encode: impl Fn(&mut State) -> Encoded) -> bool {
             steps::if_due(lane, now);
             return true;
         }
-        if !make_room(lane, now) {
+        if !next_chunk(lane, now) {
             break;
         }
     }
@@ -302,7 +302,7 @@ pub(super) fn cold_within(lane: &Lane, now: u64, event: &Cold<'_>) {
             lane.set_state(&state);
             return;
         }
-        if !make_room(lane, now) {
+        if !next_chunk(lane, now) {
             break;
         }
     }
@@ -338,12 +338,6 @@ unsafe fn put_cold(lane: &Lane, head: Word, payload: &[u8]) {
     lane.cursor().store(at + head_bytes + payload.len(), Release);
 }
 
-/// Room for one event at least: further on in the lane's chunk, or in another one. False: there is
-/// none.
-fn make_room(lane: &Lane, now: u64) -> bool {
-    steps::go_further(lane) || next_chunk(lane, now)
-}
-
 /// Closes the lane's chunk, if it has one, and opens another. False: there is none.
 fn next_chunk(lane: &Lane, now: u64) -> bool {
     if !process::recording() {
@@ -355,10 +349,10 @@ fn next_chunk(lane: &Lane, now: u64) -> bool {
 }
 
 fn open_chunk(lane: &Lane, now: u64) -> bool {
-    let Some((chunk, sequence, ready)) = ring::take() else { return false };
+    let Some((chunk, sequence)) = ring::take() else { return false };
     let last = lane.chunk.load(Relaxed);
     if last != 0 {
-        ring::close(Chunk::at(last), lane.ready.load(Relaxed));
+        ring::close(Chunk::at(last));
     }
     for (before, base) in lane.before.iter().zip(&lane.base) {
         if let base @ 1.. = base.load(Relaxed) {
@@ -388,7 +382,7 @@ fn open_chunk(lane: &Lane, now: u64) -> bool {
     let written_to = lane.cursor().load(Relaxed);
     lane.cursor().store(chunk.first(), Release);
     set_apart(lane, written_to);
-    steps::go_on(lane, written_to, chunk, ready);
+    steps::go_on(lane, written_to, chunk);
     process::note_clock();
     true
 }

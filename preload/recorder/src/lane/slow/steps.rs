@@ -1,6 +1,5 @@
-//! What is done in small steps, behind every few KiB of a thread's events, so that no single event
-//! has to wait for much of it: a fresh chunk is made ready piece by piece, and one call of the
-//! allocator's in about 1,024 is timed.
+//! What is done every few KiB of a thread's events: one call of the allocator's in about 1,024 is
+//! timed.
 //!
 //! Events are not counted one by one: that would be an instruction on the path of each. The place
 //! up to which the event path may write is set short of the chunk's end instead, so that it comes
@@ -51,28 +50,12 @@ fn time_next_call(now: u64) {
     }
 }
 
-/// Makes more of the lane's chunk ready. False: it has none, or no more of it.
-pub(super) fn go_further(lane: &Lane) -> bool {
-    let chunk = match lane.chunk.load(Relaxed) {
-        0 => return false,
-        address => Chunk::at(address),
-    };
-    let Some(ready) = chunk.make_ready(lane.ready.load(Relaxed)) else { return false };
-    set_ready(lane, chunk, ready);
-    true
-}
-
-/// The lane goes on at the cursor in a new chunk of which so many bytes are ready; in the last one
-/// it was written up to `written_to`.
-pub(super) fn go_on(lane: &Lane, written_to: usize, chunk: Chunk, ready: usize) {
+/// The lane goes on at the cursor in a new chunk; in the last one it was written up to
+/// `written_to`.
+pub(super) fn go_on(lane: &Lane, written_to: usize, chunk: Chunk) {
     let left = lane.step_from.load(Relaxed).saturating_sub(written_to).min(STEP_BYTES);
     lane.step_from.store(lane.cursor().load(Relaxed) + left, Relaxed);
-    set_ready(lane, chunk, ready);
-}
-
-fn set_ready(lane: &Lane, chunk: Chunk, ready: usize) {
-    lane.ready.store(ready, Relaxed);
-    lane.room.store(chunk.limit(ready), Relaxed);
+    lane.room.store(chunk.limit(), Relaxed);
     set_limit(lane);
 }
 
