@@ -141,14 +141,16 @@ pub(crate) fn write_zeros(fd: c_int, offset: u64, bytes: u64) -> Result<(), c_in
     /// Many pages at a time: the kernel then takes them from its allocator in few pieces. These lie
     /// at multiples of their size.
     const MOST: u64 = 64 << 10;
-    static ZEROS: [u8; 4096] = [0; 4096];
-    let part = libc::iovec { iov_base: ZEROS.as_ptr() as *mut libc::c_void, iov_len: ZEROS.len() };
+    const PART: usize = 4096;
+    /// Of a kind that could be written: others would stand in the library's file.
+    static ZEROS: [AtomicU64; PART / 8] = [const { AtomicU64::new(0) }; PART / 8];
+    let part = libc::iovec { iov_base: ZEROS.as_ptr() as *mut libc::c_void, iov_len: PART };
     let (mut at, end) = (offset, offset + bytes);
     while at < end {
         let step = (MOST - at % MOST).min(end - at) as usize;
-        let mut parts = [part; MOST as usize / ZEROS.len()];
-        let count = step.div_ceil(ZEROS.len());
-        parts[count - 1].iov_len = step - (count - 1) * ZEROS.len();
+        let mut parts = [part; MOST as usize / PART];
+        let count = step.div_ceil(PART);
+        parts[count - 1].iov_len = step - (count - 1) * PART;
         let a = [fd as usize, parts.as_ptr() as usize, count, at as usize, 0, 0];
         // SAFETY: the kernel reads the zeros, as many of them as there are.
         match unsafe { call(libc::SYS_pwritev, a) } {

@@ -27,8 +27,6 @@ pub(super) struct Frame {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Heard {
-    /// Made by the allocator itself: nothing.
-    Nested,
     /// The program's, and the recorder knows that it has begun.
     Begun,
     /// The program's.
@@ -41,10 +39,10 @@ enum Heard {
 const FRAME_BYTES: usize = 88;
 const _: () = assert!(size_of::<Frame>() <= FRAME_BYTES && FRAME_BYTES % 16 == 8);
 
-/// Where all stubs lead, with the hook in r11.
+/// Where stubs lead, with the hook in r11.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn entered() {
+unsafe extern "C" fn entered() {
     core::arch::naked_asm!(
         ".cfi_startproc",
         "endbr64",
@@ -59,6 +57,7 @@ pub(super) unsafe extern "C" fn entered() {
         "mov [rsp + 48], r11",
         "mov rdi, rsp",
         "call {before}",
+        "test al, al",
         "mov rdi, [rsp]",
         "mov rsi, [rsp + 8]",
         "mov rdx, [rsp + 16]",
@@ -66,6 +65,7 @@ pub(super) unsafe extern "C" fn entered() {
         "mov r8, [rsp + 32]",
         "mov r9, [rsp + 40]",
         "mov r11, [rsp + 48]",
+        "jz 2f",
         "call [r11]",
         "mov [rsp + 56], rax",
         "mov [rsp + 64], rdx",
@@ -78,6 +78,12 @@ pub(super) unsafe extern "C" fn entered() {
         "add rsp, {frame}",
         ".cfi_adjust_cfa_offset -{frame}",
         "ret",
+        // Nothing is to be done afterwards: it returns to the caller.
+        "2:",
+        ".cfi_adjust_cfa_offset {frame}",
+        "add rsp, {frame}",
+        ".cfi_adjust_cfa_offset -{frame}",
+        "jmp [r11]",
         ".cfi_endproc",
         frame = const FRAME_BYTES,
         before = sym before,
@@ -85,9 +91,101 @@ pub(super) unsafe extern "C" fn entered() {
     )
 }
 
+/// Where the stub of a function leads that is like malloc, and [alone](Hook::is_alone): with the
+/// hook in r11.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+unsafe extern "C" fn entered_malloc() {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "endbr64",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
+        "mov rbx, rdi",
+        "call [r11]",
+        "mov rdi, rax",
+        "mov rsi, rbx",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "test rax, rax",
+        "jz 2f",
+        "mov rdx, rsp",
+        "mov rcx, rbp",
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        "call {then}",
+        "pop rax",
+        ".cfi_adjust_cfa_offset -8",
+        "2: ret",
+        ".cfi_endproc",
+        then = sym acquired_alone,
+    )
+}
+
+/// Where the stub of a function leads that is like free, and [alone](Hook::is_alone): with the hook
+/// in r11. It may take more than the block.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+unsafe extern "C" fn entered_free() {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "endbr64",
+        "test rdi, rdi",
+        "jz 2f",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push r11",
+        "sub rsp, 8",
+        ".cfi_adjust_cfa_offset 40",
+        "mov rsi, rsp",
+        "call {first}",
+        "add rsp, 8",
+        "pop r11",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -40",
+        "2: jmp [r11]",
+        ".cfi_endproc",
+        first = sym release_alone,
+    )
+}
+
+/// Unless an operator of C++'s, say, has called it, which tells of the block itself.
+extern "C" fn acquired_alone(block: usize, size: usize, sp: usize, bp: usize) {
+    if !recorder::in_call(sp) {
+        recorder::acquire(block, size, Caller { sp, bp });
+    }
+}
+
+extern "C" fn release_alone(block: usize, sp: usize) {
+    if !recorder::in_call(sp) {
+        recorder::release(block);
+    }
+}
+
+/// Where the stub of a function leads.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn way_in(hook: &Hook, call: &Call) -> unsafe extern "C" fn() {
+    let usual = call.alignment == Alignment::Usual && !call.zeroed && !call.throws;
+    let by_class = hook.usable_size.load(Relaxed) == BY_CLASS;
+    match (call.operation, call.length) {
+        _ if !hook.is_alone.load(Relaxed) => entered,
+        (Operation::Acquire, Length::Bytes(0)) if usual && by_class => entered_malloc,
+        (Operation::Release(0), _) => entered_free,
+        _ => entered,
+    }
+}
+
 /// Nothing is hooked elsewhere.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) unsafe extern "C" fn entered() {}
+pub(super) fn way_in(_: &Hook, _: &Call) -> unsafe extern "C" fn() {
+    unsafe extern "C" fn nowhere() {}
+    nowhere
+}
 
 impl Hook {
     #[inline(always)]
@@ -104,18 +202,22 @@ impl Frame {
     }
 }
 
-/// The function is about to run.
-extern "C" fn before(frame: &mut Frame) {
+/// The function is about to run. Whether there is anything to be done afterwards.
+extern "C" fn before(frame: &mut Frame) -> bool {
     let sp = &raw const *frame as usize;
     if recorder::in_call(sp) {
-        frame.call = Heard::Nested;
-        return;
+        // Made by the allocator itself.
+        return false;
     }
+    let is_alone = frame.hook.is_alone.load(Relaxed);
     match frame.hook.call().operation {
         Operation::Release(block) => {
             let block = frame.argument(block);
             if block != 0 {
                 recorder::release(block);
+            }
+            if is_alone {
+                return false;
             }
         }
         Operation::Move(block)
@@ -132,20 +234,19 @@ extern "C" fn before(frame: &mut Frame) {
     if frame.hook.call().throws {
         frame.begun_at = recorder::reach();
         frame.call = Heard::Open;
-        return;
+        return true;
     }
     let begun = match frame.hook.is_mallocs.load(Relaxed) {
+        _ if is_alone => false,
         true => recorder::begin_compound_at(sp),
         false => recorder::begin_linked(sp),
     };
     frame.call = if begun { Heard::Begun } else { Heard::Alone };
+    true
 }
 
 /// The function has run.
 extern "C" fn after(frame: &Frame, sp: usize, bp: usize) {
-    if frame.call == Heard::Nested {
-        return;
-    }
     recorder::end_compound(frame.call == Heard::Begun);
     let caller = Caller { sp, bp };
     let result = frame.result[0];

@@ -45,6 +45,8 @@ struct Hook {
     /// The allocator is the one that malloc is from: what it asks of that by name is its own
     /// business too.
     is_mallocs: AtomicBool,
+    /// It calls no other function that is hooked.
+    is_alone: AtomicBool,
     /// Where the jump stands, and its bytes and what they replace in the low five bytes.
     site: AtomicUsize,
     jump: AtomicU64,
@@ -58,6 +60,7 @@ impl Hook {
             call: AtomicPtr::new(core::ptr::null_mut()),
             usable_size: AtomicUsize::new(0),
             is_mallocs: AtomicBool::new(false),
+            is_alone: AtomicBool::new(false),
             site: AtomicUsize::new(0),
             jump: AtomicU64::new(0),
             replaced: AtomicU64::new(0),

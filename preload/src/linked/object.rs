@@ -101,6 +101,7 @@ fn hook_allocator(
     for ((entry, hook), cell) in entries().zip(hooks).zip((island..).step_by(CELL_BYTES)) {
         hook.usable_size.store(ask, Relaxed);
         hook.is_mallocs.store(is_mallocs, Relaxed);
+        hook.is_alone.store(allocator.names.alone.contains(&entry.call.name), Relaxed);
         match plan(object, file, entry, (cell + TRAMPOLINE_AT) as u64) {
             Ok(detour) if prepare(hook, cell, entry, &detour) => {}
             result => {
@@ -167,7 +168,8 @@ fn prepare(hook: &Hook, cell: usize, entry: &Entry<'_>, detour: &Detour) -> bool
     stub[4..6].copy_from_slice(&[0x49, 0xbb]);
     stub[6..14].copy_from_slice(&(&raw const *hook as u64).to_le_bytes());
     stub[14..20].copy_from_slice(&[0xff, 0x25, 0, 0, 0, 0]);
-    stub[20..].copy_from_slice(&(entry::entered as *const () as u64).to_le_bytes());
+    let way_in = entry::way_in(hook, entry.call) as *const () as u64;
+    stub[20..].copy_from_slice(&way_in.to_le_bytes());
     // SAFETY: the island was mapped for writing with room for this cell, and is ours alone.
     let memory = unsafe { core::slice::from_raw_parts_mut(cell as *mut u8, CELL_BYTES) };
     memory[..stub.len()].copy_from_slice(&stub);

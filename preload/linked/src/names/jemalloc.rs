@@ -20,6 +20,7 @@ pub const NAMES: Names = Names {
     tell_tale: &["mallocx", "sdallocx"],
     any_prefix: true,
     lists: &[standard::FAMILY, List::own(EXTENDED), operators::OPERATORS],
+    alone: &["malloc", "calloc", "free", "mallocx", "dallocx", "sdallocx"],
     usable_size: &["malloc_usable_size"],
     statistics: Some(Statistics::Mallctl),
 };

@@ -90,6 +90,7 @@ pub const NAMES: Names = Names {
     tell_tale: &["mi_malloc", "mi_malloc_aligned", "mi_free"],
     any_prefix: false,
     lists: &[List::own(STANDARD), List::own(ALIGNED), List::own(HEAPS), List::own(OPERATORS)],
+    alone: &[],
     usable_size: &["mi_usable_size", "mi_malloc_usable_size"],
     statistics: Some(Statistics::ProcessInfo),
 };

@@ -26,6 +26,9 @@ pub struct Names {
     pub any_prefix: bool,
     /// Functions that acquire and release blocks, without the prefix.
     pub lists: &'static [List],
+    /// Those of them that call no other of them, without the prefix: the recorder need not be told
+    /// that they have begun.
+    pub alone: &'static [&'static str],
     /// What tells the usable bytes of a block, without the prefix.
     pub usable_size: &'static [&'static str],
     /// What tells how much memory the allocator has, in its own words.

@@ -25,6 +25,7 @@ pub const NAMES: Names = Names {
     tell_tale: &["rpmalloc", "rpaligned_alloc"],
     any_prefix: false,
     lists: &[List::own(CALLS)],
+    alone: &[],
     usable_size: &["rpmalloc_usable_size"],
     statistics: None,
 };

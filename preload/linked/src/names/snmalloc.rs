@@ -29,6 +29,7 @@ pub const NAMES: Names = Names {
     tell_tale: &["sn_rust_alloc", "sn_malloc"],
     any_prefix: false,
     lists: &[List::own(CALLS)],
+    alone: &[],
     usable_size: &["sn_rust_usable_size", "sn_malloc_usable_size"],
     statistics: None,
 };

@@ -32,6 +32,7 @@ pub const NAMES: Names = Names {
     tell_tale: &["malloc"],
     any_prefix: false,
     lists: &[FAMILY, operators::OPERATORS],
+    alone: &[],
     usable_size: &["malloc_usable_size"],
     statistics: None,
 };

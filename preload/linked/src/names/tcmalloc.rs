@@ -46,6 +46,7 @@ pub const NAMES: Names = Names {
     tell_tale: &["tc_malloc", "tc_new"],
     any_prefix: false,
     lists: &[List::own(CALLS), standard::FAMILY, operators::OPERATORS],
+    alone: &[],
     usable_size: &["tc_malloc_size", "malloc_usable_size"],
     statistics: None,
 };
