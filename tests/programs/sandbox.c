@@ -2,7 +2,7 @@
  * that come and go and stay, mappings, a profiler's handler. Known counts from the filter on.
  *
  *   sandbox HOW WAY
- *   sandbox loading|service WAY then PROGRAM ARGUMENTS...
+ *   sandbox loading|service|childless WAY then PROGRAM ARGUMENTS...
  *
  * HOW: few      every call that is not in a short list kills the process
  *      caller   every call from code of the tracer's traps, and is counted
@@ -14,7 +14,7 @@
  *      unseen (by an instruction of its own)
  *
  * A program that is started behind its filter (then) may do what loading takes, or all but what
- * services are often forbidden; else it is killed.
+ * services are often forbidden (childless: and to wait for children); else it is killed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -120,15 +120,16 @@ static int allow_loading(const char *way) {
         SYS_close,   SYS_newfstatat,      SYS_mmap,       SYS_munmap,          SYS_mprotect,
         SYS_read,    SYS_arch_prctl,      SYS_pread64,    SYS_set_tid_address, SYS_rseq,
         SYS_write,   SYS_set_robust_list, SYS_prlimit64,  SYS_getrandom,       SYS_exit_group,
-        SYS_clone,   SYS_wait4,
+        SYS_clone,
     };
     return sort_out(way, few, sizeof few / sizeof *few, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS);
 }
 
 /* What services are often forbidden: to debug, to ask devices. */
-static int forbid_debugging(const char *way) {
-    static const int none[] = {SYS_process_vm_readv, SYS_ptrace, SYS_ioctl, SYS_kill, SYS_fallocate};
-    return sort_out(way, none, sizeof none / sizeof *none, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ALLOW);
+static int forbid_debugging(const char *way, int childless) {
+    static const int none[] = {SYS_process_vm_readv, SYS_ptrace,    SYS_ioctl,
+                               SYS_kill,             SYS_fallocate, SYS_wait4};
+    return sort_out(way, none, sizeof none / sizeof *none - (size_t)!childless, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ALLOW);
 }
 
 static int trap_tracer(const char *way) {
@@ -271,7 +272,8 @@ int main(int count, char **arguments) {
     const char *how = arguments[1], *way = arguments[2];
     if (count > 4) {
         /* The filter is the next program's, too. */
-        if (strcmp(how, "loading") == 0 ? allow_loading(way) : forbid_debugging(way))
+        int childless = strcmp(how, "childless") == 0;
+        if (strcmp(how, "loading") == 0 ? allow_loading(way) : forbid_debugging(way, childless))
             return 96;
         execv(arguments[4], arguments + 4);
         return 97;

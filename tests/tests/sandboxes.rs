@@ -165,16 +165,16 @@ fn behind(filter: &str) -> Command {
 /// done, the rest is.
 #[test]
 fn a_program_that_begins_behind_a_services_filter_is_recorded() {
-    let bare = run(&mut behind("service")).expect_code(7);
-    let traced = Traced::run(behind("service"));
-    assert_same_run(&bare, &traced.outcome);
-    let report = Report::of(&traced.trace_of("ends"));
-    report.assert_adds_up();
-    let answers = Answers::of(&traced.outcome);
-    assert_numbers(
-        "behind it",
-        &[("allocs", answers.get("allocs"), report.number("/trace/allocs"))],
-    );
+    for filter in ["service", "childless"] {
+        let bare = run(&mut behind(filter)).expect_code(7);
+        let traced = Traced::run(behind(filter));
+        assert_same_run(&bare, &traced.outcome);
+        let report = Report::of(&traced.trace_of("ends"));
+        report.assert_adds_up();
+        let answers = Answers::of(&traced.outcome);
+        let counts = [("allocs", answers.get("allocs"), report.number("/trace/allocs"))];
+        assert_numbers(filter, &counts);
+    }
 }
 
 /// Where hardly more is allowed than loading a program nothing can be recorded: a line says so.

@@ -502,17 +502,19 @@ pub(crate) fn map_shared_page() -> Option<usize> {
 }
 
 /// Forks, without any handler of the program's, and without a signal to it in the end. The child's
-/// number; 0 in the child.
+/// number, when that has ended; 0 in the child.
 ///
 /// # Safety
 /// The child has one thread, and locks as they were.
-pub(crate) unsafe fn fork() -> Option<pid_t> {
-    // SAFETY: no flags: the child has memory and a stack of its own.
-    unsafe { call(libc::SYS_clone, [0; 6]) }.ok().map(|pid| pid as pid_t)
+pub(crate) unsafe fn fork_and_wait() -> Option<pid_t> {
+    // The kernel lets the parent go on when the child is no more: wait4 could be forbidden.
+    const FLAGS: usize = libc::CLONE_VFORK as usize;
+    // SAFETY: without CLONE_VM the child has memory and a stack of its own.
+    unsafe { call(libc::SYS_clone, [FLAGS, 0, 0, 0, 0, 0]) }.ok().map(|pid| pid as pid_t)
 }
 
-/// Waits for the end of a child that [`fork`] made. What `wait` of the program's does not see.
-pub(crate) fn wait_for(child: pid_t) {
+/// Takes leave of a child that [`fork_and_wait`] made. `wait` of the program's does not see it.
+pub(crate) fn reap(child: pid_t) {
     let a = [child as usize, 0, libc::__WALL as usize, 0, 0, 0];
     // SAFETY: the kernel writes nothing.
     while unsafe { call(libc::SYS_wait4, a) } == Err(libc::EINTR) {}
