@@ -79,11 +79,21 @@ void free(void *block) {
                                          ((top >> 32) + 1) << 32 | unit));
 }
 
-size_t malloc_usable_size(void *block) {
-    if (block == NULL)
-        return 0;
+/* Called at the next question, once. */
+void (*volatile when_asked)(void);
+
+static size_t usable_size(void *block) {
     struct head *head = (struct head *)(uintptr_t)head_of(block)->base;
     return (size_t)((char *)head + ((size_t)UNIT << head->class) - (char *)block);
+}
+
+size_t malloc_usable_size(void *block) {
+    void (*call)(void) = when_asked;
+    if (call != NULL) {
+        when_asked = NULL;
+        call();
+    }
+    return block == NULL ? 0 : usable_size(block);
 }
 
 void *calloc(size_t count, size_t size) {
@@ -97,11 +107,11 @@ void *calloc(size_t count, size_t size) {
 }
 
 void *realloc(void *block, size_t size) {
-    if (block != NULL && size <= malloc_usable_size(block))
+    if (block != NULL && size <= usable_size(block))
         return block;
     void *moved = take(size);
     if (moved != NULL && block != NULL) {
-        memcpy(moved, block, malloc_usable_size(block));
+        memcpy(moved, block, usable_size(block));
         free(block);
     }
     return moved;

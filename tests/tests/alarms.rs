@@ -141,3 +141,26 @@ fn the_recorder_heals_where_handlers_jump_away() {
         assert_numbers(how, &[("acquired after the last jump", answers.get("last"), later)]);
     }
 }
+
+/// A question to the allocator that was jumped out of keeps nobody from asking again.
+#[test]
+fn what_may_be_used_of_blocks_is_asked_for_after_a_jump_out_of_a_question() {
+    /// Frames that are gone do not tell so many blocks deeper than they were.
+    const UNASKED: u64 = 64;
+    for how in ["jump", "signal"] {
+        for (depth, unasked) in [(0, 0), (40, UNASKED)] {
+            let mut questions = command(program("questions"));
+            questions.args([how, &depth.to_string()]);
+            let reentrant = library("reentrant", "libreentrant.so", &[]);
+            questions.env("LD_PRELOAD", preload_list(&[&tools::tracer(), &reentrant]));
+            let traced = Traced::run_well(questions);
+            let (answers, report) = (Answers::of(&traced.outcome), traced.report());
+            let (kept, unused) = (answers.get("kept"), answers.get("unused"));
+            assert!(unused >= 2 * UNASKED && kept > 2 * UNASKED, "too little to tell");
+            let missing = answers.get("usable") - report.number("/end/usable_bytes");
+            let most = unused / kept * unasked;
+            assert!(missing <= most, "{how}, {depth} deep: {missing} bytes are not known");
+            assert_numbers(how, &[("live blocks", kept, report.number("/end/live_blocks"))]);
+        }
+    }
+}

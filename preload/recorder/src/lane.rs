@@ -92,8 +92,10 @@ struct Lane {
     next_free: AtomicU32,
     /// Number of the first chunk that the lane ever had; 0 = none yet.
     first: AtomicU32,
-    /// Not 0: the thread is asking its allocator about a block.
-    asking: AtomicU32,
+    /// Questions to the allocator that were left out, as one was under way.
+    unasked: AtomicU32,
+    /// Stack pointer of where the thread asks its allocator about a block; 0 = it does not.
+    asking: AtomicUsize,
     /// Added to the cursor, a number that only events on blocks change.
     apart: AtomicUsize,
     /// `base` at the end of the chunk before.

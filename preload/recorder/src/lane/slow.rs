@@ -23,6 +23,8 @@ use fragtrace_format::record::{self, Cold, UsableRule};
 
 /// Handlers that interrupt handlers, each in the middle of an event.
 const MAX_DEPTH: usize = 8;
+/// No allocator takes so many blocks to answer one question.
+const MOST_UNASKED: u32 = 64;
 /// A signal frame is larger than this, the frames of two hooks differ by less.
 const FRAME_SLACK: usize = 256;
 /// No block is larger: address spaces are not.
@@ -83,8 +85,12 @@ unsafe fn ask(address: usize, size: usize) -> Option<u64> {
 #[must_use]
 pub unsafe fn usable_bytes(ask: UsableSize, address: usize, size: usize) -> Option<u64> {
     let lane = if process::ready() { lane_here() } else { None };
-    if lane.is_some_and(|lane| lane.asking.swap(1, Relaxed) != 0) {
+    let sp = stack_pointer();
+    if lane.is_some_and(|lane| is_asked(lane, sp)) {
         return None;
+    }
+    if let Some(lane) = lane {
+        lane.asking.store(sp, Relaxed);
     }
     // SAFETY: by the caller.
     let usable = unsafe { ask(address as *mut core::ffi::c_void) };
@@ -92,6 +98,19 @@ pub unsafe fn usable_bytes(ask: UsableSize, address: usize, size: usize) -> Opti
         lane.asking.store(0, Relaxed);
     }
     (usable >= size).then_some(usable as u64)
+}
+
+/// Whether the question that the thread last asked is under way, further up this stack, and not one
+/// that a handler, or an exception, jumped out of.
+fn is_asked(lane: &Lane, sp: usize) -> bool {
+    let asking = lane.asking.load(Relaxed);
+    if asking == 0 || sp >= asking {
+        lane.unasked.store(0, Relaxed);
+        return false;
+    }
+    // Events that come deeper than the frame that is gone do not tell by their stack pointer.
+    lane.unasked.store(lane.unasked.load(Relaxed) + 1, Relaxed);
+    lane.unasked.load(Relaxed) < MOST_UNASKED
 }
 
 /// A live block, and no more than that.
