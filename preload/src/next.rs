@@ -136,6 +136,11 @@ next! {
     setreuid(real: c_uint, effective: c_uint) -> c_int = -1;
     setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int = -1;
     chroot(path: *const c_char) -> c_int = -1;
+    setrlimit(resource: c_uint, limit: *const c_void) -> c_int = -1;
+    setrlimit64(resource: c_uint, limit: *const c_void) -> c_int = NEXT.setrlimit(resource, limit);
+    prlimit(process: c_int, resource: c_uint, limit: *const c_void, before: *mut c_void) -> c_int = -1;
+    prlimit64(process: c_int, resource: c_uint, limit: *const c_void, before: *mut c_void) -> c_int =
+        NEXT.prlimit(process, resource, limit, before);
     syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long = -1;
     _exit(status: c_int) = ();
     _Exit(status: c_int) = ();

@@ -3,7 +3,8 @@
  *
  *   leaves STEP...     each of setuid, setresuid, seteuid, syscall (setresuid without libc's
  *                      function), chroot, close (all descriptors but the first three), cd,
- *                      descriptors (three at most from then on)
+ *                      descriptors (three at most from then on), prlimit (the same, by another
+ *                      function)
  *   leaves ... fork STEP...  the rest, and the blocks, in a child; the parent takes none
  */
 #define _GNU_SOURCE
@@ -31,6 +32,8 @@ static int leave(const char *how) {
         return chroot("/proc/self/fdinfo");
     if (strcmp(how, "descriptors") == 0)
         return setrlimit(RLIMIT_NOFILE, &(struct rlimit){3, 3});
+    if (strcmp(how, "prlimit") == 0)
+        return prlimit(0, RLIMIT_NOFILE, &(struct rlimit){0, 0}, NULL);
     if (strcmp(how, "cd") == 0)
         return chdir("/");
     if (strcmp(how, "close") == 0) {

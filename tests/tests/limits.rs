@@ -64,19 +64,22 @@ fn limits_on_address_space_leave_the_program_what_it_has_without_the_tracer() {
     assert!(said > 2 && recorded > 2, "{said} were not recorded, {recorded} were");
 }
 
-/// Nothing can be opened any more: the ring stays as it is.
+/// Nothing can be opened any more: what was opened just before serves on, until it is closed.
 #[test]
-fn a_program_that_allows_itself_three_descriptors_runs_on() {
-    let bare = run(command(program("leaves")).arg("descriptors")).expect_code(0);
-    let mut leaves = command(program("leaves"));
-    leaves.arg("descriptors");
-    let traced = Traced::run(leaves);
-    assert_as_bare("descriptors", &bare, &traced.outcome);
-    let (answers, report) = (Answers::of(&bare), traced.report());
-    let found = ["allocs", "frees", "dropped_events"];
-    let found = found.map(|key| report.number(&format!("/trace/{key}"))).iter().sum();
-    let events = answers.get("allocs") + answers.get("frees");
-    assert_numbers("recorded or said to be missing", &[("events", events, found)]);
+fn a_program_that_allows_itself_hardly_any_descriptors_is_recorded_on() {
+    for steps in ["descriptors", "prlimit", "descriptors close"] {
+        let mut leaves = command(program("leaves"));
+        leaves.args(steps.split(' '));
+        let bare = run(&mut leaves).expect_code(0);
+        let traced = Traced::run(leaves);
+        assert_as_bare(steps, &bare, &traced.outcome);
+        let (answers, report) = (Answers::of(&bare), traced.report());
+        let keys = ["allocs", "frees", "dropped_events"];
+        let found = keys.map(|key| report.number(&format!("/trace/{key}")));
+        let events = answers.get("allocs") + answers.get("frees");
+        assert_numbers(steps, &[("events, or said to be missing", events, found.iter().sum())]);
+        assert_eq!(found[2] > 0, steps.ends_with("close"), "{steps}: {found:?}");
+    }
 }
 
 /// The signal of a file that is too large kills.

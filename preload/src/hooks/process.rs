@@ -3,7 +3,7 @@
 use crate::next::NEXT;
 use core::ffi::c_int;
 #[cfg(target_arch = "x86_64")]
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_uint};
 use fragtrace_recorder as recorder;
 use recorder::End;
 #[cfg(target_arch = "x86_64")]
@@ -79,6 +79,10 @@ extern "C" fn note_syscall(number: core::ffi::c_long, first: usize, second: usiz
         }
         (libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid, _)
         | (libc::SYS_chroot | libc::SYS_pivot_root, _) => recorder::path_vanishes(),
+        // SAFETY: by the caller, null or a limit.
+        (libc::SYS_setrlimit, what) => unsafe { limit_follows(what as u32, second as *const _) },
+        // SAFETY: likewise.
+        (libc::SYS_prlimit64, _) => unsafe { limit_follows(second as u32, third as *const _) },
         _ => {}
     }
 }
@@ -131,6 +135,30 @@ extern "C" fn path_vanishes() {
     recorder::path_vanishes();
 }
 
+/// The process is about to have a limit: one on descriptors that leaves it few takes away the way to
+/// the trace's file, too.
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn limit_follows(resource: c_uint, limit: *const libc::rlimit64) {
+    const FEW: u64 = 64;
+    if resource == libc::RLIMIT_NOFILE
+        // SAFETY: by the caller, null or a limit.
+        && unsafe { limit.as_ref() }.is_some_and(|limit| limit.rlim_cur < FEW)
+    {
+        recorder::path_vanishes();
+    }
+}
+
+/// The same, of a process by its number, which mostly is this one.
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn limit_follows_on(
+    _process: c_int,
+    resource: c_uint,
+    limit: *const libc::rlimit64,
+) {
+    // SAFETY: by the caller.
+    unsafe { limit_follows(resource, limit) };
+}
+
 /// Hooks on functions whose arguments are none of our business, and for some of a number
 /// that only their own code knows: note the call, then jump on with all registers as they
 /// were (System V ABI: six integer arguments, and rax for those of variable number).
@@ -163,5 +191,9 @@ noted_hooks!(exec_open: execveat fexecve);
 noted_hooks!(note_syscall: syscall);
 #[cfg(target_arch = "x86_64")]
 noted_hooks!(fork_follows: fork);
+#[cfg(target_arch = "x86_64")]
+noted_hooks!(limit_follows: setrlimit setrlimit64);
+#[cfg(target_arch = "x86_64")]
+noted_hooks!(limit_follows_on: prlimit prlimit64);
 #[cfg(target_arch = "x86_64")]
 noted_hooks!(path_vanishes: setuid seteuid setreuid setresuid chroot);

@@ -52,10 +52,12 @@ impl Growth {
         &mut self.area_bytes[area as usize]
     }
 
-    /// Opens the file: by its path, else by the descriptor that was kept.
+    /// Opens the file: by its path, else by the descriptor that was kept. To be given to
+    /// [`Growth::close`].
     fn open(&self) -> Option<c_int> {
-        let is_it = |fd: &c_int| {
-            let same = sys::identity(*fd) == Ok(self.identity);
+        let is_it = |fd: &c_int| sys::identity(*fd) == Ok(self.identity);
+        let is_it_or_closed = |fd: &c_int| {
+            let same = is_it(fd);
             if !same {
                 sys::close(*fd);
             }
@@ -63,7 +65,21 @@ impl Growth {
         };
         let opened = sys::open(self.path.c_str(), libc::O_RDWR | libc::O_NOFOLLOW, 0);
         // A number of our own before it is looked at: the program may close the other meanwhile.
-        opened.ok().filter(is_it).or_else(|| sys::duplicate(self.kept, 0).ok().filter(is_it))
+        let number = || sys::duplicate(self.kept, 0);
+        // Where there are no numbers left, that one can be closed but not be another file's: no
+        // number from the limit on is given out.
+        let beyond_limit = || sys::descriptor_limit() <= self.kept as u64 && is_it(&self.kept);
+        opened
+            .ok()
+            .filter(is_it_or_closed)
+            .or_else(|| number().ok().filter(is_it_or_closed))
+            .or_else(|| (self.kept >= 0 && beyond_limit()).then_some(self.kept))
+    }
+
+    fn close(&self, fd: c_int) {
+        if fd != self.kept {
+            sys::close(fd);
+        }
     }
 }
 
@@ -330,7 +346,7 @@ fn try_grow(growth: &mut Growth, area: Area, bytes: u64) -> Result<(), u64> {
         growth.last_bytes = bytes + if extended { growth.last_bytes } else { 0 };
         Ok(())
     })();
-    sys::close(fd);
+    growth.close(fd);
     result
 }
 
@@ -346,7 +362,7 @@ pub(crate) fn keep_open() {
         let least = OUT_OF_THE_WAY.min(sys::descriptor_limit().saturating_sub(1));
         if let Some(fd) = growth.open() {
             growth.kept = sys::duplicate(fd, least as c_int).unwrap_or(-1);
-            sys::close(fd);
+            growth.close(fd);
         }
     });
 }
@@ -371,6 +387,6 @@ pub(crate) fn cut(area: Area, withdraw: impl FnOnce() -> Option<u64>) {
             growth.last_bytes -= spare;
             *growth.area_bytes(area) -= spare;
         }
-        sys::close(fd);
+        growth.close(fd);
     });
 }
