@@ -1,14 +1,17 @@
 /* A parent with a known count, and children that come about in uncommon ways.
  *
  *   offspring _Fork | clone       a child with a copy of the memory, by no hook of fork
+ *   offspring tiny                a child of a thread that has 16 KiB of stack
  *   offspring shared | vfork      a child in its parent's memory, which allocates there
  *   offspring popen | system      a shell
- *   offspring fails PATH          a child that fails to become another program, and works on
- *   offspring fails_named NAME    the same, by a name that is looked for
+ *   offspring FUNCTION PATH       a child that fails to become another program by this function of
+ *                                 the family of exec, and works on
  *   offspring daemon              the first process ends inside of daemon(3)
  *   offspring exec PROGRAM ...    a child that becomes another program
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,16 +45,34 @@ static int ended(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-static int fails(const char *how, char *program) {
+static void try_to_become(const char *function, char *program) {
     char *arguments[] = {program, NULL};
+    if (strcmp(function, "execv") == 0)
+        execv(program, arguments);
+    else if (strcmp(function, "execve") == 0)
+        execve(program, arguments, environ);
+    else if (strcmp(function, "execvp") == 0)
+        execvp(program, arguments);
+    else if (strcmp(function, "execvpe") == 0)
+        execvpe(program, arguments, environ);
+    else if (strcmp(function, "execl") == 0)
+        execl(program, program, "1", "2", "3", "4", "5", "6", "7", (char *)NULL);
+    else if (strcmp(function, "execle") == 0)
+        execle(program, program, "1", "2", "3", "4", "5", "6", (char *)NULL, environ);
+    else if (strcmp(function, "execlp") == 0)
+        execlp(program, program, "1", (char *)NULL);
+    else if (strcmp(function, "fexecve") == 0)
+        fexecve(open(program, O_PATH), arguments, environ);
+    else
+        _exit(97);
+}
+
+static int fails(const char *function, char *program) {
     pid_t child = fork();
     if (child == 0) {
         free(malloc(100));
         for (int i = 0; i < 3; i++)
-            if (strcmp(how, "fails") == 0)
-                execv(program, arguments);
-            else
-                execvp(program, arguments);
+            try_to_become(function, program);
         work();
         exit(STATUS);
     }
@@ -65,6 +86,27 @@ static int become(char **arguments) {
         _exit(126);
     }
     return ended(child);
+}
+
+static void *fork_here(void *child) {
+    *(pid_t *)child = fork();
+    if (*(pid_t *)child == 0) {
+        work();
+        exit(STATUS);
+    }
+    return NULL;
+}
+
+static pid_t fork_on_a_tiny_stack(void) {
+    static char stack[16 << 10] __attribute__((aligned(4096)));
+    pthread_attr_t tiny;
+    pthread_t thread;
+    pid_t child = -1;
+    pthread_attr_init(&tiny);
+    if (pthread_attr_setstack(&tiny, stack, sizeof stack) == 0 &&
+        pthread_create(&thread, &tiny, fork_here, &child) == 0)
+        pthread_join(thread, NULL);
+    return child;
 }
 
 static int status_of(const char *how, char **arguments) {
@@ -82,6 +124,8 @@ static int status_of(const char *how, char **arguments) {
             work();
             exit(STATUS);
         }
+    } else if (strcmp(how, "tiny") == 0) {
+        child = fork_on_a_tiny_stack();
     } else if (strcmp(how, "shared") == 0) {
         child = clone(work_in_shared_memory, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
     } else if (strcmp(how, "vfork") == 0) {

@@ -44,14 +44,20 @@ fn trace_of(traced: &Traced, pid: u64) -> PathBuf {
     trace.unwrap_or_else(|| panic!("process {pid} has no trace"))
 }
 
+/// What each process says of itself: its number, and the least and the most that it has live.
+fn lines(traced: &Traced) -> Vec<[u64; 3]> {
+    let words =
+        |line: &str| -> Vec<u64> { line.split(' ').filter_map(|word| word.parse().ok()).collect() };
+    let line = |line| words(line).try_into().unwrap_or_else(|_| panic!("no such line: {line}"));
+    traced.outcome.out().lines().map(line).collect()
+}
+
 /// Each child's trace holds what the child says that it has live. Children whose trace says that
 /// they came too late for what their parent had are not checked: how many.
 #[track_caller]
 fn late_among_exact(traced: &Traced) -> usize {
     let (mut checked, mut late) = (0, 0);
-    for line in traced.outcome.out().lines() {
-        let words: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-        let [pid, least, most] = words[..] else { panic!("no line of a child's: {line}") };
+    for [pid, least, most] in lines(traced) {
         let trace = trace_of(traced, pid);
         let report = Report::of(&trace);
         if report.number("/trace/unknown_frees") > 0 && says_late(&trace) {
@@ -197,16 +203,49 @@ fn what_a_later_thread_of_the_parent_has_is_not_a_childs() {
         let mut forks = command(program("forks"));
         forks.args(["late", &events.to_string()]).env("FRAGTRACE_RING", "64K");
         let traced = Traced::run_well(forks);
-        let line = traced.outcome.out();
-        let words: Vec<u64> =
-            line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let [pid, least, most] = words[..] else { panic!("no line of a child's: {line}") };
-        let trace = trace_of(&traced, pid);
-        assert_eq!(says_late(&trace), late, "{events} events of another thread");
-        let live = Report::of(&trace).number("/end/live_bytes");
-        let range = if late { 0..=OTHERS_BYTES } else { least..=most + OTHERS_BYTES };
-        assert!(range.contains(&live), "{events} events: {range:?} bytes, found {live}");
+        // A child, and a child of that, which has what that has.
+        let lines = lines(&traced);
+        assert_eq!(lines.len(), 2, "{}", traced.outcome.describe());
+        for [pid, least, most] in lines {
+            let trace = trace_of(&traced, pid);
+            assert_eq!(says_late(&trace), late, "{events} events of another thread");
+            let live = Report::of(&trace).number("/end/live_bytes");
+            let range = if late { 0..=2 * OTHERS_BYTES } else { least..=most + OTHERS_BYTES };
+            assert!(range.contains(&live), "{events} events: {range:?} bytes, found {live}");
+        }
     }
+}
+
+/// What the parent folds while its child takes over makes the table of its live blocks larger than
+/// it was at the fork, before the child has looked, and after.
+#[test]
+fn a_child_that_is_stopped_as_it_takes_over_has_all_that_was_live() {
+    for call in ["openat", "fallocate"] {
+        let mut forks = command(program("forks"));
+        forks.args(["stopped", call]).env("FRAGTRACE_RING", "64K");
+        let traced = Traced::run_well(forks);
+        let parent = Report::of(&trace_of(&traced, traced.outcome.pid.into()));
+        assert!(parent.value("/trace/wrapped") == true, "the ring is too large for this test");
+        assert_eq!(lines(&traced).len(), 2, "{}", traced.outcome.describe());
+        assert_exact(&traced);
+    }
+}
+
+#[test]
+fn a_child_says_that_events_of_its_parent_are_missing() {
+    let mut forks = command(program("forks"));
+    let traced = Traced::run_well({
+        forks.arg("short");
+        forks
+    });
+    let [pid, ..] = lines(&traced)[0];
+    let missing = |pid| Report::of(&trace_of(&traced, pid)).number("/trace/dropped_events");
+    // None after the fork, and none of the child's own.
+    let of_parent = missing(traced.outcome.pid.into());
+    assert!(of_parent > 0, "there was room for all");
+    assert_numbers("the child", &[("missing events", of_parent, missing(pid))]);
+    let text = analyze("report", &trace_of(&traced, pid), &[]).expect_code(0).out();
+    assert!(text.contains("found no room"), "{text}");
 }
 
 #[test]

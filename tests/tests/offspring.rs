@@ -2,6 +2,8 @@
 //! shell. And processes that fail to become another program, or end inside the C library.
 #![forbid(unsafe_code)]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -52,6 +54,23 @@ fn a_child_past_forks_hook_has_a_trace_that_begins_with_its_parents_heap() {
     }
 }
 
+#[test]
+fn a_child_of_a_thread_with_a_tiny_stack_has_a_trace_of_its_own() {
+    /// Blocks that the C library takes for a thread.
+    const OF_THREAD: u64 = 2;
+    for program in [Some(program("offspring")), musl_program("offspring")].into_iter().flatten() {
+        let (traced, reports) = same(&program, &["tiny"]);
+        let answers = Answers::of(&traced.outcome);
+        assert_numbers("tiny", &[("status", 33, answers.get("status"))]);
+        assert!(reports.len() == 2, "{:?}", traced.traces());
+        let (allocs, frees) = (answers.get("child_allocs"), answers.get("child_frees"));
+        assert_counts("the child", &reports[1], allocs, frees);
+        let live = answers.get("allocs") - answers.get("frees") + allocs - frees;
+        let found = reports[1].number("/end/live_blocks");
+        assert!((live..=live + OF_THREAD).contains(&found), "{live} blocks live, found {found}");
+    }
+}
+
 /// What a child does in its parent's memory is its parent's.
 #[test]
 fn a_child_in_its_parents_memory_is_part_of_its_parent() {
@@ -76,15 +95,31 @@ fn shells_that_a_program_starts_are_traced_and_tell_the_same() {
     }
 }
 
+/// What is not there, what is there and no program, and what may be executed and is a folder.
 #[test]
 fn a_child_that_fails_to_become_another_program_keeps_its_trace() {
-    for how in [["fails", "/nonexistent/program"], ["fails_named", "no-such-program-anywhere"]] {
-        let (traced, reports) = same(&program("offspring"), &how);
-        let answers = Answers::of(&traced.outcome);
-        assert!(reports.len() == 2, "{how:?}: {:?}", traced.traces());
-        let (allocs, frees) = (answers.get("child_allocs") + 1, answers.get("child_frees") + 1);
-        assert_counts(how[0], &reports[1], allocs, frees);
-        assert!(reports[1].text("/trace/end") == "exit", "{how:?}");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let text = folder.path().join("text");
+    fs::write(&text, "no program\n").expect("the folder is new");
+    let anybodys = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&text, anybodys).expect("the file is new");
+    let (text, folder) = (text.to_string_lossy(), folder.path().to_string_lossy());
+    let by_path = ["execv", "execve", "execl", "execle", "fexecve"];
+    let mut ways = vec![["execv", "/nonexistent/program"], ["execvp", "no-such-program-anywhere"]];
+    // These have a shell run what is no program.
+    ways.extend(["execvp", "execvpe", "execlp"].map(|function| [function, &folder]));
+    ways.extend(by_path.map(|function| [function, &folder]));
+    ways.extend(by_path.map(|function| [function, &text]));
+    let on_musl = musl_program("offspring").map(|program| (program, vec![["execl", &*text]]));
+    for (program, ways) in [(program("offspring"), ways)].into_iter().chain(on_musl) {
+        for how in ways {
+            let (traced, reports) = same(&program, &how);
+            let answers = Answers::of(&traced.outcome);
+            assert!(reports.len() == 2, "{how:?}: {:?}", traced.traces());
+            let (allocs, frees) = (answers.get("child_allocs") + 1, answers.get("child_frees") + 1);
+            assert_counts(how[0], &reports[1], allocs, frees);
+            assert!(reports[1].text("/trace/end") == "exit", "{how:?}");
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::text::Text;
 use crate::{classes, clock, describe, fold, lane, look, pools, process, ring, stack, sys};
 use core::cell::UnsafeCell;
 use core::sync::atomic::Ordering::{Relaxed, Release};
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use fragtrace_format::header::{End, MAGIC, limit};
 
 /// The most that a file's name may have.
@@ -51,6 +51,8 @@ static ORIGIN: Guarded = Guarded(UnsafeCell::new(Origin { children: false, patte
 static LANES: AtomicU32 = AtomicU32::new(0);
 /// Chunks that the parent had taken.
 static CHUNKS: AtomicU64 = AtomicU64::new(0);
+/// The trace was removed.
+static REMOVED: AtomicBool = AtomicBool::new(false);
 
 /// Remembers what a child of fork will need. Once, as the process starts.
 pub(crate) fn remember(config: &Config) {
@@ -75,15 +77,20 @@ pub(crate) fn lanes() -> u32 {
     LANES.load(Relaxed)
 }
 
-/// Whether this is a child of fork that did little so far. It is about to exec: what it was
-/// forked for. Then its trace is removed.
+/// Whether this is a child of fork that did little so far, on one thread. It is about to exec: what
+/// it was forked for. Then its trace is removed.
 pub(crate) fn came_to_nothing() -> bool {
     let taken = file::header().chunks_taken.load(Relaxed) - CHUNKS.load(Relaxed);
-    let nothing = lanes() > 0 && taken <= FEW_CHUNKS;
-    if nothing {
+    let nothing = lanes() > 0 && taken <= FEW_CHUNKS && lane::count() == lanes() + 1;
+    if nothing && !REMOVED.swap(true, Relaxed) {
         file::remove();
     }
     nothing
+}
+
+/// There was no exec: a trace that was removed is made again. False: it cannot be.
+pub(crate) fn come_back() -> bool {
+    !REMOVED.swap(false, Relaxed) || file::make_again(ring::taken_bytes())
 }
 
 /// In a child of fork: takes over what the parent recorded. False: it is not recorded.
@@ -112,7 +119,6 @@ fn take_over_undisturbed() -> bool {
     header.pid.store(sys::process_id(), Relaxed);
     header.end.store(End::Open.to_word(), Relaxed);
     for figure in [
-        &header.dropped_events,
         &header.looks,
         &header.dropped_looks,
         &header.slow_path_stamps,
@@ -122,15 +128,14 @@ fn take_over_undisturbed() -> bool {
     ] {
         figure.store(0, Relaxed);
     }
+    REMOVED.store(false, Relaxed);
     LANES.store(lane::count(), Relaxed);
     CHUNKS.store(header.chunks_taken.load(Relaxed), Relaxed);
     let Some(whole) = ring::inherit(copied) else {
         file::remove();
         return false;
     };
-    if !whole {
-        header.limits.fetch_or(limit::INHERITANCE, Relaxed);
-    }
+    keep_gaps(whole);
     fold::inherit(whole);
     classes::inherit();
     stack::inherit();
@@ -143,6 +148,19 @@ fn take_over_undisturbed() -> bool {
     look::inherit();
     pools::inherit();
     true
+}
+
+/// What limited the parent's recording is none of the child's business, but for what is missing
+/// in the history that it begins with.
+fn keep_gaps(whole: bool) {
+    let header = file::header();
+    if !whole {
+        header.dropped_events.store(0, Relaxed);
+        header.limits.fetch_or(limit::INHERITANCE, Relaxed);
+    }
+    if header.dropped_events.load(Relaxed) == 0 {
+        header.limits.fetch_and(limit::CGROUP | limit::INHERITANCE, Relaxed);
+    }
 }
 
 /// Beside the parent's file, by the same pattern. What [`file::inherit`] says.

@@ -42,19 +42,29 @@ impl Journal {
                 return false;
             }
         }
-        // SAFETY: the area is mapped up to its room, zeroed behind what is used, and the lock makes
-        // us its only writer; frames are multiples of 8 bytes, so the frame's word is aligned.
+        // SAFETY: the area is mapped up to its room, and the lock makes us its only
+        // writer; frames are multiples of 8 bytes, so the frame's word is aligned.
         let (frame, payload) = unsafe {
-            let payload = core::slice::from_raw_parts_mut(
-                (at + FRAME_BYTES) as *mut u8,
-                MAX_BYTES - FRAME_BYTES,
-            );
+            let payload = core::slice::from_raw_parts_mut((at + FRAME_BYTES) as *mut u8, MAX_BYTES);
             (&*(at as *const AtomicU64), payload)
         };
-        let Some(len) = encode(payload) else { return false };
+        let Some(len) = encode(&mut payload[..MAX_BYTES - FRAME_BYTES]) else { return false };
+        // The last word is padded, and the records end behind it: in a child of fork its parent's
+        // go on there.
+        payload[len..record::framed_bytes(len)].fill(0);
         frame.store(record::frame(&payload[..len]).to_le(), Release);
         self.used.store(used + record::framed_bytes(len) as u64, Relaxed);
         true
+    }
+
+    /// In a child of fork: what its parent wrote later is hidden.
+    pub(crate) fn inherit(&self) {
+        let used = self.used.load(Relaxed);
+        if used + FRAME_BYTES as u64 <= self.room.load(Relaxed) {
+            let at = file::area_start(self.area) + used as usize;
+            // SAFETY: the area is mapped up to its room, frames are aligned, and nobody else is here.
+            unsafe { &*(at as *const AtomicU64) }.store(0, Relaxed);
+        }
     }
 
     /// Bytes of our memory that the area takes.

@@ -31,7 +31,8 @@ use fragtrace_format::event::{
 use fragtrace_format::record::{Call, Cold};
 
 pub(crate) use hand_out::{
-    adopt, begin, count, cursor, first_chunk, forget, inherited, thread_exits,
+    adopt, begin, count, cursor, disinherit, find_out, first_chunk, forget, inherited,
+    thread_exits, watch,
 };
 #[cfg(test)]
 pub(crate) use slow::testing;

@@ -68,6 +68,7 @@ pub fn pool_released(pool: u32, address: usize) {
 /// In a child of fork.
 pub(crate) fn inherit() {
     LOCK.leave();
+    JOURNAL.inherit();
 }
 
 /// Writes a record. False: there is no room, or another thread is at it for too long.

@@ -399,11 +399,29 @@ impl Successor<'_> {
     }
 }
 
-/// The process is about to become another program. Where that fails nevertheless, some other end
-/// follows and replaces this one.
+/// The process is about to become another program. Where that fails nevertheless, this thread's
+/// next event finds it out, or another end, which replaces this one.
 pub fn exec_follows(successor: Successor<'_>) {
-    if is_recorded_process() && successor.is_there() && !inherit::came_to_nothing() {
-        end(End::Exec);
+    if is_recorded_process() && successor.is_there() {
+        lane::watch();
+        if !inherit::came_to_nothing() {
+            end(End::Exec);
+        }
+    }
+}
+
+/// The thread that was about to become another program is still here.
+pub(crate) fn no_exec_came() {
+    if !is_recorded_process() {
+        return;
+    }
+    file::header().end.store(End::Open.to_word(), Release);
+    if PHASE.compare_exchange(ON, STARTING, AcqRel, Relaxed).is_ok() {
+        let goes_on = inherit::come_back();
+        PHASE.store(if goes_on { ON } else { OFF }, Release);
+        if !goes_on {
+            lane::forget();
+        }
     }
 }
 
@@ -424,6 +442,9 @@ pub fn no_daemon_came() {
 pub fn end(how: End) {
     if !is_recorded_process() {
         return;
+    }
+    if how != End::Exec {
+        lane::find_out();
     }
     look::take_last();
     note_clock();

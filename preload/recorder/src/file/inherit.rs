@@ -15,7 +15,7 @@ use super::{
 use crate::{clock, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::fence;
-use fragtrace_format::header::{Area, HEADER_BYTES, MAGIC, limit};
+use fragtrace_format::header::{Area, HEADER_BYTES, MAGIC};
 use libc::c_int;
 
 /// How long the parent's folds wait, should the child die while it copies: on most machines
@@ -39,33 +39,61 @@ pub(crate) fn inherit(pattern: &[u8], names: &Names<'_>, events_bytes: u64) -> O
     let parents = header();
     let until = clock::stamp() + LONGEST_COPY;
     parents.fork.copied_until.fetch_max(until, Relaxed);
-    let caught_up = catch_up(growth);
+    let parents_file = growth.open();
     let directory = growth.path.bytes().iter().rposition(|byte| *byte == b'/');
     growth.path.truncate(directory.map_or(0, |slash| slash + 1));
     expand(pattern, names, &mut growth.path);
     let fd = (!growth.path.cut).then(|| create_new(&mut growth.path).ok()).flatten();
-    let filled = fd.map(|fd| fill(fd, growth, events_bytes));
+    let filled = fd.map(|fd| fill(fd, parents_file, growth, events_bytes));
     // Unless another child came later, and still copies.
     let _ = parents.fork.copied_until.compare_exchange(until, 0, Relaxed, Relaxed);
+    if let Some(parents_file) = parents_file {
+        growth.close(parents_file);
+    }
     let (fd, filled) = fd.zip(filled)?;
     let made = filled.and_then(|whole| {
-        unmap_parents(growth);
-        map_own(fd, growth)?;
-        growth.identity = sys::identity(fd)?;
-        Ok(whole && caught_up)
+        // Wiped by the fork, and mapped anew when it is needed.
+        for (what, bytes) in Private::ALL {
+            sys::unmap(BASE.load(Relaxed) + what.place(), bytes);
+        }
+        unmap(growth);
+        sys::map_afresh();
+        map_own(fd, growth).map(|()| whole)
     });
-    sys::close(fd);
-    if made.is_err() {
-        sys::unlink(growth.path.c_str());
-    }
+    finish(fd, growth, made.is_ok());
     made.ok()
 }
 
-/// Maps what the parent's file has grown by since the fork. False: it cannot be reached.
-fn catch_up(growth: &mut Growth) -> bool {
+/// Makes the file of this process again, which was removed: under its name, with all that is in
+/// memory. False: that is lost, and nothing of it is mapped any more. Nobody else may touch the
+/// recorder's memory meanwhile.
+pub(crate) fn make_again(events_bytes: u64) -> bool {
+    let made = with_growth(|growth| {
+        let Ok(fd) = create_new(&mut growth.path) else { return false };
+        let made = fill(fd, None, growth, events_bytes).is_ok_and(|_| {
+            unmap(growth);
+            map_own(fd, growth).is_ok()
+        });
+        finish(fd, growth, made);
+        made
+    });
+    if made == Some(true) {
+        header().magic.store(u64::from_le_bytes(MAGIC), Release);
+    }
+    made == Some(true)
+}
+
+fn finish(fd: c_int, growth: &Growth, made: bool) {
+    sys::close(fd);
+    if !made {
+        sys::unlink(growth.path.c_str());
+    }
+}
+
+/// Maps what the parent's file, if that could be opened, has grown by since the fork. False: it
+/// cannot be reached.
+fn catch_up(growth: &mut Growth, parents_file: Option<c_int>) -> bool {
     let mut seen = [0; AREAS];
-    let mut fd = None;
-    let mut whole = true;
     for segment in header().segments().filter(|segment| GROWING_AREAS.contains(&segment.area)) {
         let offset = seen[segment.area as usize];
         let end = offset + segment.bytes;
@@ -75,28 +103,17 @@ fn catch_up(growth: &mut Growth) -> bool {
         if from >= end {
             continue;
         }
-        let flags = libc::O_RDWR | libc::O_NOFOLLOW;
-        let file = *fd.get_or_insert_with(|| sys::open(growth.path.c_str(), flags, 0));
-        let mapped = file.and_then(|fd| {
-            if sys::identity(fd)? != growth.identity {
-                return Err(libc::ENOENT);
-            }
-            let (at, bytes) = (area_start(segment.area) + from as usize, (end - from) as usize);
-            // Some of it may have been on its way to be mapped when the fork came.
-            sys::unmap(at, bytes);
-            let place = Some((fd, segment.file_offset + from - offset));
-            sys::map(at, bytes, libc::PROT_READ, libc::MAP_SHARED, place)
-        });
-        if mapped.is_err() {
-            whole = false;
-            break;
+        let Some(fd) = parents_file else { return false };
+        let (at, bytes) = (area_start(segment.area) + from as usize, (end - from) as usize);
+        // Some of it may have been on its way to be mapped when the fork came.
+        sys::unmap(at, bytes);
+        let place = Some((fd, segment.file_offset + from - offset));
+        if sys::map(at, bytes, libc::PROT_READ, libc::MAP_SHARED, place).is_err() {
+            return false;
         }
         *growth.area_bytes(segment.area) = end;
     }
-    if let Some(Ok(fd)) = fd {
-        sys::close(fd);
-    }
-    whole
+    true
 }
 
 /// Removes the file of a child that has nothing to tell.
@@ -115,19 +132,31 @@ fn layout(growth: &Growth) -> impl Iterator<Item = (Area, u64, u64)> + use<> {
     })
 }
 
-/// Copies what the parent has. Whether no fold came in between.
-fn fill(fd: c_int, growth: &Growth, events_bytes: u64) -> Result<bool, c_int> {
-    let end = layout(growth).map(|(_, at, bytes)| at + bytes).last();
-    let head = (HEADER_BYTES + DESCRIPTION_BYTES) as u64;
-    reserve(fd, 0, end.unwrap_or(head), 0, false).map_err(|_| libc::ENOSPC)?;
+/// Copies what the parent has. Whether no fold came in between, and all of it could be reached.
+fn fill(
+    fd: c_int,
+    parents_file: Option<c_int>,
+    growth: &mut Growth,
+    events_bytes: u64,
+) -> Result<bool, c_int> {
     let parents = header();
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
         let folds = settled();
+        // Not before: the last fold may have made the table larger than it was at the fork. The
+        // next one will only after that, and is found out below.
+        let reached = catch_up(growth, parents_file);
+        if attempt > 0 {
+            // What the try before wrote has another place now, if an area grew.
+            sys::truncate(fd, 0)?;
+        }
+        let end = layout(growth).map(|(_, at, bytes)| at + bytes).last();
+        let head = (HEADER_BYTES + DESCRIPTION_BYTES) as u64;
+        reserve(fd, 0, end.unwrap_or(head), 0, false).map_err(|_| libc::ENOSPC)?;
         copy(fd, growth, events_bytes)?;
         fence(Acquire);
         let behind = (parents.folds.load(Relaxed), parents.folding.load(Relaxed));
-        if folds.is_some_and(|folds| behind == (folds, folds)) {
-            return Ok(true);
+        if !reached || folds.is_some_and(|folds| behind == (folds, folds)) {
+            return Ok(reached);
         }
     }
     Ok(false)
@@ -159,19 +188,15 @@ fn copy(fd: c_int, growth: &Growth, events_bytes: u64) -> Result<(), c_int> {
     Ok(())
 }
 
-fn unmap_parents(growth: &Growth) {
+fn unmap(growth: &Growth) {
     let base = BASE.load(Relaxed);
     sys::unmap(base, HEADER_BYTES + DESCRIPTION_BYTES);
     for (area, _, bytes) in layout(growth) {
         sys::unmap(base + of_area(area), bytes as usize);
     }
-    // Wiped by the fork, and mapped anew when it is needed.
-    for (what, bytes) in Private::ALL {
-        sys::unmap(base + what.place(), bytes);
-    }
-    sys::map_afresh();
 }
 
+/// Maps a file that was filled, and remembers it.
 fn map_own(fd: c_int, growth: &mut Growth) -> Result<(), c_int> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let map = |at: usize, bytes: usize, offset: u64| {
@@ -192,6 +217,6 @@ fn map_own(fd: c_int, growth: &mut Growth) -> Result<(), c_int> {
         header.add_segment(area, at, bytes);
         (growth.file_bytes, growth.last, growth.last_bytes) = (at + bytes, area, bytes);
     }
-    header.limits.fetch_and(limit::CGROUP, Relaxed);
+    growth.identity = sys::identity(fd)?;
     Ok(())
 }

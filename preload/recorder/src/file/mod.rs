@@ -12,7 +12,7 @@ mod inherit;
 mod names;
 mod places;
 
-pub(crate) use inherit::{inherit, remove};
+pub(crate) use inherit::{inherit, make_again, remove};
 pub(crate) use names::{DEFAULT_PATTERN, Names, path_in, pattern, wanted_path};
 pub(crate) use places::{BASES, Private};
 

@@ -132,10 +132,12 @@ pub(crate) fn settle(bytes: u64) {
 /// from an empty one, if that is not `whole`.
 pub(crate) fn inherit(whole: bool) {
     let header = file::header();
+    // Later, when the child has threads, another one may be making the file grow.
+    let bytes = file::area_bytes(Area::Base);
     if !whole {
-        let (start, bytes) = (file::area_start(Area::Base), file::area_bytes(Area::Base) as usize);
+        let start = file::area_start(Area::Base) as *mut u8;
         // SAFETY: the area is mapped so far, and nobody else is here.
-        unsafe { core::ptr::write_bytes(start as *mut u8, 0, bytes) };
+        unsafe { core::ptr::write_bytes(start, 0, bytes as usize) };
         header.folds.store(0, Relaxed);
         header.folding.store(0, Relaxed);
     }
@@ -148,7 +150,9 @@ pub(crate) fn inherit(whole: bool) {
     header.cuts.iter().for_each(|cell| cell.set(&cut));
     RESIDENT.store(0, Relaxed);
     // SAFETY: the child begins with one thread, which does not fold yet.
-    unsafe { *FOLDER.0.get() = Folder { cut, folds, ..Folder::NEW } };
+    unsafe {
+        *FOLDER.0.get() = Folder { cut, folds, table: Table::of_parent(bytes), ..Folder::NEW }
+    };
     FOLDING.leave();
 }
 

@@ -68,9 +68,13 @@ impl Table {
         self.reserve_index(1)
     }
 
+    /// A child of fork's, not indexed yet, in so many bytes of the file.
+    pub(super) const fn of_parent(bytes: u64) -> Table {
+        Table { bytes, ..Table::EMPTY }
+    }
+
     /// In a child of fork: indexes the entries that the parent left. False: there is no memory.
     pub(super) fn inherit(&mut self) -> bool {
-        self.bytes = file::area_bytes(Area::Base);
         self.capacity = (self.bytes / ENTRY_BYTES as u64).min(MAX_ENTRIES) as u32;
         let last = (0..self.capacity).rev().find(|number| self.cell(*number).key() != 0);
         self.used = last.map_or(0, |last| last + 1);

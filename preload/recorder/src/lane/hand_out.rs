@@ -7,7 +7,7 @@ use crate::clock::stamp;
 use crate::sync::Signals;
 use crate::{file, process, stack, sys, text};
 use core::sync::atomic::Ordering::{AcqRel, Acquire as Acquiring, Relaxed, SeqCst};
-use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, compiler_fence};
 use fragtrace_format::header::limit;
 use fragtrace_format::record::Cold;
 
@@ -44,6 +44,28 @@ pub(crate) fn begin() {
 /// This thread writes no more.
 pub(crate) fn forget() {
     set_thread_lane(0);
+}
+
+/// The lane of a thread that was about to become another program; 0 = of none.
+static WATCHED: AtomicUsize = AtomicUsize::new(0);
+
+/// This thread is about to become another program: should it write on, [`find_out`] is called.
+pub(crate) fn watch() {
+    if let Some(lane) = lane_of_thread() {
+        WATCHED.store(lane as *const Lane as usize, Relaxed);
+        lane.limit.store(0, Relaxed);
+    }
+}
+
+/// An event took the slow way, or the process ends.
+#[inline]
+pub(crate) fn find_out() {
+    let watched = WATCHED.load(Relaxed);
+    if watched != 0 && lane_of_thread().is_some_and(|lane| lane as *const Lane as usize == watched)
+    {
+        WATCHED.store(0, Relaxed);
+        process::no_exec_came();
+    }
 }
 
 /// Another lane for the thread of this one, which is left to itself.
@@ -92,6 +114,11 @@ pub(crate) fn first_chunk(number: u32) -> u32 {
 pub(crate) fn inherited(number: u32) -> (usize, u64) {
     let kept = lane_at(number).kept();
     (kept.cursor.load(Relaxed), kept.sequence.load(Relaxed))
+}
+
+/// In a child of fork: nothing of a lane of the parent's is kept.
+pub(crate) fn disinherit(number: u32) {
+    lane_at(number).cursor().store(0, Relaxed);
 }
 
 /// In a child of fork: a lane of the parent's stays as it is, for the folder. Where the number of

@@ -6,7 +6,7 @@ pub(crate) mod testing;
 
 pub(crate) use steps::time_with;
 
-use super::hand_out::{deeper, detach, lane_here, replace};
+use super::hand_out::{deeper, detach, find_out, lane_here, replace};
 use super::{COMPOUND, LINKED, Lane, REASONS, STORING, lane_of_thread};
 use crate::arch::stack_pointer;
 use crate::classes::UsableSize;
@@ -257,6 +257,7 @@ pub(super) fn release_within(lane: &Lane, address: usize) {
 fn leave(lane: &Lane, stack: Option<u32>) {
     compiler_fence(SeqCst);
     lane.busy.store(0, Relaxed);
+    find_out();
     if process::recording() {
         look::if_due(stack);
     }
@@ -425,6 +426,7 @@ fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
         detach(lane);
     }
     drop(signals);
+    find_out();
     // Calls on mappings may come from inside the allocator: no time for a look.
     if kind != Kind::Other {
         look::if_due(stack);

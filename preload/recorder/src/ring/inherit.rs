@@ -1,7 +1,10 @@
 //! The ring of a child of fork, whose file is a copy of its parent's: what was written before the
 //! fork stays where it is, and all other chunks are spare.
 
-use super::{CHUNK_BYTES, Chunk, POOL, RESIDENT, SPARE, SPARE_COUNT, chunks, map_links};
+use super::{
+    CHUNK_BYTES, Chunk, NO_FOLD_BEFORE, NOT_BEFORE, POOL, RESIDENT, SPARE, SPARE_COUNT, chunks,
+    map_links,
+};
 use crate::file::{self, Private};
 use crate::{lane, sys};
 use core::sync::atomic::Ordering::Relaxed;
@@ -27,6 +30,9 @@ pub(crate) fn inherit(copied: bool) -> Option<bool> {
     SPARE.store(0, Relaxed);
     SPARE_COUNT.store(0, Relaxed);
     RESIDENT.store(0, Relaxed);
+    // The parent may have found no room where the child does.
+    NOT_BEFORE.store(0, Relaxed);
+    NO_FOLD_BEFORE.store(0, Relaxed);
     let (folds, lanes) = (file::header().folds.load(Relaxed), lane::count());
     let whole = copied
         && (1..=lanes).all(|number| match lane::inherited(number) {
@@ -56,8 +62,17 @@ pub(crate) fn inherit(copied: bool) -> Option<bool> {
             }
         }
     }
-    let members = &mut members[..count];
+    let mut members = &mut members[..count];
     sort(members);
+    let whole = whole && are_gapless(members, lanes);
+    if !whole {
+        for member in core::mem::take(&mut members) {
+            Chunk::numbered(member.number).header().retire();
+            chunks().give(member.number);
+        }
+        // A child of this one's goes on from what this one has.
+        (1..=lanes).for_each(lane::disinherit);
+    }
     for lane in members.chunk_by(|one, next| one.lane == next.lane) {
         let first = lane::adopt(lane[0].lane);
         let mut last = 0;
@@ -68,6 +83,20 @@ pub(crate) fn inherit(copied: bool) -> Option<bool> {
     }
     sys::unmap(place, bytes);
     Some(whole)
+}
+
+/// Whether each lane that was ever written has its open chunk among these, sorted, and none is
+/// missing between that and the first: the parent may have been at a chunk's header just when
+/// that was copied.
+fn are_gapless(members: &[Member], lanes: u32) -> bool {
+    let open = |lane: u32| Chunk::around(lane::inherited(lane).0).map(|chunk| chunk.number());
+    let written = (1..=lanes).filter(|lane| open(*lane).is_some()).count();
+    let mut whole = members.chunk_by(|one, next| one.lane == next.lane);
+    whole.clone().count() == written
+        && whole.all(|lane| {
+            lane.last().map(|last| last.number) == open(lane[0].lane)
+                && lane.windows(2).all(|pair| pair[0].lane_seq + 1 == pair[1].lane_seq)
+        })
 }
 
 /// By lane, and by place on that. Shell's sort: core's would be a tenth of all our code.

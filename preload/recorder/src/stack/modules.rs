@@ -155,6 +155,7 @@ pub(super) fn start() -> bool {
 /// In a child of fork: lists again what is loaded. False: there is no memory.
 pub(super) fn inherit() -> bool {
     LOCK.leave();
+    JOURNAL.inherit();
     COUNT.store(0, Relaxed);
     NOT_BEFORE.store(0, Relaxed);
     start()
