@@ -6,6 +6,7 @@
  *                      descriptors (three at most from then on), prlimit (the same, by another
  *                      function)
  *   leaves ... fork STEP...  the rest, and the blocks, in a child; the parent takes none
+ *   leaves ... child STEP... the same, in a child that takes none either before these steps
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -53,7 +54,7 @@ static void work(void) {
 
 int main(int count, char **arguments) {
     for (int i = 1; i < count; i++) {
-        if (strcmp(arguments[i], "fork") == 0) {
+        if (strcmp(arguments[i], "fork") == 0 || strcmp(arguments[i], "child") == 0) {
             int status;
             pid_t pid = fork();
             if (pid != 0) {
@@ -61,8 +62,8 @@ int main(int count, char **arguments) {
                 return WEXITSTATUS(status);
             }
             /* The child's own trace begins here. */
-            kept[0] = malloc(10);
-            free(kept[0]);
+            if (strcmp(arguments[i], "fork") == 0)
+                free(kept[0] = malloc(10));
         } else if (leave(arguments[i]) != 0) {
             return 2;
         }

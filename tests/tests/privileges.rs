@@ -58,7 +58,15 @@ fn a_process_that_gives_up_its_user_is_recorded_on() {
     if !tools::is_root() {
         return tools::skip_anyway("only root has a user to give up");
     }
-    for steps in ["setuid", "setresuid", "seteuid", "syscall", "cd close setuid", "fork setuid"] {
+    for steps in [
+        "setuid",
+        "setresuid",
+        "seteuid",
+        "syscall",
+        "cd close setuid",
+        "fork setuid",
+        "child setuid",
+    ] {
         assert_whole(&program("leaves"), steps);
     }
     if let Some(program) = musl_program("leaves") {
@@ -71,7 +79,7 @@ fn a_process_that_changes_its_root_is_recorded_on() {
     if !tools::is_root() {
         return tools::skip_anyway("only root can change its root");
     }
-    for steps in ["chroot", "cd close chroot setuid", "fork chroot cd setresuid"] {
+    for steps in ["chroot", "cd close chroot setuid", "fork chroot cd setresuid", "child chroot"] {
         assert_whole(&program("leaves"), steps);
     }
 }

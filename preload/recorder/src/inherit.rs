@@ -82,10 +82,13 @@ pub(crate) fn lanes() -> u32 {
 pub(crate) fn came_to_nothing() -> bool {
     let taken = file::header().chunks_taken.load(Relaxed) - CHUNKS.load(Relaxed);
     let nothing = lanes() > 0 && taken <= FEW_CHUNKS && lane::count() == lanes() + 1;
-    if nothing && !REMOVED.swap(true, Relaxed) {
-        file::remove();
-    }
-    nothing
+    nothing && (REMOVED.load(Relaxed) || remove())
+}
+
+fn remove() -> bool {
+    let removed = file::remove();
+    REMOVED.store(removed, Relaxed);
+    removed
 }
 
 /// There was no exec: a trace that was removed is made again. False: it cannot be.

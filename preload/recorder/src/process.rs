@@ -486,9 +486,11 @@ pub fn no_filter_came() {
     file::header().limits.fetch_and(!limit::FILTER, Relaxed);
 }
 
-/// The process is about to give up privileges, or to change its root: it may lose its way to the
-/// trace's path.
+/// The process is about to give up privileges or descriptors, or to change its root: it may lose its
+/// way to the trace's path.
 pub fn path_vanishes() {
+    // A child of fork makes its file while it finds the way.
+    lane::begin();
     if is_recorded_process() {
         file::keep_open();
     }

@@ -84,16 +84,16 @@ pub(crate) fn is_executable(path: &[u8]) -> bool {
     unsafe { call(libc::SYS_faccessat, a) }.is_ok()
 }
 
-/// Removes a file.
-pub(crate) fn unlink(path: &[u8]) {
-    unlink_at(libc::AT_FDCWD, path);
+/// Removes a file. Whether it is gone.
+pub(crate) fn unlink(path: &[u8]) -> bool {
+    unlink_at(libc::AT_FDCWD, path)
 }
 
-/// Removes a file by a path from an open directory on.
-pub(crate) fn unlink_at(directory: c_int, path: &[u8]) {
+/// Removes a file by a path from an open directory on. Whether it is gone.
+pub(crate) fn unlink_at(directory: c_int, path: &[u8]) -> bool {
     let at = directory as isize as usize;
     // SAFETY: the path is terminated and lives over the call.
-    let _ = unsafe { call(libc::SYS_unlinkat, [at, path.as_ptr() as usize, 0, 0, 0, 0]) };
+    unsafe { call(libc::SYS_unlinkat, [at, path.as_ptr() as usize, 0, 0, 0, 0]) }.is_ok()
 }
 
 pub(crate) fn read(fd: c_int, into: &mut [u8]) -> Result<usize, c_int> {

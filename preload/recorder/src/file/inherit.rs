@@ -116,9 +116,9 @@ fn catch_up(growth: &mut Growth, parents_file: Option<c_int>) -> bool {
     true
 }
 
-/// Removes the file of a child that has nothing to tell.
-pub(crate) fn remove() {
-    with_growth(|growth| sys::unlink(growth.path.c_str()));
+/// Removes the file of a child that has nothing to tell. False: it may not.
+pub(crate) fn remove() -> bool {
+    with_growth(|growth| sys::unlink(growth.path.c_str())) == Some(true)
 }
 
 /// Where in the file each area that is not empty goes.
