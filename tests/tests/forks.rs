@@ -8,6 +8,7 @@ use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::command;
 use fragtrace_tests::tools;
 use fragtrace_tests::traced::{Traced, preload_list, shell};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Blocks of the C library and of others: a stream's buffer, a thread's data, libstdc++'s reserve.
@@ -56,11 +57,15 @@ fn lines(traced: &Traced) -> Vec<[u64; 3]> {
 /// they came too late for what their parent had are not checked: how many.
 #[track_caller]
 fn late_among_exact(traced: &Traced) -> usize {
+    let traces = traced.traces();
+    let folder = traces.first().and_then(|trace| trace.parent()).expect("there are traces");
+    let reports = Report::of_each(folder).into_iter();
+    let reports: BTreeMap<_, _> =
+        reports.map(|report| (report.number("/trace/pid"), report)).collect();
     let (mut checked, mut late) = (0, 0);
     for [pid, least, most] in lines(traced) {
-        let trace = trace_of(traced, pid);
-        let report = Report::of(&trace);
-        if report.number("/trace/unknown_frees") > 0 && says_late(&trace) {
+        let report = reports.get(&pid).unwrap_or_else(|| panic!("process {pid} has no trace"));
+        if report.number("/trace/unknown_frees") > 0 && says_late(&trace_of(traced, pid)) {
             late += 1;
             continue;
         }
