@@ -157,14 +157,26 @@ unsafe extern "C" fn entered_free() {
 /// Unless an operator of C++'s, say, has called it, which tells of the block itself.
 extern "C" fn acquired_alone(block: usize, size: usize, sp: usize, bp: usize) {
     if !recorder::in_call(sp) {
-        recorder::acquire(block, size, Caller { sp, bp });
+        acquired_by_class(block, size, Caller { sp, bp });
     }
+}
+
+/// The one copy of what is written out where it stands.
+#[inline(never)]
+fn acquired_by_class(block: usize, size: usize, caller: Caller) {
+    recorder::acquire(block, size, caller);
 }
 
 extern "C" fn release_alone(block: usize, sp: usize) {
     if !recorder::in_call(sp) {
-        recorder::release(block);
+        release(block);
     }
+}
+
+/// The one copy, again.
+#[inline(never)]
+fn release(block: usize) {
+    recorder::release(block);
 }
 
 /// Where the stub of a function leads.
@@ -214,7 +226,7 @@ extern "C" fn before(frame: &mut Frame) -> bool {
         Operation::Release(block) => {
             let block = frame.argument(block);
             if block != 0 {
-                recorder::release(block);
+                release(block);
             }
             if is_alone {
                 return false;
@@ -354,7 +366,7 @@ fn acquired(frame: &Frame, block: usize, flags: Flags, caller: Caller) {
     let flags = if zeroed | frame.hook.call().zeroed { flags.with(Flags::ZEROED) } else { flags };
     let ask = frame.hook.usable_size.load(Relaxed);
     if ask == BY_CLASS && align_log2 == 0 && flags.is_empty() {
-        recorder::acquire(block, size, caller);
+        acquired_by_class(block, size, caller);
     } else {
         acquired_with(block, size, (flags, align_log2, ask), caller);
     }
