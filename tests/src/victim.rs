@@ -19,7 +19,7 @@ use crate::tools;
 const PLACES: usize = 3000;
 const ACCOUNT_BYTES: usize = 16 + 4 * PLACES;
 /// The C library's own block for a thread (its table of TLS blocks) is not larger.
-const THREAD_BLOCK_BYTES: u64 = 1024;
+pub const THREAD_BLOCK_BYTES: u64 = 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What may live, by the account that the program kept: without the calls under way, and

@@ -28,6 +28,7 @@ static ALLOCATOR: Counted<Jemalloc> = Counted::new(Jemalloc, usable_size);
 fn main() {
     let purged_behind_our_back =
         std::env::args().nth(1).is_some_and(|argument| argument == "background");
+    say("begin", own_figures);
     let mut blocks: Vec<Vec<u8>> = (0..BLOCKS).map(|_| black_box(vec![1; BLOCK_BYTES])).collect();
     say("load", own_figures);
     let mut index = 0;
