@@ -106,5 +106,5 @@ export async function open(chromium, profile) {
     await send("Browser.close").catch(() => {});
     child.kill();
   }
-  return { ask, evaluate, until, go, settled, size, mouse, click, press, screenshot, close, errors, requests };
+  return { pid: child.pid, ask, evaluate, until, go, settled, size, mouse, click, press, screenshot, close, errors, requests };
 }

@@ -6,6 +6,7 @@ use super::symbols::SymbolOptions;
 use super::{anonymize, input, output};
 use anyhow::{Context, Result};
 use clap::Args;
+use fragtrace_analyzer::measure::PoolFacts;
 use fragtrace_analyzer::measure::frames::frames;
 use fragtrace_analyzer::render::html::{HtmlExtras, page};
 use fragtrace_analyzer::render::text;
@@ -51,13 +52,15 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     let bar = Bar::of_replays(&trace, 1);
     let (mut analysis, mut frames, replay) = frames(&trace, &mut symbols);
     drop(bar);
+    let mut pools = PoolFacts::all(&trace, &replay);
     let (_, diagnoses) = judge(&trace, &mut analysis, replay, &mut symbols, arguments.anonymize);
     if arguments.anonymize {
         let exe = &trace.process().exe;
         frames.sites.iter_mut().for_each(|calls| anonymize::calls(calls, exe));
         frames.threads.clear();
+        anonymize::pools(&mut pools);
     }
-    let extras = HtmlExtras { began: text::began(analysis.trace.start_unix_ns) };
+    let extras = HtmlExtras { began: text::began(analysis.trace.start_unix_ns), pools };
     let bytes = page(&analysis, &diagnoses, frames, &extras).context("cannot pack the page")?;
     output::write_picture(&arguments.output, &bytes, &arguments.trace)
 }

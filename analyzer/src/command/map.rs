@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use fragtrace_analyzer::diagnose::{Diagnoses, Diagnosis, Severity};
 use fragtrace_analyzer::measure::{
-    self, Analysis, HeapMap, Kinds, KindsBy, Step, TimeSpec, TraceFacts,
+    self, Analysis, HeapMap, Kinds, KindsBy, PoolFacts, Step, TimeSpec, TraceFacts,
 };
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::map::{self, MapExtras, draw, draw_pages};
@@ -131,10 +131,14 @@ fn over_time<'t>(
     symbols: &mut Symbols<'t>,
 ) -> Result<Vec<u8>> {
     let hidden = arguments.picture.anonymize;
-    let (analysis, diagnoses) = {
+    let (analysis, diagnoses, pools) = {
         let (mut analysis, replay) = measure::analyze_to_end(trace);
+        let mut pools = PoolFacts::all(trace, &replay);
+        if hidden {
+            anonymize::pools(&mut pools);
+        }
         let (_, diagnoses) = judge(trace, &mut analysis, replay, symbols, hidden);
-        (analysis, diagnoses)
+        (analysis, diagnoses, pools)
     };
     let options = arguments.picture.options();
     let (columns, rows) = (options.width as usize, options.height as usize);
@@ -152,6 +156,7 @@ fn over_time<'t>(
         end_ns: analysis.trace.duration_ns,
         high_water_bytes: analysis.end.high_water_bytes,
         marks,
+        pools,
     };
     Ok(draw(&heap, &extras, &options)?)
 }

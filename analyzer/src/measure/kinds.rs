@@ -52,10 +52,8 @@ impl<'a, 't> Kinds<'a, 't> {
         let window = (trace.window_start(), trace.last_stamp());
         let labels = match by {
             KindsBy::Site | KindsBy::Thread => Vec::new(),
-            KindsBy::Size => size_labels(),
-            KindsBy::Age => age_labels(
-                trace.clock().time_ns(window.1).saturating_sub(trace.clock().time_ns(window.0)),
-            ),
+            KindsBy::Size => Scale::of_sizes().labels,
+            KindsBy::Age => Scale::of_ages(trace).labels,
         };
         Kinds {
             by,
@@ -132,12 +130,11 @@ impl<'a, 't> Kinds<'a, 't> {
         heaviest.sort_unstable_by_key(|(key, weight)| (Reverse(*weight), *key));
         for (rank, (key, _)) in heaviest.iter().take(NAMED).enumerate() {
             self.ranks.insert(*key, rank as u8 + 1);
-            let label = match (self.by, self.names.get(key)) {
-                (KindsBy::Site, _) => self.sites.in_words(*key),
-                (_, Some(name)) => format!("thread {key} ({name})"),
-                (_, None) => format!("thread {key}"),
-            };
-            self.labels.push(label);
+            let name = self.names.get(key).map(String::as_str);
+            self.labels.push(match self.by {
+                KindsBy::Site => self.sites.in_words(*key),
+                _ => thread_label(*key, name),
+            });
         }
         if heaviest.len() > NAMED {
             let noun = if self.by == KindsBy::Site { "sites" } else { "threads" };
@@ -154,30 +151,66 @@ impl<'a, 't> Kinds<'a, 't> {
                 let other = self.labels.len().max(1) as u8;
                 self.ranks.get(&key).copied().unwrap_or(other)
             }
-            KindsBy::Size => 1 + SIZE_BOUNDS.partition_point(|bound| *bound < block.size) as u8,
-            KindsBy::Age => {
-                let (age, length) =
-                    (now.saturating_sub(block.birth), self.window.1.saturating_sub(self.window.0));
-                let halvings = (1..AGES).take_while(|halvings| age <= length >> halvings).count();
-                AGES as u8 - halvings as u8
-            }
+            KindsBy::Size => size_kind(block.size),
+            KindsBy::Age => age_kind(
+                now.saturating_sub(block.birth),
+                self.window.1.saturating_sub(self.window.0),
+            ),
         }
     }
 }
 
-fn size_labels() -> Vec<String> {
-    let upto = SIZE_BOUNDS.iter().map(|bound| format!("to {}", words::bytes(*bound)));
-    let mut labels: Vec<String> = upto.collect();
-    labels.push("larger".to_owned());
-    labels
+/// A thread in a legend.
+pub(crate) fn thread_label(thread: u32, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("thread {thread} ({name})"),
+        None => format!("thread {thread}"),
+    }
 }
 
-fn age_labels(length_ns: u64) -> Vec<String> {
-    let bounds = (1..AGES).rev().map(|halvings| length_ns >> halvings);
-    let mut labels: Vec<String> =
-        bounds.map(|bound| format!("to {}", words::duration(bound))).collect();
-    labels.push("older".to_owned());
-    labels
+/// The kind of a size, from 1 on.
+#[inline]
+pub(super) fn size_kind(size: u64) -> u8 {
+    1 + SIZE_BOUNDS.partition_point(|bound| *bound < size) as u8
+}
+
+/// The kind of an age, from 1 on, in a window so long.
+#[inline]
+pub(super) fn age_kind(age: u64, length: u64) -> u8 {
+    let halvings = (1..AGES).take_while(|halvings| age <= length >> halvings).count();
+    AGES as u8 - halvings as u8
+}
+
+/// Kinds that are steps of a scale: sizes in bytes, or ages in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scale {
+    /// The greatest value of each kind but the last, rising.
+    pub bounds: Vec<u64>,
+    /// What kinds are called, from 1 on.
+    pub labels: Vec<String>,
+}
+
+impl Scale {
+    /// Sizes of blocks.
+    pub(super) fn of_sizes() -> Scale {
+        Scale::new(SIZE_BOUNDS.to_vec(), words::bytes, "larger")
+    }
+
+    /// Ages, for the window of a trace.
+    pub(super) fn of_ages(trace: &Trace) -> Scale {
+        let [from, to] =
+            [trace.window_start(), trace.last_stamp()].map(|stamp| trace.clock().time_ns(stamp));
+        let length_ns = to.saturating_sub(from);
+        let bounds = (1..AGES).rev().map(|halvings| length_ns >> halvings).collect();
+        Scale::new(bounds, words::duration, "older")
+    }
+
+    fn new(bounds: Vec<u64>, in_words: fn(u64) -> String, beyond: &str) -> Scale {
+        let mut labels: Vec<String> =
+            bounds.iter().map(|bound| format!("to {}", in_words(*bound))).collect();
+        labels.push(beyond.to_owned());
+        Scale { bounds, labels }
+    }
 }
 
 #[cfg(test)]
@@ -186,9 +219,19 @@ mod tests {
 
     #[test]
     fn every_size_and_age_has_a_label() {
-        assert_eq!(size_labels().len(), SIZE_BOUNDS.len() + 1);
-        let ages = age_labels(64_000_000_000);
-        assert_eq!(ages.len(), AGES as usize);
-        assert_eq!((&*ages[0], &*ages[5], &*ages[6]), ("to 1.00 s", "to 32.0 s", "older"));
+        let sizes = Scale::of_sizes();
+        assert_eq!(sizes.labels.len(), usize::from(size_kind(u64::MAX)));
+        for (kind, bound) in (1..).zip(&sizes.bounds) {
+            assert_eq!((size_kind(*bound), size_kind(bound + 1)), (kind, kind + 1));
+        }
+        let length = 64_000_000_000;
+        let bounds = (1..AGES).rev().map(|halvings| length >> halvings).collect();
+        let ages = Scale::new(bounds, words::duration, "older");
+        assert_eq!(ages.labels.len(), usize::from(age_kind(u64::MAX, length)));
+        for (kind, bound) in (1..).zip(&ages.bounds) {
+            assert_eq!((age_kind(*bound, length), age_kind(bound + 1, length)), (kind, kind + 1));
+        }
+        let [first, .., last, beyond] = &*ages.labels else { panic!("{ages:?}") };
+        assert_eq!((&**first, &**last, &**beyond), ("to 1.00 s", "to 32.0 s", "older"));
     }
 }

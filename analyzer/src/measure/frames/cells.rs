@@ -1,10 +1,26 @@
-//! The address space of one frame in cells: how full each is, and whose most of it is.
+//! The address space of one frame in cells: how full each is, and what most of it has in common.
 //!
 //! Cells are pages as long as there are not too many of them; then two become one, in all
 //! frames that were taken before as well.
 
 use super::super::blame::Piece;
+use super::super::kinds::age_kind;
+use super::traits::Traits;
 use crate::replay::AddressSpace;
+use fragtrace_format::Stamp;
+
+/// What most live bytes of a cell have in common, each figure by itself; 0 where nothing is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Most {
+    /// The site.
+    pub site: u16,
+    /// The thread's number; once all frames are taken, its kind.
+    pub thread: u16,
+    /// The kind of size.
+    pub size: u8,
+    /// The kind of age at the moment of the frame.
+    pub age: u8,
+}
 
 /// One cell that ever held a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +31,23 @@ pub struct FrameCell {
     pub live: u8,
     /// Share of the cell in the footprint: 0 (given back) to 255 (all).
     pub held: u8,
-    /// The site with most live bytes in it; 0 also where nothing is live.
-    pub site: u16,
+    /// Whose its live bytes are, how large and how old.
+    pub most: Most,
 }
+
+/// What tells a block's kinds by its number and its birth.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Telling<'a> {
+    /// By the key of a piece.
+    pub traits: &'a [Traits],
+    /// The frame's moment.
+    pub now: Stamp,
+    /// How long the window is that ages are parts of.
+    pub window: Stamp,
+}
+
+/// More kinds than sizes or ages have.
+const KINDS: usize = 16;
 
 /// Sums of a cell while it is gathered.
 #[derive(Clone, Copy)]
@@ -28,8 +58,13 @@ struct Sums {
 }
 
 /// The cells of the space as it is now, in order; `pieces` are the live blocks in order of
-/// address, with their sites.
-pub(super) fn gather(space: &AddressSpace, pieces: &[Piece], cell_bytes: u64) -> Vec<FrameCell> {
+/// address, with the numbers of their traits.
+pub(super) fn gather(
+    space: &AddressSpace,
+    pieces: &[Piece],
+    telling: Telling<'_>,
+    cell_bytes: u64,
+) -> Vec<FrameCell> {
     let mut sums: Vec<Sums> = Vec::new();
     space.for_each_stretch(0..u64::MAX, |stretch| {
         let (end, whole) = (stretch.start + stretch.bytes, stretch.bytes);
@@ -48,13 +83,13 @@ pub(super) fn gather(space: &AddressSpace, pieces: &[Piece], cell_bytes: u64) ->
             at += part;
         }
     });
-    let mut owners = Owners::new(pieces, cell_bytes);
+    let mut owners = Owners::new(pieces, telling, cell_bytes);
     let cell = |sums: Sums| {
         let share = |part: u64, whole: u64| (part.min(whole) * 255 / whole.max(1)) as u8;
         let live = share(sums.live, sums.touched).max(u8::from(sums.live > 0 && sums.touched > 0));
         let held = share(sums.touched, cell_bytes).max(u8::from(sums.touched > 0));
-        let site = if live > 0 { owners.of(sums.number) } else { 0 };
-        FrameCell { number: sums.number, live, held, site }
+        let most = if live > 0 { owners.of(sums.number) } else { Most::default() };
+        FrameCell { number: sums.number, live, held, most }
     };
     sums.into_iter().map(cell).collect()
 }
@@ -66,52 +101,109 @@ pub(super) fn coarsen(cells: &mut Vec<FrameCell>) {
     while let Some(one) = cells_iter.next() {
         let number = one.number / 2;
         let other = cells_iter.next_if(|next| next.number / 2 == number);
-        let nothing = FrameCell { number, live: 0, held: 0, site: 0 };
+        let nothing = FrameCell { number, live: 0, held: 0, most: Most::default() };
         let other = other.unwrap_or(nothing);
         let live = |cell: &FrameCell| u32::from(cell.live) * u32::from(cell.held);
         let held = u32::from(one.held) + u32::from(other.held);
         let both = live(&one) + live(&other);
-        let site = if live(&one) >= live(&other) { one.site } else { other.site };
+        let most = if live(&one) >= live(&other) { one.most } else { other.most };
         coarse.push(FrameCell {
             number,
             live: (both / held.max(1)).max(u32::from(both > 0)) as u8,
             held: held.div_ceil(2) as u8,
-            site,
+            most,
         });
     }
     *cells = coarse;
 }
 
-/// Finds the site with most bytes of one cell after the other.
+/// Finds what most bytes of one cell after the other have in common.
 struct Owners<'a> {
     pieces: &'a [Piece],
+    telling: Telling<'a>,
     cell_bytes: u64,
-    shares: Vec<(u32, u64)>,
+    keys: Tally,
+    sites: Tally,
+    threads: Tally,
 }
 
 impl<'a> Owners<'a> {
-    fn new(pieces: &'a [Piece], cell_bytes: u64) -> Self {
-        Owners { pieces, cell_bytes, shares: Vec::new() }
+    fn new(pieces: &'a [Piece], telling: Telling<'a>, cell_bytes: u64) -> Self {
+        let (keys, sites, threads) = Default::default();
+        Owners { pieces, telling, cell_bytes, keys, sites, threads }
     }
 
     /// Of a cell; numbers must rise from call to call.
-    fn of(&mut self, number: u64) -> u16 {
+    fn of(&mut self, number: u64) -> Most {
         let (start, end) = (number * self.cell_bytes, (number + 1) * self.cell_bytes);
         while let Some((first, rest)) = self.pieces.split_first()
             && first.extent.end <= start
         {
             self.pieces = rest;
         }
-        self.shares.clear();
+        let Telling { traits, now, window } = self.telling;
+        let (mut sizes, mut ages) = ([0u64; KINDS], [0u64; KINDS]);
         for piece in self.pieces.iter().take_while(|piece| piece.extent.start < end) {
             let bytes = piece.extent.end.min(end).saturating_sub(piece.extent.start.max(start));
-            match self.shares.iter_mut().find(|(site, _)| *site == piece.key) {
-                Some((_, sum)) => *sum += bytes,
-                None => self.shares.push((piece.key, bytes)),
+            self.keys.add(piece.key, bytes);
+            ages[usize::from(age_kind(now.saturating_sub(piece.birth), window))] += bytes;
+        }
+        for (key, bytes) in self.keys.drain() {
+            let Traits { site, thread, size } = traits[key as usize];
+            self.sites.add(site, bytes);
+            self.threads.add(thread, bytes);
+            sizes[usize::from(size)] += bytes;
+        }
+        let capped = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        Most {
+            site: capped(self.sites.take_most()),
+            thread: capped(self.threads.take_most()),
+            size: most(&sizes),
+            age: most(&ages),
+        }
+    }
+}
+
+/// The kind with most bytes, the lowest of several; 0 if none has any.
+fn most(kinds: &[u64]) -> u8 {
+    let heaviest = kinds.iter().enumerate().rev().max_by_key(|(_, bytes)| **bytes);
+    heaviest.filter(|(_, bytes)| **bytes > 0).map_or(0, |(kind, _)| kind as u8)
+}
+
+/// Bytes by number, of which a cell meets few.
+#[derive(Debug, Default)]
+struct Tally {
+    bytes: Vec<u64>,
+    met: Vec<u32>,
+}
+
+impl Tally {
+    fn add(&mut self, number: u32, bytes: u64) {
+        let at = number as usize;
+        if at >= self.bytes.len() {
+            self.bytes.resize(at + 1, 0);
+        }
+        if self.bytes[at] == 0 {
+            self.met.push(number);
+        }
+        self.bytes[at] += bytes;
+    }
+
+    /// All that were met, in order; then none is.
+    fn drain(&mut self) -> impl Iterator<Item = (u32, u64)> {
+        let bytes = &mut self.bytes;
+        self.met.drain(..).map(|number| (number, std::mem::take(&mut bytes[number as usize])))
+    }
+
+    /// The number with most bytes, of several the one that was met first; 0 if none has any.
+    fn take_most(&mut self) -> u32 {
+        let mut most = (0, 0);
+        for (number, bytes) in self.drain() {
+            if bytes > most.1 {
+                most = (number, bytes);
             }
         }
-        let most = self.shares.iter().rev().max_by_key(|(_, bytes)| *bytes);
-        most.map_or(0, |(site, _)| u16::try_from(*site).unwrap_or(u16::MAX))
+        most.0
     }
 }
 
@@ -121,7 +213,12 @@ mod tests {
 
     #[test]
     fn two_cells_become_one_of_the_same_bytes() {
-        let cell = |number, live, held, site| FrameCell { number, live, held, site };
+        let cell = |number, live, held, site| FrameCell {
+            number,
+            live,
+            held,
+            most: Most { site, ..Most::default() },
+        };
         let mut cells =
             vec![cell(4, 255, 255, 7), cell(5, 10, 255, 8), cell(9, 0, 0, 0), cell(10, 8, 255, 3)];
         coarsen(&mut cells);
@@ -129,11 +226,24 @@ mod tests {
     }
 
     #[test]
-    fn the_site_with_most_bytes_has_the_cell() {
-        let piece = |start, end, key| Piece { extent: start..end, birth: 0, key };
-        let pieces =
-            [piece(0, 100, 1), piece(100, 150, 2), piece(200, 280, 2), piece(4000, 12_000, 5)];
-        let mut owners = Owners::new(&pieces, 4096);
-        assert_eq!([owners.of(0), owners.of(1), owners.of(2), owners.of(3)], [2, 5, 5, 0]);
+    fn what_has_most_bytes_has_the_cell() {
+        let piece = |start, end, birth, key| Piece { extent: start..end, birth, key };
+        let traits = |site, thread, size| Traits { site, thread, size };
+        let traits =
+            [traits(0, 0, 0), traits(1, 0, 3), traits(2, 0, 1), traits(2, 1, 2), traits(5, 2, 6)];
+        // In the first cell site 2 has 130 bytes, thread 0 has 150, kind 3 of size has 100.
+        let pieces = [
+            piece(0, 100, 900, 1),
+            piece(100, 150, 10, 2),
+            piece(200, 280, 10, 3),
+            piece(4000, 12_000, 990, 4),
+        ];
+        let telling = Telling { traits: &traits, now: 1000, window: 1000 };
+        let mut owners = Owners::new(&pieces, telling, 4096);
+        let most = |site, thread, size, age| Most { site, thread, size, age };
+        let last = most(5, 2, 6, age_kind(10, 1000));
+        assert_eq!(owners.of(0), most(2, 0, 3, age_kind(990, 1000)));
+        assert_eq!([owners.of(1), owners.of(2)], [last, last]);
+        assert_eq!(owners.of(3), Most::default());
     }
 }

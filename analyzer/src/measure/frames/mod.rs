@@ -7,20 +7,25 @@
 
 mod cells;
 mod detail;
+mod numbering;
+mod traits;
 
-pub use cells::FrameCell;
+pub use cells::{FrameCell, Most};
 pub use detail::{Detail, DetailBlock};
 
 use super::analyze::{SAMPLES, analyze_observed};
 use super::blame::{CallFacts, Held, Piece, Pins};
 use super::heap_map::bands_of;
+use super::kinds::Scale;
 use super::moment::end_ns;
 use super::{Analysis, Band, Bucket, SiteNumbers};
 use crate::read::Trace;
 use crate::replay::Replay;
 use crate::symbols::Symbols;
+use cells::Telling;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use traits::TraitsMet;
 
 /// Frames at most, but for the one at the end.
 const MOST_FRAMES: u64 = 250;
@@ -30,8 +35,6 @@ const MOST_CELLS: usize = 1 << 16;
 const MOST_VISITED: u64 = 100_000_000;
 /// Sites that are listed at each moment.
 const MOST_LISTED: usize = 40;
-/// Sites that are told apart in all; the others are one more.
-const MOST_SITES: usize = 254;
 /// Holes that are listed at each moment.
 const MOST_HOLES: usize = 12;
 /// A moment takes the place of the one with most live if it has more by this part.
@@ -94,6 +97,14 @@ pub struct Frames {
     pub other_sites_count: u64,
     /// The names of threads.
     pub threads: BTreeMap<u32, String>,
+    /// The threads that have a kind of their own, from kind 1 on: those that pin or have most.
+    pub named_threads: Vec<u32>,
+    /// How many threads the kind behind these stands for.
+    pub other_threads: u64,
+    /// The kinds of sizes.
+    pub sizes: Scale,
+    /// The kinds of ages.
+    pub ages: Scale,
     /// Single blocks.
     pub details: Vec<Detail>,
 }
@@ -111,6 +122,7 @@ struct Taking<'a, 't> {
     trace: &'t Trace,
     symbols: &'a mut Symbols<'t>,
     numbers: SiteNumbers,
+    traits: TraitsMet,
     /// A frame at every so many samples.
     stride: u64,
     visited: u64,
@@ -119,6 +131,8 @@ struct Taking<'a, 't> {
     most_live: Option<(u64, Detail)>,
     /// By site: the most that it pinned and had live at one moment.
     weights: Vec<u64>,
+    /// The same by thread.
+    thread_weights: Vec<u64>,
 }
 
 impl<'a, 't> Taking<'a, 't> {
@@ -127,12 +141,14 @@ impl<'a, 't> Taking<'a, 't> {
             trace,
             symbols,
             numbers: SiteNumbers::default(),
+            traits: TraitsMet::default(),
             stride: SAMPLES / MOST_FRAMES,
             visited: 0,
             cell_bytes: trace.process().page_bytes,
             frames: Vec::new(),
             most_live: None,
             weights: Vec::new(),
+            thread_weights: Vec::new(),
         }
     }
 
@@ -173,20 +189,29 @@ impl<'a, 't> Taking<'a, 't> {
             sum.live_bytes = sum.live_bytes.saturating_add(block.size);
             sum.live_blocks += 1;
             if !block.extent.is_empty() {
-                pieces.push(Piece { extent: block.extent, birth: block.birth, key: site });
+                let key = self.traits.number(site, &block);
+                pieces.push(Piece { extent: block.extent, birth: block.birth, key });
             }
         }
+        // Of a site that was met at earlier moments only nothing is live.
+        sums.resize(self.numbers.count(), SiteCharge::default());
         let page_bytes = self.trace.process().page_bytes;
         let space = replay.space();
         let pins = Pins::new(pieces, Held::of(space, page_bytes), space.heads(), page_bytes);
         self.charge(&mut sums, &pins, time_ns);
+        self.weigh_threads(&pins);
         // Before anything is gathered: one block may be larger than all memory there is.
         let mut bytes = 0u64;
         space.for_each_stretch(0..u64::MAX, |stretch| bytes = bytes.saturating_add(stretch.bytes));
         while bytes / self.cell_bytes > MOST_CELLS as u64 {
             self.double_cells();
         }
-        let mut cells = cells::gather(space, pins.pieces(), self.cell_bytes);
+        let telling = Telling {
+            traits: self.traits.list(),
+            now: self.trace.clock().stamp_at(time_ns),
+            window: self.trace.last_stamp().saturating_sub(self.trace.window_start()),
+        };
+        let mut cells = cells::gather(space, pins.pieces(), telling, self.cell_bytes);
         while cells.len() > MOST_CELLS {
             cells::coarsen(&mut cells);
             self.double_cells();
@@ -204,8 +229,8 @@ impl<'a, 't> Taking<'a, 't> {
 
     /// Adds what the sites pin to what they have live, and takes note of the greatest.
     fn charge(&mut self, sums: &mut [SiteCharge], pins: &Pins, time_ns: u64) {
-        let groups: Vec<u32> = (0..sums.len() as u32).collect();
-        let charges = pins.charge(&groups, groups.len()).groups;
+        let groups: Vec<u32> = self.traits.list().iter().map(|traits| traits.site).collect();
+        let charges = pins.charge(&groups, sums.len()).groups;
         self.weights.resize(self.weights.len().max(sums.len()), 0);
         for (site, (sum, charge)) in sums.iter_mut().zip(&charges).enumerate() {
             let birth_ns = charge.mean_birth().map(|birth| self.trace.clock().time_ns(birth));
@@ -223,6 +248,26 @@ impl<'a, 't> Taking<'a, 't> {
         }
     }
 
+    /// Takes note of what threads pin and have live.
+    fn weigh_threads(&mut self, pins: &Pins) {
+        let groups: Vec<u32> = self.traits.list().iter().map(|traits| traits.thread).collect();
+        let mut sums = vec![0u64; self.traits.threads().len()];
+        if sums.len() > 1 {
+            for piece in pins.pieces() {
+                let sum = &mut sums[groups[piece.key as usize] as usize];
+                *sum = sum.saturating_add(piece.extent.end - piece.extent.start);
+            }
+            let charges = pins.charge(&groups, sums.len()).groups;
+            for (sum, charge) in sums.iter_mut().zip(charges) {
+                *sum = sum.saturating_add(charge.pinned_bytes);
+            }
+        }
+        self.thread_weights.resize(sums.len(), 0);
+        for (weight, sum) in self.thread_weights.iter_mut().zip(sums) {
+            *weight = (*weight).max(sum);
+        }
+    }
+
     fn finish(mut self, replay: &Replay<'t>) -> Frames {
         let end_ns = end_ns(self.trace);
         let end = self.frame(end_ns, replay);
@@ -231,17 +276,17 @@ impl<'a, 't> Taking<'a, 't> {
         details.push(at_end);
         let mut frames: Vec<Frame> = self.frames.into_iter().map(|(_, frame)| frame).collect();
         frames.push(end);
-        let threads: std::collections::BTreeSet<u32> =
-            details.iter().flat_map(|d| d.blocks.iter().map(|block| block.thread)).collect();
-        let name = |thread: u32| Some((thread, replay.sources().thread_name(thread)?.to_owned()));
         let mut taken = Frames {
             page_bytes: self.trace.process().page_bytes,
             cell_bytes: self.cell_bytes,
             frames,
-            threads: threads.into_iter().filter_map(name).collect(),
             details,
+            sizes: Scale::of_sizes(),
+            ages: Scale::of_ages(self.trace),
             ..Frames::default()
         };
+        taken.number_threads(self.traits.threads(), &self.thread_weights);
+        taken.name_threads(replay);
         taken.place(replay);
         taken.number_sites(&self.numbers, &self.weights);
         taken
@@ -296,38 +341,6 @@ impl Frames {
             at += 1;
             (last + 1 - at).is_multiple_of(2)
         });
-    }
-
-    /// Gives the sites with most the numbers from 1 on; 0 stays what is not known.
-    fn number_sites(&mut self, numbers: &SiteNumbers, weights: &[u64]) {
-        let mut order: Vec<u32> = (1..numbers.count() as u32).collect();
-        let weight = |site: &u32| weights.get(*site as usize).copied().unwrap_or(0);
-        order.sort_by_key(|site| (Reverse(weight(site)), *site));
-        order.truncate(MOST_SITES);
-        self.other_sites = order.len() as u32 + 1;
-        self.other_sites_count = (numbers.count() - 1 - order.len()) as u64;
-        let mut renumbered = vec![self.other_sites; numbers.count()];
-        renumbered[0] = 0;
-        for (at, site) in order.iter().enumerate() {
-            renumbered[*site as usize] = at as u32 + 1;
-        }
-        let new = |site: u32| renumbered.get(site as usize).copied().unwrap_or(0);
-        for frame in &mut self.frames {
-            for cell in &mut frame.cells {
-                cell.site = new(cell.site.into()) as u16;
-            }
-            // Those that have no number of their own are among the rest.
-            frame.sites.iter_mut().for_each(|charge| charge.site = new(charge.site));
-            let before = frame.sites.len();
-            frame.sites.retain(|charge| charge.site != self.other_sites);
-            frame.more_sites += (before - frame.sites.len()) as u64;
-        }
-        for block in self.details.iter_mut().flat_map(|detail| &mut detail.blocks) {
-            block.site = new(block.site);
-        }
-        self.sites = std::iter::once(Vec::new())
-            .chain(order.iter().map(|site| numbers.calls(*site).to_vec()))
-            .collect();
     }
 }
 

@@ -1,13 +1,14 @@
 //! What the page knows besides the cells, as JSON: short keys, and columns rather than rows
 //! where there are many of a kind.
 
-use super::HtmlExtras;
+use super::{HtmlExtras, MOST_POOLS};
 use crate::diagnose::Diagnoses;
 use crate::measure::blame::CallFacts;
 use crate::measure::frames::{Detail, Frame, Frames};
-use crate::measure::{Analysis, State};
+use crate::measure::{Analysis, KindsBy, PoolFacts, Scale, State, thread_label};
 use crate::render::picture::palette::{Palette, Theme};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 
 const NS_PER_MS: u64 = 1_000_000;
 /// Extents are multiples of this.
@@ -35,22 +36,51 @@ pub(super) fn of(
         "cannot_tell": diagnoses.cannot_tell,
         "page_bytes": frames.page_bytes,
         "cell_bytes": frames.cell_bytes,
-        "planes": super::planes::count(frames),
         "bands": frames.bands.iter()
             .map(|band| json!([band.start, band.cells, band.label])).collect::<Vec<_>>(),
         "frames": frames.frames.iter().map(frame).collect::<Vec<_>>(),
         "sites": frames.sites.iter().map(|calls| site(calls)).collect::<Vec<_>>(),
         "other_sites": [frames.other_sites, frames.other_sites_count],
         "threads": frames.threads,
+        "kinds": kinds(frames),
         "details": frames.details.iter().map(detail).collect::<Vec<_>>(),
+        "pools": pools(&extras.pools),
         "left_out": left_out,
-        "palettes": { "light": palette(Theme::Light), "dark": palette(Theme::Dark) },
+        "palettes": { "light": palette(Theme::Light, frames), "dark": palette(Theme::Dark, frames) },
+    })
+}
+
+/// The largest pools, in the order in which they came.
+fn pools(all: &[PoolFacts]) -> Vec<&PoolFacts> {
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|at| Reverse(all[*at].bytes));
+    order.truncate(MOST_POOLS);
+    order.sort_unstable();
+    order.into_iter().map(|at| &all[at]).collect()
+}
+
+/// What kinds of size, age and thread are called, and which values are of which.
+fn kinds(frames: &Frames) -> Value {
+    let name = |thread: &u32| thread_label(*thread, frames.threads.get(thread).map(String::as_str));
+    let mut threads: Vec<String> = frames.named_threads.iter().map(name).collect();
+    if frames.other_threads > 0 {
+        threads.push(format!("{} other threads", frames.other_threads));
+    }
+    let scale = |scale: &Scale| json!({ "labels": scale.labels, "bounds": scale.bounds });
+    json!({
+        "size": scale(&frames.sizes),
+        "age": scale(&frames.ages),
+        "thread": { "labels": threads, "bounds": frames.named_threads },
     })
 }
 
 /// The colours of the pictures, for the page to take the same.
-fn palette(theme: Theme) -> Value {
+fn palette(theme: Theme, frames: &Frames) -> Value {
     let palette = Palette::of(theme);
+    let scale = |by, kinds: &[String]| {
+        let kinds = 1..=kinds.len() as u8;
+        kinds.clone().map(|kind| palette.kind(by, kind, kinds.len())).collect::<Vec<_>>()
+    };
     json!({
         "ground": palette.ground,
         "text": palette.text,
@@ -62,6 +92,8 @@ fn palette(theme: Theme) -> Value {
         "idle": palette.idle,
         "filled": palette.filled,
         "named": palette.named,
+        "size": scale(KindsBy::Size, &frames.sizes.labels),
+        "age": scale(KindsBy::Age, &frames.ages.labels),
         "series": {
             "live": palette.series.live,
             "usable": palette.series.usable,

@@ -9,8 +9,8 @@ mod data;
 mod planes;
 
 use crate::diagnose::Diagnoses;
-use crate::measure::Analysis;
 use crate::measure::frames::Frames;
+use crate::measure::{Analysis, PoolFacts};
 use crate::words;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +21,8 @@ use std::io::{self, Write};
 /// What the two packed parts may take, in bytes before base 64.
 const MOST_PLANES_BYTES: usize = 2_200_000;
 const MOST_DATA_BYTES: usize = 1_300_000;
+/// Pools that are listed.
+const MOST_POOLS: usize = 1000;
 /// Cells become larger before there are fewer frames than this.
 const LEAST_FRAMES: usize = 32;
 
@@ -29,10 +31,11 @@ const STYLE: &str = include_str!("page/style.css");
 const CHART_SCRIPT: &str = include_str!("../../../assets/uplot/uPlot.iife.min.js");
 const CHART_STYLE: &str = include_str!("../../../assets/uplot/uPlot.min.css");
 /// In this order: each knows those before it.
-const SCRIPTS: [&str; 13] = [
+const SCRIPTS: [&str; 15] = [
     include_str!("page/words.js"),
     include_str!("page/data.js"),
     include_str!("page/state.js"),
+    include_str!("page/tables.js"),
     include_str!("page/colours.js"),
     include_str!("page/overview.js"),
     include_str!("page/pages.js"),
@@ -40,6 +43,7 @@ const SCRIPTS: [&str; 13] = [
     include_str!("page/slider.js"),
     include_str!("page/sites.js"),
     include_str!("page/holes.js"),
+    include_str!("page/pools.js"),
     include_str!("page/chosen.js"),
     include_str!("page/findings.js"),
     include_str!("page/main.js"),
@@ -50,6 +54,8 @@ const SCRIPTS: [&str; 13] = [
 pub struct HtmlExtras {
     /// When the recording began, in words.
     pub began: Option<String>,
+    /// Pools that the program told of.
+    pub pools: Vec<PoolFacts>,
 }
 
 /// The page's bytes. Frames become fewer and coarser until they fit.
@@ -82,6 +88,12 @@ pub fn page(
         ));
     }
     note_coarse(&frames, &mut left_out);
+    if extras.pools.len() > MOST_POOLS {
+        left_out.push(format!(
+            "Of {} pools the {MOST_POOLS} largest are listed.",
+            words::count(extras.pools.len() as u64)
+        ));
+    }
     let data = loop {
         let mut notes = left_out.clone();
         note_blocks(&frames, &mut notes);

@@ -8,6 +8,7 @@ mod bands;
 mod finding;
 mod grid;
 mod pixels;
+mod pools;
 
 use super::picture::canvas::Canvas;
 use super::picture::frame::{self, Header, TimeSpan};
@@ -16,7 +17,7 @@ use super::picture::legend::{Entry, Legend, Sample};
 use super::picture::marks::Marks;
 use super::picture::palette::Palette;
 use super::picture::{Mark, PictureOptions, RenderError, Title, scale};
-use crate::measure::{HeapMap, KindsBy, Owners};
+use crate::measure::{HeapMap, KindsBy, Owners, PoolFacts};
 
 pub use grid::{Layout, draw_pages};
 
@@ -33,6 +34,8 @@ pub struct MapExtras {
     pub high_water_bytes: Option<u64>,
     /// Moments to point out.
     pub marks: Vec<Mark>,
+    /// Pools that the program told of.
+    pub pools: Vec<PoolFacts>,
 }
 
 /// Draws the heap map; returns the bytes of a PNG file.
@@ -72,6 +75,8 @@ pub fn draw(
         let style = frame::stroke(palette.text, line_width);
         area.draw(&plotters::element::PathElement::new(path, style))?;
     }
+    let framed = pools::place(&extras.pools, map, &bands, (&rect, span), &metrics);
+    pools::draw(&area, &metrics, palette, &framed)?;
     marks.draw(&area, &metrics, palette, &rect)?;
     if bands.is_empty() || map.times_ns.is_empty() {
         let middle = ((rect.left + rect.right) / 2, (rect.top + rect.bottom) / 2);
@@ -96,6 +101,10 @@ fn header<'a>(
     entries.push(Entry::new(Sample::Line(palette.text, metrics.px(1.6) as u32), high_water));
     if map.bands.iter().filter(|band| band.cells > 0).count() > 1 {
         entries.push(Entry::new(Sample::Break, "addresses left out"));
+    }
+    if !extras.pools.is_empty() {
+        let words = "pool that the program told of, where it is large enough";
+        entries.push(Entry::new(Sample::Frame, words));
     }
     let width = metrics.width - 2 * frame::margin(metrics);
     let legend = Legend::place(entries, metrics, width);

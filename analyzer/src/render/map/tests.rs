@@ -18,6 +18,23 @@ fn extras() -> MapExtras {
         end_ns: demo::WINDOW_END_NS,
         high_water_bytes: Some(133 << 20),
         marks: vec![Mark { time_ns: 6_900_000_000, label: "idle from here".to_owned() }],
+        pools: Vec::new(),
+    }
+}
+
+fn pool(start: u64, bytes: u64, destroyed_ns: Option<u64>) -> PoolFacts {
+    PoolFacts {
+        name: "x".repeat(5000),
+        start,
+        bytes,
+        created_ns: start,
+        destroyed_ns,
+        live_bytes: Some(u64::MAX),
+        live_blocks: Some(1),
+        free_bytes: None,
+        peak_live_bytes: None,
+        acquired: None,
+        released: None,
     }
 }
 
@@ -82,6 +99,7 @@ fn no_map_is_too_strange_to_draw() {
         end_ns: u64::MAX,
         high_water_bytes: Some(u64::MAX),
         marks: vec![mark(0), mark(u64::MAX), mark(5)],
+        pools: vec![pool(0, u64::MAX, Some(0)), pool(u64::MAX, u64::MAX, None), pool(0, 0, None)],
     };
     for map in &strange {
         for (width, height) in [(480, 320), (480, 700)] {

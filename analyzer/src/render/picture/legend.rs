@@ -13,6 +13,8 @@ use plotters::prelude::*;
 pub(crate) enum Sample {
     /// A filled square.
     Square(Rgb),
+    /// The outline of one, as areas are framed.
+    Frame,
     /// A line of this colour and width in pixels.
     Line(Rgb, u32),
     /// The heap map's colours from full to nearly empty, with words of their own.
@@ -97,7 +99,7 @@ fn sample_width(sample: Sample, metrics: &Metrics) -> i32 {
     let words = |text: &str| font::width(text, metrics.body(), false).ceil() as i32;
     match sample {
         Sample::None => 0,
-        Sample::Square(_) => metrics.px(24.0),
+        Sample::Square(_) | Sample::Frame => metrics.px(24.0),
         Sample::Line(..) | Sample::Break => metrics.px(34.0),
         Sample::Shares => words(FULL) + words(SPARSE) + bar_width(metrics) + metrics.px(16.0),
     }
@@ -117,6 +119,11 @@ fn draw_sample(
             let box_ = [(x, middle - half), (x + 2 * half, middle + half)];
             area.draw(&Rectangle::new(box_, frame::fill(colour)))?;
             let outline = frame::stroke(palette.axis, metrics.hairline());
+            area.draw(&Rectangle::new(box_, outline))?;
+        }
+        Sample::Frame => {
+            let box_ = [(x, middle - half), (x + 2 * half, middle + half)];
+            let outline = frame::stroke(palette.text, metrics.hairline());
             area.draw(&Rectangle::new(box_, outline))?;
         }
         Sample::Line(colour, width) => {

@@ -12,6 +12,7 @@ function drawChosen() {
   const start = addressOf(cell);
   const [place, state] = cellWords(frame, cell);
   const parts = [element("h2", {}, place), element("p", {}, state),
+    ...poolsIn(start, start + D.cell_bytes, frame.t).slice(0, 3).map((pool) => element("p", {}, poolWords(pool))),
     element("button", { type: "button", click: () => zoomTo(cell) }, "zoom to it")];
   const detail = detailOf(view.frame);
   if (frame.fill[cell] >= 3) {
@@ -29,8 +30,9 @@ const siteLine = (site, words) => element("p", {}, element("button", { type: "bu
 
 // Where single blocks are known, if not here.
 function elsewhere() {
-  if (D.details.length === 0) return [];
-  const buttons = D.details.map((detail) => element("button", { type: "button", click: () => change({ frame: frameNear(detail.t) }) }, `${detail.label}, ${duration(detail.t)}`));
+  const others = D.details.filter((detail) => detail !== detailOf(view.frame));
+  if (others.length === 0) return [];
+  const buttons = others.map((detail) => element("button", { type: "button", click: () => change({ frame: frameNear(detail.t) }) }, `${detail.label}, ${duration(detail.t)}`));
   return [element("p", { class: "muted" }, "Its single blocks may be known at: "), ...buttons];
 }
 
@@ -54,7 +56,7 @@ function drawHistory(canvas, cell) {
   D.frames.forEach((frame, at) => {
     const x = Math.round(timeShare(frame.t) * canvas.width);
     const next = at + 1 < D.frames.length ? timeShare(D.frames[at + 1].t) : 1;
-    context.fillStyle = css(rgb[lookAt(frame.fill[cell], frame.site[cell])]);
+    context.fillStyle = css(rgb[lookAt(frame, cell)]);
     context.fillRect(x, 0, Math.max(next * canvas.width - x, 1) + 1, canvas.height);
   });
   context.fillStyle = css(palette().text);

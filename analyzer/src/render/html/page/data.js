@@ -2,9 +2,10 @@
 //
 // Cells are counted over all bands, from the lowest address on. `fill` says how full a cell is
 // (0 never used, 1 given back, 2 held and empty, 3…34 from hardly live to all live), `site` whose
-// most of it is, `held` how many sixteenths of it, less one, are held.
+// most of it is, `kinds` of which age and size, `rest` how much of it is held and of which thread.
 
 const FULL = 34;
+const PLANES = 4;
 let D = null;
 
 async function unpack(id) {
@@ -31,16 +32,15 @@ async function load() {
 
 // Undoes the differences from frame to frame.
 function readPlanes(planes) {
-  const length = D.cells * D.planes;
+  const length = D.cells * PLANES;
   D.frames.forEach((frame, at) => {
     const now = planes.subarray(at * length, (at + 1) * length);
     if (at > 0) {
       const before = planes.subarray((at - 1) * length, at * length);
       for (let i = 0; i < length; i++) now[i] ^= before[i];
     }
-    frame.fill = now.subarray(0, D.cells);
-    frame.site = now.subarray(D.cells, 2 * D.cells);
-    frame.held = D.planes > 2 ? now.subarray(2 * D.cells) : null;
+    [frame.fill, frame.site, frame.kinds, frame.rest] =
+      [0, 1, 2, 3].map((plane) => now.subarray(plane * D.cells, (plane + 1) * D.cells));
   });
 }
 
@@ -72,9 +72,27 @@ function cellAt(address) {
 // How much of a cell is in the footprint, and live, in bytes.
 function heldBytes(frame, cell) {
   if (frame.fill[cell] < 2) return 0;
-  return frame.held ? D.cell_bytes * (frame.held[cell] + 1) / 16 : D.cell_bytes;
+  return D.cell_bytes * ((frame.rest[cell] & 15) + 1) / 16;
 }
 const liveShare = (fill) => fill < 3 ? 0 : Math.max((fill - 3) / (FULL - 3), 0.01);
+
+// Kinds count from 1 on; 0: no block is there.
+const ageKind = (frame, cell) => frame.kinds[cell] & 15;
+const sizeKind = (frame, cell) => frame.kinds[cell] >> 4;
+const threadKind = (frame, cell) => frame.rest[cell] >> 4;
+const kindLabel = (by, kind) => D.kinds[by].labels[kind - 1] ?? "";
+
+// The kind of an age in nanoseconds, or of a size in bytes.
+function kindOf(by, value) {
+  const { bounds } = D.kinds[by];
+  const at = bounds.findIndex((bound) => value <= bound);
+  return at < 0 ? bounds.length + 1 : at + 1;
+}
+function kindOfThread(thread) {
+  const { bounds } = D.kinds.thread;
+  const at = bounds.indexOf(thread);
+  return at < 0 ? bounds.length + 1 : at + 1;
+}
 
 const siteName = (site) => site === 0 ? "(stack not known)"
   : site === D.other_sites[0] ? `${count(D.other_sites[1])} other sites` : D.sites[site].words;

@@ -30,9 +30,9 @@ function drawFindings() {
 function startFindings() {
   const host = byId("findings");
   const cards = D.diagnoses.map((finding, at) => element("button", { type: "button", class: `finding ${finding.severity}`, "aria-expanded": "false", "data-id": finding.id, click: () => openFinding(at) },
-    element("span", { class: "grade" }, `${finding.severity[0].toUpperCase()}${finding.severity.slice(1)}: `), finding.title,
+    element("span", { class: "grade" }, `${finding.severity[0].toUpperCase()}${finding.severity.slice(1)}: `), ...breakable(finding.title),
     finding.bytes > 0 ? element("div", { class: "muted" }, `at stake: about ${bytes(finding.bytes)}${finding.since_ns === null ? "" : `, idle since ${duration(finding.since_ns)}`}`) : null,
-    element("div", { class: "more" }, element("p", {}, finding.explanation), element("p", { class: "remedy" }, finding.remedy))));
+    element("div", { class: "more" }, element("p", {}, ...breakable(finding.explanation)), element("p", { class: "remedy" }, ...breakable(finding.remedy)))));
   if (cards.length === 0) {
     const why = D.cannot_tell === null ? "The heap is healthy: of what can be judged, nothing is wrong with it." : `Whether the heap is healthy cannot be told: ${D.cannot_tell}.`;
     cards.push(element("p", {}, why));

@@ -9,6 +9,11 @@ function bars(rows, format) {
   ]));
 }
 
+const HOLE_COLUMNS = [
+  ["address", ([address]) => address, hex, "where it begins; a click shows the page"],
+  ["bytes", ([, size]) => size, bytes, "how large it is"],
+];
+
 function drawHoles() {
   if (view.tab !== "holes") return;
   const frame = D.frames[view.frame];
@@ -21,8 +26,7 @@ function drawHoles() {
     parts.push(element("h2", {}, "by size: bytes in holes of"));
     parts.push(bars(frame.holes.map(([from, n, size]) => [`${bytes(from)} …`, size, `${bytes(size)} in ${count(n)}`]), bytes));
     parts.push(element("h2", {}, "the largest"));
-    parts.push(element("ol", {}, ...frame.largest.map(([address, size]) => element("li", {},
-      element("button", { type: "button", click: () => showAddress(address) }, hex(address)), ` ${bytes(size)}`))));
+    parts.push(sortableTable("holes", HOLE_COLUMNS, frame.largest, ([address]) => showAddress(address)));
   }
   const pages = D.series.pages[stateAt(frame.t)];
   if (pages !== null) {

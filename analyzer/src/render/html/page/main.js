@@ -12,7 +12,7 @@ function showTip(event, text) {
 }
 const hideTip = () => { byId("tip").hidden = true; };
 
-const TABS = ["sites", "page", "holes", "about"];
+const TABS = ["sites", "page", "holes", "about", "pools"];
 function drawTabs() {
   for (const tab of TABS) {
     byId(tab).hidden = tab !== view.tab;
@@ -33,14 +33,16 @@ const KEYS = [
   ["p", "when most was live", "p", () => change({ frame: frameNear(D.peak_ns) })],
   ["+ − 0", "zoom in, out, the whole heap", "+", () => zoomBy(1.6)], [null, null, "-", () => zoomBy(1 / 1.6)],
   [null, null, "0", () => change({ zoom: { k: 1, x: 0, y: 0 } })],
-  ["c", "colours: how full, or which site", "c", () => change({ colour: view.colour === "site" ? "fullness" : "site" })],
+  ["c", "colours: how full, age, size, site, thread", "c", () => change({ colour: nextColouring() })],
   ["t", "dark or light", "t", () => change({ theme: view.theme === "dark" ? "light" : "dark" })],
-  ["1 2 3 4", "sites, page, holes, about", "1", () => change({ tab: "sites" })],
+  ["1 2 3 4 5", "sites, page, holes, about, pools", "1", () => change({ tab: "sites" })],
   [null, null, "2", () => change({ tab: "page" })], [null, null, "3", () => change({ tab: "holes" })],
-  [null, null, "4", () => change({ tab: "about" })], ["?", "this", "?", () => change({ tab: "about" })],
+  [null, null, "4", () => change({ tab: "about" })],
+  [null, null, "5", () => { if (D.pools.length > 0) change({ tab: "pools" }); }], ["?", "this", "?", () => change({ tab: "about" })],
   ["/", "search sites", "/", () => { change({ tab: "sites" }); byId("sites").hidden = false; byId("search").focus(); }],
-  ["Esc", "let go of site, page and finding", "Escape", () => { byId("search").blur(); change({ site: null, page: null, finding: null, query: "" }); }],
+  ["Esc", "let go of site, page and finding", "Escape", () => { document.activeElement?.blur(); change({ site: null, page: null, finding: null, query: "" }); }],
 ];
+const nextColouring = () => COLOURINGS[(COLOURINGS.findIndex(([key]) => key === view.colour) + 1) % COLOURINGS.length][0];
 const step = (by) => change({ frame: Math.min(Math.max(view.frame + by, 0), D.frames.length - 1) });
 
 function pressed(event) {
@@ -76,14 +78,15 @@ async function main() {
   await load();
   drawTitle();
   drawAbout();
-  [startSlider, startFindings, startOverview, startCharts, startSites, startHoles, startChosen].forEach((start) => start());
-  listeners.unshift({ keys: ["theme", "colour"], draw: drawTheme }, { keys: ["theme", "colour", "site"], draw: makeTables });
-  listen(["theme", "colour"], drawLegend);
-  listen(["tab"], drawTabs);
+  [startSlider, startFindings, startOverview, startCharts, startSites, startHoles, startChosen, startPools].forEach((start) => start());
+  // First of all what others measure or look up.
+  listeners.unshift({ keys: ["tab"], draw: drawTabs }, { keys: ["theme", "colour"], draw: drawTheme }, { keys: ["theme", "colour", "site"], draw: makeTables });
+  listen(["theme", "colour", "site"], drawLegend);
   startPages();
   TABS.forEach((tab) => byId(`tab-${tab}`).addEventListener("click", () => change({ tab })));
   byId("theme").addEventListener("click", () => change({ theme: view.theme === "dark" ? "light" : "dark" }));
   byId("help").addEventListener("click", () => change({ tab: "about" }));
+  byId("colour").replaceChildren(...COLOURINGS.map(([key, words]) => element("option", { value: key }, words)));
   byId("colour").addEventListener("change", (event) => change({ colour: event.target.value }));
   addEventListener("keydown", pressed);
   addEventListener("hashchange", () => { if (location.hash !== written) change(readHash()); });

@@ -25,7 +25,7 @@ function paintOverview() {
   const context = overviewImage.getContext("2d");
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const counts = new Uint32Array(64 + 256);
+  const counts = new Uint32Array(table.length);
   for (const { from, rows, band } of overviewRows(height)) {
     for (let row = 0; row < rows; row++) {
       const first = band.first + Math.floor(row * band.cells / rows);
@@ -41,24 +41,24 @@ function paintOverview() {
   drawOverview();
 }
 
-// One colour for cells `first..end`: the mean of what they are, but no mean of sites.
+// One colour for cells `first..end`: the mean of what they are, but no mean of sites or kinds.
 function mean(frame, first, end, counts) {
-  if (end - first === 1) return table[lookAt(frame.fill[first], frame.site[first])];
+  if (end - first === 1) return table[lookAt(frame, first)];
   const seen = [];
   for (let cell = first; cell < end; cell++) {
-    const at = lookAt(frame.fill[cell], frame.site[cell]);
+    const at = lookAt(frame, cell);
     if (counts[at]++ === 0) seen.push(at);
   }
-  let [r, g, b, sites, most] = [0, 0, 0, 0, -1];
+  let [r, g, b, named, most] = [0, 0, 0, 0, -1];
   for (const at of seen) {
-    if (at >= 64) {
-      sites += counts[at];
+    if (at >= SITES) {
+      named += counts[at];
       if (most < 0 || counts[at] > counts[most]) most = at;
     } else {
       r += rgb[at][0] * counts[at]; g += rgb[at][1] * counts[at]; b += rgb[at][2] * counts[at];
     }
   }
-  if (most >= 0) { r += rgb[most][0] * sites; g += rgb[most][1] * sites; b += rgb[most][2] * sites; }
+  if (most >= 0) { r += rgb[most][0] * named; g += rgb[most][1] * named; b += rgb[most][2] * named; }
   for (const at of seen) counts[at] = 0;
   const cells = end - first;
   return pack([r / cells, g / cells, b / cells].map(Math.round));
@@ -81,6 +81,7 @@ function drawOverview() {
     const width = Math.max(Math.round(next * canvas.width) - x, 1);
     context.drawImage(overviewImage, at, 0, 1, canvas.height, x, 0, width, canvas.height);
   });
+  drawPools(context, canvas.height);
   drawMarks(context, { left: 0, top: 0, width: canvas.width, height: canvas.height });
 }
 

@@ -38,12 +38,10 @@ function layOut() {
 }
 
 function paintPages() {
-  const { fill, site } = D.frames[view.frame];
+  const frame = D.frames[view.frame];
   const { place, pixels, image } = grid;
   pixels.fill(0);
-  for (let cell = 0; cell < fill.length; cell++) {
-    pixels[place[cell]] = table[lookAt(fill[cell], site[cell])];
-  }
+  for (let cell = 0; cell < D.cells; cell++) pixels[place[cell]] = table[lookAt(frame, cell)];
   pagesImage.getContext("2d").putImageData(image, 0, 0);
   drawPages();
 }
@@ -103,7 +101,7 @@ function drawBlocks(context, side, shown) {
       context.fillStyle = css(palette().empty);
       context.fillRect(x, y, 1, 1);
       for (const at of blocksIn(detail, start, start + D.cell_bytes)) {
-        context.fillStyle = css(rgb[64 + detail.site[at]]);
+        context.fillStyle = css(rgb[lookAtBlock(detail, at)]);
         const end = Math.min(detail.start[at] + detail.bytes[at], start + D.cell_bytes);
         for (let from = Math.max(detail.start[at], start); from < end;) {
           const row = Math.floor((from - start) / line);
@@ -146,8 +144,24 @@ function cellWords(frame, cell) {
   const state = ["never used", "given back", "held, nothing live"][fill]
     ?? `blocks fill about ${percent(liveShare(fill))} of what is held`;
   const words = [`${hex(start)} (${bandOf(cell).label}, ${bytes(D.cell_bytes)})`, state];
-  if (fill >= 3) words.push(`most of it: ${siteName(frame.site[cell])}`);
+  if (fill >= 3) words.push(`most of it: ${siteName(frame.site[cell])}`, ...mostWords(frame, cell));
+  words.push(...poolsIn(start, start + D.cell_bytes, frame.t).slice(0, 3).map(poolWords));
   return words;
+}
+
+// Size, age and thread of most of a cell's live bytes.
+function mostWords(frame, cell) {
+  const size = sizeKind(frame, cell);
+  if (size === 0) return [];
+  const ages = within("age", ageKind(frame, cell), duration);
+  return [`most in blocks of ${within("size", size, bytes)}, ${ages} old, by ${kindLabel("thread", threadKind(frame, cell))}`];
+}
+
+// The values that are of a kind of size or age.
+function within(by, kind, words) {
+  const { bounds } = D.kinds[by];
+  if (kind > bounds.length) return `over ${words(bounds.at(-1))}`;
+  return kind === 1 ? `up to ${words(bounds[0])}` : `${words(bounds[kind - 2])} to ${words(bounds[kind - 1])}`;
 }
 
 function blockWords(detail, at) {

@@ -68,7 +68,7 @@ function drawName(cell, site) {
   cell.dataset.site = site;
   cell.title = siteName(site);
   const place = siteName(site).match(/\(([^()]*)\)$/)?.[1];
-  cell.replaceChildren(site === 0 ? siteName(0) : shortName(site), place && site > 0 ? element("small", {}, place) : "");
+  cell.replaceChildren(...breakable(site === 0 ? siteName(0) : shortName(site), IN_NARROW), place && site > 0 ? element("small", {}, ...breakable(place, IN_NARROW)) : "");
 }
 
 const chooseSite = (site) => change({ site: view.site === site ? null : site });
@@ -86,9 +86,9 @@ function drawSite() {
     : [element("dl", {}, ...COLUMNS.slice(1).flatMap(([, label, place, format, title]) =>
       [element("dt", { title }, label), element("dd", {}, format(row[place]))]))];
   const stack = D.sites[view.site]?.stack ?? [];
-  host.replaceChildren(element("h2", {}, siteName(view.site)),
+  host.replaceChildren(element("h2", {}, ...breakable(siteName(view.site))),
     element("button", { type: "button", click: () => change({ site: null }) }, "show all sites"), ...facts,
-    stack.length > 0 ? element("h2", {}, "called by") : "", element("ol", {}, ...stack.map((call) => element("li", {}, call))));
+    stack.length > 0 ? element("h2", {}, "called by") : "", element("ol", {}, ...stack.map((call) => element("li", {}, ...breakable(call)))));
 }
 
 function startSites() {

@@ -57,8 +57,8 @@ function readHash() {
   const site = number("site", D.other_sites[0]);
   const sort = parts.get("sort") ?? "-pinned";
   return {
-    ...one("tab", ["sites", "page", "holes", "about"]),
-    ...one("colour", ["fullness", "site"]),
+    ...one("tab", TABS),
+    ...one("colour", COLOURINGS.map(([key]) => key)),
     ...one("theme", ["light", "dark"]),
     ...(time === null ? {} : { frame: frameNear(time) }),
     site: Number.isInteger(site) ? site : null,

@@ -36,3 +36,8 @@ function element(name, attributes = {}, ...children) {
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
 }
+
+// Text as nodes that may be broken behind the parts of names and paths, and reads as before.
+const breakable = (text, behind = /(?<=::|\/)/) =>
+  text.split(behind).flatMap((part, at) => at === 0 ? [part] : [element("wbr"), part]);
+const IN_NARROW = /(?<=::|[/_])/;
