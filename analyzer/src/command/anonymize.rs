@@ -1,7 +1,7 @@
 //! What `--anonymize` takes out: whatever names people, places or machines.
 
 use fragtrace_analyzer::measure::blame::{CallFacts, SiteFacts};
-use fragtrace_analyzer::measure::{HeapShape, PoolFacts, TraceFacts};
+use fragtrace_analyzer::measure::{HeapShape, Parts, PoolFacts, TraceFacts};
 
 /// Stands for the program.
 const PROGRAM: &str = "program";
@@ -26,6 +26,12 @@ pub fn sites(sites: &mut [SiteFacts], exe: &str) {
         calls(std::slice::from_mut(&mut site.site), exe);
         calls(&mut site.stack, exe);
     }
+}
+
+/// Takes the names of threads and pools out of what the heap is made of.
+pub fn parts(parts: &mut Parts) {
+    parts.threads.iter_mut().for_each(|thread| thread.name = None);
+    pools(&mut parts.pools);
 }
 
 /// Replaces the names that the program has for its pools by their numbers.

@@ -85,17 +85,20 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     drop(bar);
     let mut symbols = arguments.symbols.open(&trace);
     let stacks = blame::stacks_of(&trace, &symbols);
-    let mut parts = Parts::of(&trace, &replay);
-    if arguments.anonymize {
-        anonymize::pools(&mut parts.pools);
-    }
+    let shared = |mut parts: Parts| {
+        if arguments.anonymize {
+            anonymize::parts(&mut parts);
+        }
+        parts
+    };
+    let parts = shared(Parts::of(&trace, &replay));
     let (blame, diagnoses) =
         judge(&trace, &mut analysis, replay, &mut symbols, arguments.anonymize);
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
     if arguments.json {
         let at_peak = match analysis.peak == analysis.end {
             true => parts.clone(),
-            false => Parts::at_peak(&trace, &analysis),
+            false => shared(Parts::at_peak(&trace, &analysis)),
         };
         let parts = json::PartsTwice { end: &parts, peak: &at_peak };
         let mut out = output.plain();
