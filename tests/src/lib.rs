@@ -6,7 +6,8 @@
 //! readably, `witness` reads a second, independent count, `tools` finds what a machine may lack,
 //! `elf` reads what readelf prints, `victim` is a program that dies and its account, `bound` is how
 //! large a trace may become, `stacks` reads call stacks out of a trace and a second opinion on
-//! them, `approved` compares pictures with those that people looked at.
+//! them, `approved` compares pictures with those that people looked at, `terminal` shows what only
+//! terminals get.
 #![forbid(unsafe_code)]
 
 pub mod approved;
@@ -20,6 +21,7 @@ pub mod report;
 pub mod run;
 pub mod shootout;
 pub mod stacks;
+pub mod terminal;
 pub mod tools;
 pub mod traced;
 pub mod victim;

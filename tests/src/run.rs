@@ -131,13 +131,30 @@ pub struct Running {
 impl Running {
     /// Starts a command in a process group of its own.
     pub fn start(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let description = format!("{command:?}");
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = spawn(command, &description);
+        let mut child = spawn(command.process_group(0), &description);
         let stdout = Stream::drain(child.stdout.take().expect("stdout is a pipe"));
         let stderr = Stream::drain(child.stderr.take().expect("stderr is a pipe"));
+        Self::of(child, description, stdout, stderr)
+    }
+
+    /// Starts a command whose stdout and stderr go into what these readers read from.
+    pub(crate) fn start_into<R: Read + Send + 'static>(
+        command: &mut Command,
+        stdout: (Stdio, R),
+        stderr: (Stdio, R),
+    ) -> Self {
+        let description = format!("{command:?}");
+        let child = spawn(command.stdout(stdout.0).stderr(stderr.0).process_group(0), &description);
+        // What the command holds open of the other ends would keep readers waiting.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self::of(child, description, Stream::drain(stdout.1), Stream::drain(stderr.1))
+    }
+
+    fn of(child: Child, command: String, stdout: Stream, stderr: Stream) -> Self {
         let deadline = Instant::now() + TIME_OUT;
-        Self { child, command: description, stdout, stderr, deadline, finished: false }
+        Self { child, command, stdout, stderr, deadline, finished: false }
     }
 
     /// The process id.

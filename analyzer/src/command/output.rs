@@ -10,6 +10,10 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use terminal_size::terminal_size_of;
+
+/// Of a terminal whose width is not known.
+const USUAL_COLUMNS: usize = 100;
 
 /// What is known about the reader of standard output.
 pub struct Output {
@@ -37,17 +41,20 @@ impl Output {
         Ok(stream.flush()?)
     }
 
-    /// Whether small charts of block characters are wanted: on a terminal that shows them, and
-    /// wherever `--color always` asks for what a terminal gets.
-    pub fn charts(&self) -> bool {
+    /// Where small charts of block characters are wanted, the columns that they have: on a terminal
+    /// that shows them, and wherever `--color always` asks for what a terminal gets.
+    pub fn charts(&self) -> Option<usize> {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-        unicode()
+        let shown = unicode()
             && match self.color {
                 ColorChoice::Auto => io::stdout().is_terminal() && !dumb && !set("NO_COLOR"),
                 ColorChoice::Always => true,
                 ColorChoice::Never => false,
-            }
+            };
+        // A terminal that does not know its width says 0.
+        let columns = terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        shown.then(|| columns.filter(|columns| *columns > 0).unwrap_or(USUAL_COLUMNS))
     }
 
     /// Standard output for plain text that may be long.

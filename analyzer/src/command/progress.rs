@@ -3,16 +3,22 @@
 
 use fragtrace_analyzer::measure::{WHOLE, progress};
 use fragtrace_analyzer::read::Trace;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use terminal_size::terminal_size_of;
 
 /// Work that is done sooner needs no bar.
 pub const BEFORE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
-const TEMPLATE: &str = "{msg} [{bar:30}] {percent} %, {eta} left";
+const TEMPLATE: &str = "{msg} [{wide_bar}] {percent} %, {prefix} left";
+/// On a terminal with fewer columns the bar has no message: it would have no room itself.
+const LEAST_COLUMNS: u16 = 72;
+const NARROW: &str = "[{wide_bar}] {percent} %, {prefix} left";
+/// All work in parts of so many.
+const LENGTH: f64 = 1000.0;
 
 /// Shown until it is dropped.
 #[must_use]
@@ -33,20 +39,18 @@ impl Bar {
             if !wait(BEFORE) {
                 return;
             }
-            let bar = new_bar(passes * u64::from(WHOLE));
-            bar.set_position(progress().parts - before.parts);
-            // What was done in the first second came all at once: it says nothing of the rate.
-            bar.reset_eta();
-            loop {
-                let now = progress();
+            let now = || {
+                let (now, all) = (progress(), passes * u64::from(WHOLE));
+                let share = (now.parts - before.parts).min(all) as f64 / all.max(1) as f64;
                 let events = (now.events - before.events) as f64 / begun.elapsed().as_secs_f64();
-                bar.set_message(format!("replaying, {:.1} million events a second", events / 1e6));
-                bar.set_position((now.parts - before.parts).min(passes * u64::from(WHOLE)));
-                if !wait(PAUSE) {
-                    break;
-                }
+                (share, format!("replaying, {:.1} million events a second", events / 1e6))
+            };
+            let (share, message) = now();
+            let shown = Shown::new(begun, share, message);
+            while wait(PAUSE) {
+                let (share, message) = now();
+                shown.at(share, message);
             }
-            bar.finish_and_clear();
         };
         Bar { watcher: Some((over, thread::spawn(watch))) }
     }
@@ -67,12 +71,48 @@ pub fn is_shown() -> bool {
     io::stderr().is_terminal() && !dumb
 }
 
-/// A bar that is not drawn yet.
-pub fn new_bar(length: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template(TEMPLATE);
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("## "));
-    bar
+/// A bar on the terminal, until it is dropped.
+pub struct Shown {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Shown {
+    /// For work that began then, of which this share is done.
+    pub fn new(begun: Instant, share: f64, message: String) -> Shown {
+        let columns = terminal_size_of(io::stderr()).map_or(0, |(width, _)| width.0);
+        // A terminal that does not know its width says 0.
+        let narrow = (1..LEAST_COLUMNS).contains(&columns);
+        let style = ProgressStyle::with_template(if narrow { NARROW } else { TEMPLATE });
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        // Nothing is drawn before all of it is set.
+        let bar = ProgressBar::with_draw_target(Some(LENGTH as u64), ProgressDrawTarget::stderr())
+            .with_style(style.progress_chars("## "))
+            .with_position((share * LENGTH) as u64)
+            .with_prefix(left(begun, share))
+            .with_message(message);
+        bar.tick();
+        Shown { bar, begun }
+    }
+
+    /// Now this share is done.
+    pub fn at(&self, share: f64, message: String) {
+        self.bar.set_prefix(left(self.begun, share));
+        self.bar.set_message(message);
+        self.bar.set_position((share * LENGTH) as u64);
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// How long the rest will take, if it goes on as it went so far.
+fn left(begun: Instant, share: f64) -> String {
+    let rest = begun.elapsed().mul_f64((1.0 - share) / share.max(1.0 / LENGTH));
+    format!("{:#}", HumanDuration(rest.max(Duration::from_secs(1))))
 }
 
 #[cfg(test)]
@@ -80,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_well_formed() {
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    fn templates_are_well_formed() {
+        assert!([TEMPLATE, NARROW].iter().all(|text| ProgressStyle::with_template(text).is_ok()));
     }
 }

@@ -1,16 +1,12 @@
 //! How far the shootout is: which allocator's turn it is, and how long all of them will take.
 
-use super::super::progress::{BEFORE, is_shown, new_bar};
-use indicatif::ProgressBar;
+use super::super::progress::{BEFORE, Shown, is_shown};
 use std::time::Instant;
-
-/// A run in parts of so many.
-const WHOLE: f64 = 1000.0;
 
 /// The bar; on a terminal only.
 pub struct Progress {
     begun: Instant,
-    bar: Option<ProgressBar>,
+    bar: Option<Shown>,
     all: usize,
     done: usize,
     name: String,
@@ -35,16 +31,11 @@ impl Progress {
             return;
         }
         let runs = self.done.saturating_sub(1) as f64 + share.clamp(0.0, 1.0);
-        let bar = self.bar.get_or_insert_with(|| new_bar((self.all as f64 * WHOLE) as u64));
-        bar.set_message(format!("[{}/{}] {:<10}", self.done, self.all, self.name));
-        bar.set_position((runs * WHOLE) as u64);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        let all = (runs / self.all.max(1) as f64).min(1.0);
+        let message = format!("[{}/{}] {:<10}", self.done, self.all, self.name);
+        match &self.bar {
+            Some(bar) => bar.at(all, message),
+            None => self.bar = Some(Shown::new(self.begun, all, message)),
         }
     }
 }

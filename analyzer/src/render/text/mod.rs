@@ -43,8 +43,8 @@ pub struct ReportExtras {
     pub damage: Vec<String>,
     /// Whether the reader's terminal shows block characters.
     pub unicode: bool,
-    /// Whether small charts over time are wanted, of block characters.
-    pub charts: bool,
+    /// Columns of the terminal, where small charts over time are wanted, of block characters.
+    pub charts: Option<usize>,
     /// Who pins memory at the end.
     pub blame: Blame,
     /// What the heap is made of at the end.
@@ -91,8 +91,8 @@ pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
     }
     page.push('\n');
     page.push_str(&table::draw(analysis));
-    if extras.charts
-        && let Some(lines) = sparkline::draw(analysis)
+    if let Some(columns) = extras.charts
+        && let Some(lines) = sparkline::draw(analysis, columns)
     {
         page.push('\n');
         page.push_str(&lines);

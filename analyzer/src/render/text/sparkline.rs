@@ -6,12 +6,20 @@ use crate::measure::{Analysis, State};
 use std::fmt::Write;
 
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-const COLUMNS: usize = 60;
+/// Columns of a chart at most, and at least: with fewer it shows no course.
+const MOST_COLUMNS: usize = 60;
+const LEAST_COLUMNS: usize = 12;
 const LABEL_WIDTH: usize = 16;
+/// What stands behind a chart: "  1,023 MiB at most".
+const TAIL_WIDTH: usize = 20;
 const LEAST_LIVE_PART: u64 = 100;
 
-/// The lines; `None` when there is nothing to draw.
-pub(super) fn draw(analysis: &Analysis) -> Option<String> {
+/// The lines, for a terminal so wide; `None` when there is nothing to draw, or no room.
+pub(super) fn draw(analysis: &Analysis, terminal_columns: usize) -> Option<String> {
+    let width = terminal_columns.saturating_sub(LABEL_WIDTH + TAIL_WIDTH).min(MOST_COLUMNS);
+    if width < LEAST_COLUMNS {
+        return None;
+    }
     let (from, to) = (analysis.trace.window_start_ns, analysis.trace.duration_ns);
     if analysis.series.len() < 2 || to <= from {
         return None;
@@ -23,7 +31,7 @@ pub(super) fn draw(analysis: &Analysis) -> Option<String> {
         ("heap resident", |state| state.heap_resident_bytes),
         ("RSS", |state| state.rss_bytes),
     ];
-    let columns = curves.map(|(_, figure)| columns(&analysis.series, (from, to), figure));
+    let columns = curves.map(|(_, figure)| columns(&analysis.series, (from, to), width, figure));
     let top = columns.iter().flatten().flatten().copied().max().filter(|top| *top > 0)?;
 
     let mut out = String::new();
@@ -35,22 +43,22 @@ pub(super) fn draw(analysis: &Analysis) -> Option<String> {
         let most = columns.iter().flatten().max().copied().unwrap_or(0);
         let _ = writeln!(out, "{label:<LABEL_WIDTH$}{bars}  {} at most", scale::bytes(most));
     }
-    if let Some(line) = fragmentation(analysis, (from, to)) {
+    if let Some(line) = fragmentation(analysis, (from, to), width) {
         out.push_str(&line);
     }
     let (from, to) = (scale::duration(from), scale::duration(to));
-    let gap = COLUMNS.saturating_sub(from.chars().count());
+    let gap = width.saturating_sub(from.chars().count());
     let _ = writeln!(out, "{DIM}{:<LABEL_WIDTH$}{from}{to:>gap$}{DIM:#}", "");
     Some(out)
 }
 
 /// While hardly anything is live the ratio says nothing, and would flatten all other columns: of
 /// moments with less than a hundredth of what was live at the peak there is none.
-fn fragmentation(analysis: &Analysis, span: (u64, u64)) -> Option<String> {
+fn fragmentation(analysis: &Analysis, span: (u64, u64), width: usize) -> Option<String> {
     let least = analysis.peak.live_bytes / LEAST_LIVE_PART;
     let ratio = |state: &State| state.fragmentation_ratio.filter(|_| state.live_bytes > least);
     let thousandths = |state: &State| ratio(state).map(|ratio| (ratio.max(0.0) * 1000.0) as u64);
-    let columns = columns(&analysis.series, span, thousandths);
+    let columns = columns(&analysis.series, span, width, thousandths);
     let top = columns.iter().flatten().copied().max().filter(|top| *top > 0)?;
     let bars: String = columns.iter().map(|value| bar(*value, top)).collect();
     let most = scale::ratio(top as f64 / 1000.0);
@@ -68,14 +76,15 @@ fn bar(value: Option<u64>, top: u64) -> char {
 fn columns(
     series: &[State],
     (from, to): (u64, u64),
+    width: usize,
     figure: impl Fn(&State) -> Option<u64>,
-) -> [Option<u64>; COLUMNS] {
-    let mut columns = [None; COLUMNS];
+) -> Vec<Option<u64>> {
+    let mut columns = vec![None; width];
     for state in series {
         let Some(value) = figure(state) else { continue };
         let since = u128::from(state.time_ns.saturating_sub(from));
-        let column = since * COLUMNS as u128 / u128::from(to - from);
-        let column = &mut columns[(column as usize).min(COLUMNS - 1)];
+        let column = since * width as u128 / u128::from(to - from);
+        let column = &mut columns[(column as usize).min(width - 1)];
         *column = (*column).max(Some(value));
     }
     let mut last = None;

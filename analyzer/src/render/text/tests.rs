@@ -85,12 +85,29 @@ fn plain(analysis: &Analysis, extras: ReportExtras) -> String {
 }
 
 fn unicode() -> ReportExtras {
-    ReportExtras { unicode: true, charts: true, ..ReportExtras::default() }
+    ReportExtras { unicode: true, charts: Some(100), ..ReportExtras::default() }
 }
 
 #[test]
 fn a_fragmented_server_is_told_in_one_screen() {
     assert_snapshot!(plain(&fragmented(), unicode()));
+}
+
+#[test]
+fn charts_are_as_wide_as_their_terminal_lets_them_be() {
+    let lines = |columns| -> Vec<String> {
+        let extras = ReportExtras { charts: Some(columns), ..unicode() };
+        let text = plain(&fragmented(), extras);
+        let is_chart = |line: &&str| line.contains(['▁', '█']);
+        text.lines().filter(is_chart).map(str::to_owned).collect()
+    };
+    let widest = |columns| lines(columns).iter().map(|line| line.chars().count()).max();
+    assert!(lines(100).len() >= 3, "{:?}", lines(100));
+    for columns in [60, 80, 100] {
+        assert!(widest(columns).is_some_and(|widest| widest <= columns), "{:?}", lines(columns));
+    }
+    assert_eq!(lines(400), lines(100), "wider than that they say no more");
+    assert_eq!(lines(40), [""; 0], "too narrow to show a course");
 }
 
 #[test]
