@@ -67,7 +67,9 @@ fn pictures_have_a_useful_size_and_more_than_a_few_colours() {
 fn pictures_have_the_size_that_was_asked_for() {
     let traced = traced();
     for subcommand in ["map", "timeline"] {
-        for (size, width, height) in [("640x480", 640, 480), ("1921x1081", 1921, 1081)] {
+        for (size, width, height) in
+            [("640x480", 640, 480), ("1921x1081", 1921, 1081), ("3840x2160", 3840, 2160)]
+        {
             let picture = drawn(&traced, subcommand, &["--size", size]);
             let found = (picture.width, picture.height);
             assert!(found == (width, height), "{subcommand}: expected {size}, found {found:?}");
