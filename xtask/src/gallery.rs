@@ -22,6 +22,16 @@ const SIZE: &str = "960x540";
 const UNMERGED: &str = "unmerged";
 /// A page without these loads at once.
 const MOST_BYTES: u64 = 48 << 10;
+/// The illness that needs something of the kernel, and the allocator that asks for it.
+const HUGE: &str = "huge-page-bloat";
+const HUGE_ALLOCATOR: &str = "libjemalloc.so.2";
+const HUGE_SETTINGS: (&str, &str) = ("MALLOC_CONF", "thp:always,narenas:64");
+/// With fewer on huge pages there is no bloat to be seen.
+const LEAST_HUGE_BYTES: u64 = 64 << 20;
+const NO_HUGE_PAGES: &str = "\
+The kernel gave the program no huge pages where this page was made (they are off there, or memory was
+in pieces), so there is no picture.
+";
 /// Programs run on a machine with other work: an illness that depends on time may not show once.
 const ATTEMPTS: usize = 3;
 
@@ -34,11 +44,18 @@ struct Piece {
     to_see: &'static str,
 }
 
+impl Piece {
+    /// What its pictures are called.
+    fn name(&self) -> &'static str {
+        self.id.unwrap_or("healthy")
+    }
+}
+
 const fn piece(id: &'static str, program: [&'static str; 3], to_see: &'static str) -> Piece {
     Piece { id: Some(id), program, to_see }
 }
 
-const PIECES: [Piece; 17] = [
+const PIECES: [Piece; 18] = [
     Piece {
         id: None,
         program: ["illness", "healthy", "ill"],
@@ -144,6 +161,14 @@ const PIECES: [Piece; 17] = [
         "RSS stands above the heap: pages were given back lazily, and the kernel counts them until \
          it needs them. No illness, and the heap itself is dark.",
     ),
+    piece(
+        HUGE,
+        ["misuse", HUGE, "ill"],
+        "The dark bands above are what the program uses. Below, each thread's arena of jemalloc \
+         has a few blocks, and from the look on that finds them 2 MiB are in memory for each: \
+         purple or orange at once, without an event. In the timeline footprint and resident jump \
+         far above live, which does not change.",
+    ),
 ];
 
 const OPENING: &str = "\
@@ -157,16 +182,20 @@ dark is full of live blocks, red nearly empty, orange held with nothing live, pa
 Made by `cargo xtask gallery`.
 ";
 
-/// Draws the gallery anew.
-pub fn run() -> Result<()> {
+/// Draws the gallery anew, or the pictures of these illnesses alone.
+pub fn run(only: &[String]) -> Result<()> {
+    let is_known = |name: &String| PIECES.iter().any(|piece| piece.name() == name);
+    if let Some(unknown) = only.iter().find(|name| !is_known(name)) {
+        bail!("{unknown} is none of the gallery: docs/gallery.md has their names");
+    }
     let artifacts = project::build()?;
     let folder = artifacts.target.join("gallery");
     let pictures = project::root().join("docs/images/gallery");
+    let emptied = if only.is_empty() { &[&folder, &pictures][..] } else { &[&folder] };
+    for folder in emptied.iter().filter(|folder| folder.exists()) {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
     for folder in [&folder, &pictures] {
-        if folder.exists() {
-            fs::remove_dir_all(folder)
-                .with_context(|| format!("cannot empty {}", folder.display()))?;
-        }
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     compile(&folder, "illness", &[])?;
@@ -174,19 +203,27 @@ pub fn run() -> Result<()> {
     compile(&folder, UNMERGED, &["-shared", "-fPIC"])?;
     let mut page = OPENING.to_owned();
     for piece in &PIECES {
-        let name = piece.id.unwrap_or("healthy");
-        let trace = trace(&artifacts, &folder, piece)?;
-        for picture in ["map", "timeline"] {
-            let path = pictures.join(format!("{name}-{picture}.png"));
+        let name = piece.name();
+        let paths = ["map", "timeline"]
+            .map(|picture| (picture, pictures.join(format!("{name}-{picture}.png"))));
+        let kept = !only.is_empty() && !only.iter().any(|one| one == name);
+        let trace = if kept { None } else { trace(&artifacts, &folder, piece)? };
+        for (picture, path) in paths.iter().filter(|_| !kept) {
+            let Some(trace) = &trace else {
+                // What was drawn where there were huge pages is of an earlier state.
+                let _ = fs::remove_file(path);
+                continue;
+            };
             let mut draw = Command::new(&artifacts.fragtrace);
-            draw.arg(picture).arg(&trace).arg("-o").arg(&path);
+            draw.arg(picture).arg(trace).arg("-o").arg(path);
             shell::run(draw.args(["--anonymize", "--size", SIZE]))?;
-            let bytes = fs::metadata(&path)?.len();
+            let bytes = fs::metadata(path)?.len();
             if bytes > MOST_BYTES {
                 bail!("{}: {bytes} bytes are too many for the page", path.display());
             }
         }
-        write_piece(&mut page, piece, name)?;
+        let drawn = paths.iter().all(|(_, path)| path.exists());
+        write_piece(&mut page, piece, name, drawn)?;
     }
     let path = project::root().join("docs/gallery.md");
     fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
@@ -194,12 +231,16 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-fn write_piece(page: &mut String, piece: &Piece, name: &str) -> Result<()> {
+fn write_piece(page: &mut String, piece: &Piece, name: &str, drawn: bool) -> Result<()> {
     let heading = match piece.id {
         Some(id) => format!("[`{id}`](diagnoses/{id}.md)"),
         None => "A healthy heap".to_owned(),
     };
     writeln!(page, "\n## {heading}\n\n{}\n", wrapped(piece.to_see))?;
+    if !drawn {
+        page.push_str(NO_HUGE_PAGES);
+        return Ok(());
+    }
     for (picture, words) in [("map", "heap map"), ("timeline", "timeline")] {
         writeln!(page, "![{name}: {words}](images/gallery/{name}-{picture}.png)")?;
     }
@@ -229,25 +270,45 @@ fn compile(folder: &Path, name: &str, flags: &[&str]) -> Result<()> {
     )
 }
 
-/// A trace in which the illness is found.
-fn trace(artifacts: &Artifacts, folder: &Path, piece: &Piece) -> Result<PathBuf> {
-    let name = piece.id.unwrap_or("healthy");
+/// A trace in which the illness is found; none where the kernel gives no huge pages.
+fn trace(artifacts: &Artifacts, folder: &Path, piece: &Piece) -> Result<Option<PathBuf>> {
+    let name = piece.name();
+    let mut no_huge_pages = false;
     for attempt in 0..ATTEMPTS {
         let path = folder.join(format!("{name}-{attempt}.ftr"));
         let [program, arguments @ ..] = piece.program;
         let mut preloaded = artifacts.tracer.as_os_str().to_owned();
-        if name == "address-growth" {
+        let allocator = match name {
+            "address-growth" => Some(folder.join(UNMERGED)),
+            HUGE => Some(HUGE_ALLOCATOR.into()),
+            _ => None,
+        };
+        if let Some(allocator) = allocator {
             preloaded.push(":");
-            preloaded.push(folder.join(UNMERGED));
+            preloaded.push(allocator);
         }
         let mut traced = Command::new(folder.join(program));
         traced.args(arguments).env("LD_PRELOAD", preloaded).env("FRAGTRACE_OUT", &path);
-        shell::capture(&mut traced)?;
-        if shows(&artifacts.fragtrace, &path, piece.id)? {
-            return Ok(path);
+        if name == HUGE {
+            // What comes with huge pages is no event: only looks find it.
+            traced.env(HUGE_SETTINGS.0, HUGE_SETTINGS.1).env("FRAGTRACE_LOOK_MS", "5");
         }
+        let said = shell::capture(&mut traced)?;
+        if shows(&artifacts.fragtrace, &path, piece.id)? {
+            return Ok(Some(path));
+        }
+        no_huge_pages = name == HUGE && huge_bytes(&said) < LEAST_HUGE_BYTES;
+    }
+    if no_huge_pages {
+        return Ok(None);
     }
     bail!("{name}: in {ATTEMPTS} runs the report did not say what the pictures are to show");
+}
+
+/// What a program says that the kernel has of it on huge pages.
+fn huge_bytes(said: &str) -> u64 {
+    let told = said.lines().find_map(|line| line.strip_prefix("huge_bytes="));
+    told.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
 /// Whether the report names the illness first; of a healthy heap, none.
@@ -263,12 +324,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_diagnosis_with_a_page_is_in_the_gallery_but_the_one_that_may_not_show() {
+    fn every_diagnosis_with_a_page_is_in_the_gallery() {
         let folder = project::root().join("docs/diagnoses");
         let mut pages: Vec<String> = fs::read_dir(folder)
             .expect("the pages are there")
             .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned))
-            .filter(|page| page != "README" && page != "huge-page-bloat")
+            .filter(|page| page != "README")
             .collect();
         let mut shown: Vec<&str> = PIECES.iter().filter_map(|piece| piece.id).collect();
         pages.sort();
@@ -283,7 +344,8 @@ mod tests {
         let named = page.split("](").filter_map(|rest| rest.split_once(')'));
         let pictures: Vec<&str> =
             named.map(|(path, _)| path).filter(|path| path.ends_with(".png")).collect();
-        assert_eq!(pictures.len(), 2 * PIECES.len());
+        let drawn = PIECES.len() - usize::from(page.contains(NO_HUGE_PAGES));
+        assert_eq!(pictures.len(), 2 * drawn);
         for picture in pictures {
             let bytes = fs::metadata(docs.join(picture)).expect(picture).len();
             assert!(bytes <= MOST_BYTES, "{picture}: {bytes} bytes");

@@ -28,7 +28,11 @@ enum Command {
         cured: bool,
     },
     /// Draw each illness that is diagnosed into docs/gallery.md, from programs that have it
-    Gallery,
+    Gallery {
+        /// Only the pictures of these illnesses; all, when none is named
+        #[arg(value_name = "ILLNESS")]
+        only: Vec<String>,
+    },
     /// Install what the tests need, then format check, lints, build, every test, other checks
     Test {
         /// Only these steps; all, when none is named
@@ -58,7 +62,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Demo { cured } => demo::run(cured),
-        Command::Gallery => gallery::run(),
+        Command::Gallery { only } => gallery::run(&only),
         Command::Test { only } => test::run(only),
         Command::Bench { quick, write, only } => bench::run(quick, write, &only),
         Command::Install { prefix } => install::run(&prefix),
