@@ -3,6 +3,7 @@
  *   ends return | exit | _exit | quick_exit | abort | segv | hang | thread_exit
  *   ends signal N          sends itself a signal
  *   ends exec PROGRAM ...  becomes another program
+ *   ends fails PATH        does not, maps a page, and is killed
  *   ends handle            waits for SIGINT, then exits with 5
  *   ends wait              waits for SIGINT without handling it
  */
@@ -10,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "answer.h"
@@ -90,6 +92,11 @@ int main(int count, char **arguments) {
         raise((int)argument(count, arguments, 2, SIGTERM));
     if (strcmp(how, "exec") == 0)
         execv(arguments[2], arguments + 2);
+    if (strcmp(how, "fails") == 0) {
+        execv(arguments[2], arguments + 2);
+        munmap(mmap(NULL, 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1);
+        raise(SIGKILL);
+    }
     if (strcmp(how, "hang") == 0)
         sleep(PATIENCE_SECONDS);
     return STATUS;

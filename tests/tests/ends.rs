@@ -152,3 +152,13 @@ fn an_exec_that_fails_goes_on_in_the_same_trace() {
     assert_whole(&traced.outcome, &traced.report());
     assert_end(&traced.report(), "failed exec, then return", &["exit"], true);
 }
+
+/// A folder may be executed as far as its mode goes.
+#[test]
+fn a_process_that_is_killed_after_an_exec_that_failed_did_not_end_by_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let traced = Traced::run(ends(&["fails", &folder.path().to_string_lossy()]));
+    assert!(traced.outcome.signal() == Some(9), "{}", traced.outcome.describe());
+    assert_whole(&traced.outcome, &traced.report());
+    assert_end(&traced.report(), "failed exec, then a signal", &["unknown", "signal 9"], false);
+}
