@@ -28,7 +28,8 @@ impl Pages {
         &mut self,
         pid: u32,
         ranges: impl Iterator<Item = Range<u64>>,
-    ) -> Vec<(Range<u64>, Vec<u8>)> {
+    ) -> Vec<(Range<u64>, Box<[u8]>)> {
+        let mut room = vec![0; MAX_TILES];
         let Ok(pagemap) = File::open(format!("/proc/{pid}/pagemap")) else { return Vec::new() };
         let resident = fs::read_to_string(format!("/proc/{pid}/smaps"))
             .map(|smaps| resident_bytes(&smaps))
@@ -40,20 +41,22 @@ impl Pages {
                 let pages: u32 =
                     found.values().flat_map(|tile| tile.resident).map(u64::count_ones).sum();
                 let bytes = u64::from(pages) * PAGE;
-                (resident.get(&range.start) == Some(&bytes)).then(|| self.tell(range, &found))?
+                (resident.get(&range.start) == Some(&bytes))
+                    .then(|| self.tell(range, &found, &mut room))?
             })
             .collect()
     }
 
-    /// What is new of a range. `None`: it is too much.
+    /// What is new of a range. `None`: there is no room for it. A process may have tens of
+    /// thousands of mappings, so what is told of each takes as much as it says.
     fn tell(
         &mut self,
         range: Range<u64>,
         found: &BTreeMap<u64, TilePages>,
-    ) -> Option<(Range<u64>, Vec<u8>)> {
-        let mut bytes = vec![0; MAX_TILES];
+        room: &mut [u8],
+    ) -> Option<(Range<u64>, Box<[u8]>)> {
         let first = range.start / TILE_BYTES;
-        let mut writer = TileWriter::new(&mut bytes, first);
+        let mut writer = TileWriter::new(room, first);
         for tile in first..range.end.div_ceil(TILE_BYTES) {
             let mut now = found.get(&tile).copied().unwrap_or_default();
             let told = self.told.get(&tile).copied().unwrap_or_default();
@@ -73,8 +76,7 @@ impl Pages {
             }
         }
         let len = writer.len();
-        bytes.truncate(len);
-        Some((range, bytes))
+        Some((range, room[..len].into()))
     }
 }
 
@@ -82,7 +84,7 @@ impl Pages {
 fn read(pagemap: &File, range: &Range<u64>) -> Option<BTreeMap<u64, TilePages>> {
     const PRESENT: u64 = 1 << 63;
     let mut found: BTreeMap<u64, TilePages> = BTreeMap::new();
-    let mut words = vec![0; 64 << 10];
+    let mut words = vec![0; ((range.end - range.start) / PAGE * 8).min(64 << 10) as usize];
     let mut at = range.start;
     while at < range.end {
         let bytes = ((range.end - at) / PAGE * 8).min(words.len() as u64) as usize;
@@ -137,13 +139,15 @@ mod tests {
         // Two mappings in one tile: pages 0 to 3, and 4 to 7.
         let (low, high) = (0..4 * PAGE, 4 * PAGE..8 * PAGE);
         let found = |resident| BTreeMap::from([(0, tile(resident))]);
-        let told = |told: Option<(Range<u64>, Vec<u8>)>| {
+        let mut room = vec![0xff; 1000];
+        let mut tell = |range: &Range<u64>, found: &BTreeMap<u64, TilePages>| {
+            let told = pages.tell(range.clone(), found, &mut room);
             Tiles::new(&told.expect("not much").1, 0).collect::<Vec<_>>()
         };
-        assert_eq!(told(pages.tell(low.clone(), &found(0b0011))), [(0, tile(0b0011))]);
-        assert_eq!(told(pages.tell(high.clone(), &found(0b1000_0000))), [(0, tile(0b1000_0011))]);
-        assert_eq!(told(pages.tell(low.clone(), &found(0b0011))), []);
-        assert_eq!(told(pages.tell(low, &found(0))), [(0, tile(0b1000_0000))]);
-        assert_eq!(told(pages.tell(high, &BTreeMap::new())), [(0, tile(0))]);
+        assert_eq!(tell(&low, &found(0b0011)), [(0, tile(0b0011))]);
+        assert_eq!(tell(&high, &found(0b1000_0000)), [(0, tile(0b1000_0011))]);
+        assert_eq!(tell(&low, &found(0b0011)), []);
+        assert_eq!(tell(&low, &found(0)), [(0, tile(0b1000_0000))]);
+        assert_eq!(tell(&high, &BTreeMap::new()), [(0, tile(0))]);
     }
 }
