@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fragtrace_tests::check::{assert_near, assert_same_lines};
+use fragtrace_tests::checkpoint::number;
 use fragtrace_tests::run::{Outcome, Running, command, run};
 use fragtrace_tests::tools;
 use fragtrace_tests::traced::{Traced, TracedRunning};
@@ -71,13 +72,37 @@ impl Tools {
         questions.iter().flat_map(|question| self.ask(folder, question).stdout).collect()
     }
 
-    /// What redis says it uses: the sum of its blocks' usable sizes.
-    fn used_memory(&self, folder: &Path) -> u64 {
+    /// What redis says of its memory.
+    fn memory(&self, folder: &Path) -> Memory {
         let answer = self.ask(folder, "INFO memory").out();
-        let line = answer.lines().find_map(|line| line.strip_prefix("used_memory:"));
-        line.and_then(|number| number.trim().parse().ok())
-            .unwrap_or_else(|| panic!("no used_memory in\n{answer}"))
+        let figure = |name: &str| {
+            let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|number| number.trim().parse().ok())
+                .unwrap_or_else(|| panic!("no {name} in\n{answer}"))
+        };
+        Memory {
+            asked_unix_ns: unix_ns(),
+            used: figure("used_memory"),
+            allocated: figure("allocator_allocated"),
+            resident: figure("allocator_resident"),
+        }
     }
+}
+
+/// INFO memory.
+struct Memory {
+    /// Right after the answer.
+    asked_unix_ns: u64,
+    /// The sum of its blocks' usable sizes; what its Lua takes is not in it.
+    used: u64,
+    /// jemalloc's stats.allocated and stats.resident, as of a tenth of a second ago.
+    allocated: u64,
+    resident: u64,
+}
+
+fn unix_ns() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(now.as_nanos()).expect("before 2554")
 }
 
 fn bare_answers(tools: &Tools) -> Vec<u8> {
@@ -93,7 +118,7 @@ fn bare_answers(tools: &Tools) -> Vec<u8> {
 struct Session {
     traced: Traced,
     answers: Vec<u8>,
-    used_memory: u64,
+    memory: Memory,
 }
 
 fn traced_session(tools: &Tools) -> Session {
@@ -104,9 +129,9 @@ fn traced_session(tools: &Tools) -> Session {
     tools.load(folder.path());
     // The server frees what belonged to the load's connections.
     thread::sleep(Duration::from_millis(500));
-    let used_memory = tools.used_memory(folder.path());
+    let memory = tools.memory(folder.path());
     tools.ask(folder.path(), "SHUTDOWN NOSAVE");
-    Session { traced: server.finish(), answers, used_memory }
+    Session { traced: server.finish(), answers, memory }
 }
 
 #[test]
@@ -123,10 +148,21 @@ fn redis_on_jemalloc_is_undisturbed_and_adds_up() {
     assert!(report.number("/trace/allocs") > 100_000, "the load is in the trace");
     let allocator = report.text("/trace/allocator");
     assert!(allocator.contains("jemalloc"), "the allocator is jemalloc, found {allocator}");
-    // What redis counts is the sum of usable sizes, which size classes put up to a fifth above
-    // what it asked for. Connections and buffers come and go between its answer and its end.
-    let live = report.number("/end/live_bytes");
-    assert_near("live_bytes beside redis's used_memory", session.used_memory, live, {
-        session.used_memory / 5
-    });
+    let memory = session.memory;
+    let asked_ns = memory.asked_unix_ns - report.number("/trace/start_unix_ns");
+    let states = report.array("/series").iter();
+    let state = states.take_while(|state| number(state, "time_ns") <= asked_ns).last();
+    let ours = |key: &str| number(state.expect("moments before it was asked"), key);
+    // Buffers of the connection that asks come and go; Lua's blocks are not in redis's sum.
+    assert_near(
+        "usable_bytes beside redis's used_memory",
+        memory.used,
+        ours("usable_bytes"),
+        memory.used / 20,
+    );
+    // jemalloc counts what its threads' caches hold, too, and pages that were never touched.
+    let (allocated, usable) = (memory.allocated, ours("usable_bytes"));
+    assert!(allocated + allocated / 20 >= usable, "{allocated} allocated, {usable} usable");
+    let (resident, here) = (memory.resident, ours("heap_resident_bytes"));
+    assert!(resident + resident / 20 >= here, "{resident} resident, {here} in memory");
 }
