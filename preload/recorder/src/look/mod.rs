@@ -30,8 +30,9 @@ pub use view::{AskAllocator, MAX_FIGURES};
 const RING_SHARE: u64 = 16;
 const MIN_BYTES: u64 = 256 << 10;
 const MAX_BYTES: u64 = 1 << 30;
-/// Looks cost at most this share of run time.
-const COST_SHARE: u64 = 100;
+/// Looks take at most this share of run time by themselves. What they leave of the caches costs the
+/// program as well, which no clock of theirs tells; all must stay under a hundredth.
+const COST_SHARE: u64 = 150;
 /// A look takes at most about this much of its thread's time, but for the last one.
 const MAX_COST_NS: u64 = 1_000_000;
 /// Time for pages in a look. The last one goes over all of them, as far as this suffices.
@@ -52,6 +53,8 @@ static INTERVAL_NS: AtomicU64 = AtomicU64::new(0);
 /// What the last reading of smaps_rollup cost, and when it was.
 static ROLLUP_COST: AtomicU64 = AtomicU64::new(0);
 static ROLLUP_TIME: AtomicU64 = AtomicU64::new(0);
+/// Bytes in memory at that time: what it costs goes with them.
+static ROLLUP_BYTES: AtomicU64 = AtomicU64::new(0);
 static SCRATCH_TOUCHED: AtomicUsize = AtomicUsize::new(0);
 static IMAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 static CURRENT_BRK: AtomicUsize = AtomicUsize::new(0);
@@ -362,11 +365,12 @@ fn read_status(text: &mut [u8], look: &mut Look) {
     look.swapped = kilobytes(text, b"VmSwap:");
 }
 
-/// smaps_rollup walks all page tables: 13 to 30 ms per GiB. So it is read when it is cheap,
-/// seldom enough, or the process ends.
+/// smaps_rollup walks all page tables: 13 to 30 ms per GiB. So it is read when it will be cheap,
+/// by what it cost last, of as much memory as there was then; seldom enough, or the process ends.
 fn read_rollup(text: &mut [u8], look: &mut Look) {
     let begun_ns = look.monotonic_ns;
-    let cost_ns = ROLLUP_COST.load(Relaxed);
+    let bytes = look.rss_anon.unwrap_or(0);
+    let cost_ns = scaled(ROLLUP_COST.load(Relaxed), bytes, ROLLUP_BYTES.load(Relaxed));
     let due = begun_ns.saturating_sub(ROLLUP_TIME.load(Relaxed)) > cost_ns * COST_SHARE * 4;
     if look.cause != LookCause::Exit && (cost_ns > MAX_COST_NS / 2 || !due) {
         return;
@@ -379,11 +383,26 @@ fn read_rollup(text: &mut [u8], look: &mut Look) {
     let cost_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(started_ns);
     ROLLUP_COST.store(cost_ns, Relaxed);
     ROLLUP_TIME.store(begun_ns, Relaxed);
+    ROLLUP_BYTES.store(bytes, Relaxed);
+}
+
+/// What `cost_ns` is for `bytes`, if it was for `of_bytes`.
+fn scaled(cost_ns: u64, bytes: u64, of_bytes: u64) -> u64 {
+    let scaled = u128::from(cost_ns) * u128::from(bytes) / u128::from(of_bytes.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn costs_go_with_what_is_in_memory() {
+        assert_eq!(scaled(100, 3 << 30, 1 << 30), 300);
+        assert_eq!(scaled(100, 1 << 20, 1 << 21), 50);
+        assert_eq!(scaled(0, 1 << 30, 0), 0, "not read yet");
+        assert_eq!(scaled(u64::MAX, u64::MAX, 1), u64::MAX);
+    }
 
     #[test]
     fn kilobytes_are_bytes() {
