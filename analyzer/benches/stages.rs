@@ -87,11 +87,12 @@ fn stages(criterion: &mut Criterion) {
     });
     group.finish();
 
-    let (_, replay) = measure::analyze_to_end(&trace);
+    let (analysis, replay) = measure::analyze_to_end(&trace);
+    let at_ns = analysis.end.time_ns;
     let mut group = criterion.benchmark_group("measure");
     group.throughput(Throughput::Elements(replay.blocks().count()));
     group.bench_function("what the heap is made of, a block", |bencher| {
-        bencher.iter(|| Parts::of(&trace, black_box(&replay)));
+        bencher.iter(|| Parts::of(&trace, black_box(&replay), at_ns));
     });
     group.finish();
 }

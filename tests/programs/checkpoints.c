@@ -93,6 +93,8 @@ static void do_step(int next) {
 static int (*of_glibc)(size_t);
 static int (*of_jemalloc)(const char *, void *, size_t *, void *, size_t);
 static void (*of_mimalloc)(_Bool);
+static void (*mimalloc_info)(size_t *, size_t *, size_t *, size_t *, size_t *, size_t *, size_t *,
+                             size_t *);
 static void (*of_tcmalloc)(void);
 static int (*glibc_info)(int, FILE *);
 static FILE *info;
@@ -101,6 +103,7 @@ static FILE *info;
 static void find_allocators_own(void) {
     of_jemalloc = dlsym(RTLD_DEFAULT, "mallctl");
     of_mimalloc = dlsym(RTLD_DEFAULT, "mi_collect");
+    mimalloc_info = of_mimalloc ? dlsym(RTLD_DEFAULT, "mi_process_info") : NULL;
     of_tcmalloc = dlsym(RTLD_DEFAULT, "MallocExtension_ReleaseFreeMemory");
     if (of_jemalloc || of_mimalloc || of_tcmalloc)
         return;
@@ -140,6 +143,11 @@ static uint64_t total(const char *element) {
 
 /* What the allocator says of itself, after the program's own sums and those of the kernel. */
 static void tell_allocators_view(const char *when) {
+    if (mimalloc_info) {
+        size_t committed = 0;
+        mimalloc_info(NULL, NULL, NULL, NULL, NULL, &committed, NULL, NULL);
+        answer_of(when, "mimalloc.current_commit", committed);
+    }
     if (of_jemalloc) {
         uint64_t epoch = 1;
         of_jemalloc("epoch", NULL, NULL, &epoch, sizeof epoch);

@@ -159,6 +159,48 @@ fn glibc_says_the_same_of_itself() {
     }
 }
 
+/// The top and the bins of glibc, where nothing is cached: the program's last figures are those of
+/// its end. The word in front of the top belongs to the last block, as we count.
+#[test]
+fn glibc_says_the_same_of_where_free_bytes_are() {
+    let tunables = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0";
+    let run = run(tunables, &glibc(), 1, &[("GLIBC_TUNABLES", tunables)]);
+    let said = |key: &str| run.said("refilled", key);
+    let place = |key: &str| run.report.number(&format!("/free_places/as_allocator/{key}"));
+    let (free, top) = (said("mallinfo2.fordblks"), said("mallinfo2.keepcost"));
+    assert_numbers(
+        "free bytes by place",
+        &[
+            ("top", top - 8, place("top_bytes")),
+            ("bins", free - top, place("bins_bytes")),
+            ("thread caches", 0, place("thread_caches_bytes")),
+        ],
+    );
+}
+
+/// mimalloc tells how much it has committed. Without purges by time, that is the same when a look
+/// asks for it and when the program does.
+#[test]
+fn mimalloc_says_the_same_of_itself() {
+    let settings = [
+        ("LD_PRELOAD", "libmimalloc.so.2"),
+        // Of versions to 2.0, and from 2.1 on.
+        ("MIMALLOC_ALLOW_DECOMMIT", "0"),
+        ("MIMALLOC_PURGE_DELAY", "-1"),
+    ];
+    let run = run("mimalloc without purges", &glibc(), 8, &settings);
+    for step in STEPS {
+        let committed = run.said(step, "mimalloc.current_commit");
+        for state in run.states(step) {
+            let shown = number(&state["allocator_view"]["figures"], "current_commit");
+            let name = format!("{}, {step}", run.name);
+            assert_numbers(&name, &[("current_commit", committed, shown)]);
+            let here = number(&state, "heap_resident_bytes");
+            assert!(here <= shown, "{name}: {here} in memory of {shown} committed");
+        }
+    }
+}
+
 /// What jemalloc's statistics say, beside ours: docs/metrics.md explains the rest.
 #[test]
 fn jemalloc_says_the_same_of_itself() {
@@ -189,5 +231,17 @@ fn jemalloc_says_the_same_of_itself() {
                 assert_eq!(number(figures, "stats.metadata"), said("metadata"), "{name}: metadata");
             }
         }
+        let place = |key: &str| run.report.number(&format!("/free_places/as_allocator/{key}"));
+        let cached = place("thread_caches_bytes");
+        assert!(cached <= OF_JEMALLOC_BYTES + cached_at_most, "{conf}: {cached} cached");
+        let figures = run.report.value("/end/allocator_view/figures");
+        assert_numbers(
+            conf,
+            &[(
+                "free places of slabs",
+                number(figures, "stats.active") - number(figures, "stats.allocated"),
+                place("bins_bytes"),
+            )],
+        );
     }
 }

@@ -127,6 +127,78 @@ fn what_would_fit_is_told() {
     assert!(text.contains("Over time that share was from"), "{text}");
 }
 
+/// Those that the program fills again in each cycle are a reserve; those that it freed once and for
+/// all are none, although both are holes at the moment that is asked for.
+#[test]
+fn holes_that_are_filled_again_are_a_reserve() {
+    let traced = Traced::run_well(command(program("cycles")));
+    let (said, start_ns) =
+        (Answers::of(&traced.outcome), traced.report().number("/trace/start_unix_ns"));
+    let at_ns = said.get("moment_unix_ns") - start_ns;
+    let at = format!("{}.{:09}s", at_ns / 1_000_000_000, at_ns % 1_000_000_000);
+    let holes = Report::holes(&traced.trace(), &["--at", &at, "--largest", "1000"]);
+    let with = |bytes: u64, ratio: f64| {
+        let of_size = holes.array("/largest").iter().filter(|hole| integer(hole, "bytes") == bytes);
+        of_size.filter(|hole| hole["refill_ratio"] == ratio).count() as u64
+    };
+    let (again, once) = (said.get("again_bytes"), said.get("once_bytes"));
+    let expected = said.get("holes");
+    assert_numbers(
+        "holes by size, and whether they are filled again",
+        &[
+            ("again and again", expected, with(again, 1.0)),
+            ("not", 0, with(again, 0.0)),
+            ("once", expected, with(once, 0.0)),
+            ("reserve_bytes", expected * again, holes.number("/reserve_bytes")),
+        ],
+    );
+    let text = analyze("holes", &traced.trace(), &["--at", &at]).expect_code(0).out();
+    assert!(text.contains("of that is a reserve"), "{text}");
+}
+
+#[test]
+fn holes_are_told_by_region_as_well() {
+    let (answers, traced) = traced_with(&["2000", "thread"]);
+    let holes = Report::holes(&traced.trace(), &[]);
+    let regions = holes.array("/by_region");
+    let sum = |key: &str| regions.iter().map(|region| integer(region, key)).sum::<u64>();
+    assert_numbers(
+        "all regions",
+        &[
+            ("holes", holes.number("/hole_count"), sum("count")),
+            ("bytes", holes.number("/free_bytes"), sum("bytes")),
+        ],
+    );
+    let arena: Vec<_> = regions.iter().filter(|of| of["region"] == "arena heap").collect();
+    assert_eq!(arena.len(), 1, "{regions:?}");
+    assert_eq!(integer(arena[0], "start"), answers.get("first_block") >> 26 << 26);
+    assert!(integer(arena[0], "count") >= answers.get("holes"), "{:?}", arena[0]);
+}
+
+/// All of the program's blocks are of one size.
+#[test]
+fn slop_is_told_by_size_class() {
+    let (answers, traced) = traced("2000");
+    let report = traced.report();
+    let (blocks, usable) = (answers.get("live_blocks"), answers.get("hole_bytes") - 8);
+    let classes = report.array("/slop_by_class").iter();
+    let mut classes = classes.filter(|class| integer(class, "from_bytes") <= usable);
+    let class = classes.rfind(|class| integer(class, "to_bytes") >= usable).expect("a class");
+    assert_numbers(
+        "the class of the program's blocks",
+        &[
+            ("blocks", blocks, integer(class, "blocks")),
+            ("live_bytes", blocks * 2000, integer(class, "live_bytes")),
+            ("usable_bytes", blocks * usable, integer(class, "usable_bytes")),
+            ("slop_bytes", blocks * (usable - 2000), integer(class, "slop_bytes")),
+        ],
+    );
+    let details = analyze("report", &traced.trace(), &["--details"]).expect_code(0).out();
+    for title in ["Heaps, largest first", "Threads, by", "Free bytes by place", "Slop by size"] {
+        assert!(details.contains(title), "no `{title}` in\n{details}");
+    }
+}
+
 #[test]
 fn before_the_blocks_were_freed_there_were_no_holes() {
     let (answers, traced) = traced("2000");

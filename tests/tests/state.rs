@@ -206,6 +206,41 @@ fn heaps_and_threads_are_the_whole() {
     assert!(ratio("at_2m_ratio") <= ratio("at_4k_ratio"));
 }
 
+/// As holes and by thread: the parts are the whole. A thread pins nothing of pages on which only the
+/// allocator's own bytes at a heap's start lie.
+#[test]
+fn free_bytes_and_slop_are_told_by_their_parts() {
+    const HEADS: u64 = 3 * 4096;
+    let (_, report) = state();
+    let end = |key: &str| report.number(&format!("/end/{key}"));
+    let hole = |key: &str| report.number(&format!("/free_places/as_holes/{key}"));
+    let own = |key: &str| report.number(&format!("/free_places/as_allocator/{key}"));
+    let sum = |list: &str, key: &str| -> u64 {
+        report.array(list).iter().filter_map(|part| part[key].as_u64()).sum()
+    };
+    let parts = ["beside_blocks_bytes", "empty_pages_bytes", "absent_pages_bytes"].map(hole);
+    assert_numbers(
+        "parts and whole",
+        &[
+            ("free", end("free_bytes"), parts.iter().sum()),
+            ("releasable", end("releasable_bytes"), hole("empty_pages_bytes")),
+            ("slop", end("usable_bytes") - end("live_bytes"), sum("/slop_by_class", "slop_bytes")),
+            ("blocks", end("live_blocks"), sum("/slop_by_class", "blocks")),
+        ],
+    );
+    // What is mapped is in blocks, or metadata, or free: above the last block or below.
+    let free = own("top_bytes") + own("caches_and_bins_bytes");
+    let used = end("usable_bytes") + end("metadata_bytes");
+    assert_numbers("mapped", &[("used and free", end("heap_mapped_bytes"), used + free)]);
+    assert!(own("top_resident_bytes") <= own("top_bytes"));
+    assert!(report.value("/free_places/as_allocator/thread_caches_bytes").is_null());
+    let (pinned, by_threads) = (end("pinned_waste_bytes"), sum("/threads", "free_bytes"));
+    assert!(
+        (by_threads..=by_threads + HEADS).contains(&pinned),
+        "{pinned} pinned, {by_threads} by threads"
+    );
+}
+
 /// The last block with a mapping of its own makes the peak; one of the others is then freed.
 #[test]
 fn heaps_and_threads_are_told_at_the_peak_as_well() {

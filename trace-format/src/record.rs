@@ -127,6 +127,13 @@ pub struct Unseen<'a> {
     pub allocators: &'a str,
 }
 
+/// What the kernel allows the process: behind [`Unseen`], in the same payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// vm.max_map_count; `None` = not known.
+    pub max_map_count: Option<u64>,
+}
+
 /// How usable size follows from requested size, where an event does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum UsableRule {

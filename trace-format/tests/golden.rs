@@ -5,8 +5,8 @@ use fragtrace_format::chunk::{self, bytes_for_ring};
 use fragtrace_format::event::{Acquire, Decoder, Encoded, Event, Flags, State};
 use fragtrace_format::header::{End, HEADER_BYTES, Header, HeaderError, HeaderInfo, MAGIC};
 use fragtrace_format::record::{
-    self, AllocatorView, Call, Cold, Description, Figure, Look, LookCause, Mapping, MappingChange,
-    Module, ModuleEvent, PageSource, Records, Scan, UsableRule,
+    self, AllocatorView, Call, Cold, Description, Figure, Limits, Look, LookCause, Mapping,
+    MappingChange, Module, ModuleEvent, PageSource, Records, Scan, UsableRule,
 };
 use std::fmt::Write;
 use std::mem::offset_of;
@@ -90,6 +90,14 @@ fn events_are_as_version_1_writes_them() {
         }
     }
     assert_eq!(stamps, [1030, 1060, 5000, 5001, 6000, 6001]);
+}
+
+#[test]
+fn limits_are_as_version_1_writes_them() {
+    let known = Limits { max_map_count: Some(65_530) };
+    assert_eq!(encode(&known), [1, 251, 0xfa, 0xff]);
+    // Padding reads as nothing known.
+    assert_eq!(encode(&Limits::default()), [0]);
 }
 
 #[test]

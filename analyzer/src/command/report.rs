@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   fragtrace report fragtrace-server.4242.ftr
   fragtrace report .                       a line for each trace in this folder
+  fragtrace report run.ftr --details       with tables by heap, thread, place and size
   fragtrace report run.ftr --json | jq .end.footprint_bytes
   fragtrace report run.ftr --check --max-rss 512M     for CI: exit status 1 if it is ill
 
@@ -49,6 +50,10 @@ pub struct Arguments {
     /// Print JSON: all figures, exact, and their course over time
     #[arg(long)]
     json: bool,
+
+    /// Add tables: heap by heap, thread by thread, free bytes by place, slop by size class
+    #[arg(long, conflicts_with = "json")]
+    details: bool,
 
     /// Exit with status 1 if a finding is a warning or serious
     #[arg(long)]
@@ -91,7 +96,11 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         }
         parts
     };
-    let parts = shared(Parts::of(&trace, &replay));
+    let parts = match arguments.json || arguments.details {
+        true => Parts::of,
+        false => Parts::brief,
+    };
+    let parts = shared(parts(&trace, &replay, analysis.end.time_ns));
     let (blame, diagnoses) =
         judge(&trace, &mut analysis, replay, &mut symbols, arguments.anonymize);
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
@@ -115,6 +124,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         charts: output.charts(),
         blame,
         parts,
+        details: arguments.details,
         stacks,
         diagnoses,
     };

@@ -57,6 +57,14 @@ impl Case<'_> {
                     .into(),
             );
         }
+        let own = end.own_bytes().unwrap_or(0);
+        if own > self.held_bytes() / 2 {
+            return Some(format!(
+                "{} of the {} that the heap has in memory are the allocator's own metadata",
+                words::bytes(own.min(self.held_bytes())),
+                words::bytes(self.held_bytes())
+            ));
+        }
         let outside = end.rss_bytes.unwrap_or(0).saturating_sub(most);
         if outside > OUTSIDE_BYTES && outside / OUTSIDE_SHARE > most {
             return Some(format!(

@@ -9,12 +9,14 @@
 use super::moment::{self, end_ns, start_ns};
 use super::playback::{stop_at_times, stop_until};
 use super::stairs::Stairs;
-use super::{Analysis, Latency, State, ThreadPair, TraceFacts};
+use super::{Analysis, DriftFacts, Latency, MappingFacts, State, ThreadPair, TraceFacts};
 use crate::order::{Action, Event, Told};
-use crate::read::Trace;
+use crate::read::{Look, Trace};
 use crate::replay::{Handed, Replay};
 use fragtrace_format::Stamp;
 use fragtrace_format::header::Count;
+use fragtrace_format::record::UsableRule;
+use std::cmp::Reverse;
 
 /// Moments of the series, but for the two peaks.
 pub(super) const SAMPLES: u64 = 1000;
@@ -189,7 +191,7 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         .fork()
         .map_or(0, |fork| trace.looks().partition_point(|look| look.stamp < fork.stamp));
     let looks = &trace.looks()[parents_looks..];
-    let moved = |looks: &[crate::read::Look]| looks[0].brk_end != looks[1].brk_end;
+    let moved = |looks: &[Look]| looks[0].brk_end != looks[1].brk_end;
     let before = trace.base().map(|base| &base.cut);
     let wrapped = trace.base().is_some() && trace.kept_from() == trace.window_start();
     let bytes = before.map_or(0, |cut| cut.count(Count::Bytes)).saturating_add(told.event_bytes);
@@ -219,6 +221,8 @@ fn facts(trace: &Trace, replay: &Replay<'_>, told: &Told) -> TraceFacts {
         bytes_per_event: (counts.events > 0).then(|| bytes as f64 / counts.events as f64),
         tracer_cost_ns: trace.clock().duration_ns(header.slow_path_stamps),
         looks: header.looks,
+        drift: drift(trace, replay),
+        mappings: mappings(trace, looks),
         ..process_facts(trace)
     }
 }
@@ -237,6 +241,7 @@ pub fn process_facts(trace: &Trace) -> TraceFacts {
         kernel: known(&process.kernel),
         libc: known(&process.libc),
         allocator: known(&process.allocator),
+        heap_layout: (process.usable_rule == UsableRule::Glibc).then_some("glibc"),
         unseen_allocators: process.unseen_allocators.clone(),
         allocator_env: process.allocator_env.clone(),
         tracer_version: known(&process.tracer_version),
@@ -250,6 +255,31 @@ pub fn process_facts(trace: &Trace) -> TraceFacts {
         cgroup_limit_bytes: process.cgroup_limit_bytes,
         ring_bytes: header.ring_bytes,
         ..TraceFacts::default()
+    }
+}
+
+fn drift(trace: &Trace, replay: &Replay<'_>) -> DriftFacts {
+    let drift = replay.space().drift();
+    let known = |value| (drift.looks > 0).then_some(value);
+    DriftFacts {
+        looks: drift.looks,
+        corrected_looks: drift.corrected_looks,
+        most_bytes: known(drift.most_bytes),
+        most_at_ns: (drift.most_bytes > 0).then(|| trace.clock().time_ns(drift.most_stamp)),
+        total_bytes: known(drift.total_bytes),
+    }
+}
+
+fn mappings(trace: &Trace, looks: &[Look]) -> MappingFacts {
+    let seen = looks.iter().filter(|look| !look.mappings.is_empty());
+    // Of equal ones the first.
+    let most = seen.min_by_key(|look| Reverse(look.mappings.len()));
+    let limit = trace.process().max_map_count;
+    MappingFacts {
+        most: most.map(|look| look.mappings.len() as u64),
+        most_at_ns: most.map(|look| trace.clock().time_ns(look.stamp)),
+        limit: limit.unwrap_or(MappingFacts::DEFAULT_LIMIT),
+        limit_is_known: limit.is_some(),
     }
 }
 

@@ -33,6 +33,9 @@ pub struct TraceFacts {
     pub libc: Option<String>,
     /// Object whose malloc the program calls.
     pub allocator: Option<String>,
+    /// Whose heap layout is known, so that events tell where its heaps are: "glibc". `None`: where
+    /// the heap is follows from hooked calls, from where blocks lie, and from looks.
+    pub heap_layout: Option<&'static str>,
     /// Allocators whose blocks are not in the trace, and why.
     pub unseen_allocators: Vec<String>,
     /// Environment variables that steer allocators, NAME=value.
@@ -101,6 +104,49 @@ pub struct TraceFacts {
     pub tracer_cost_ns: u64,
     /// Looks at the kernel's view.
     pub looks: u64,
+    /// How far the heap's extent, as events tell it, was from the kernel's mappings.
+    pub drift: DriftFacts,
+    /// Mappings of the process, and how many the kernel allows.
+    pub mappings: MappingFacts,
+}
+
+/// What looks corrected of the heap's extent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct DriftFacts {
+    /// Looks that saw the kernel's mappings, since events are kept.
+    pub looks: u64,
+    /// Those of them that corrected something.
+    pub corrected_looks: u64,
+    /// The most that one of them added to the heap or took from it. `None`: there was none.
+    pub most_bytes: Option<u64>,
+    /// When that was.
+    pub most_at_ns: Option<u64>,
+    /// What they corrected in all.
+    pub total_bytes: Option<u64>,
+}
+
+/// How many mappings the process had, beside how many it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct MappingFacts {
+    /// The most that a look found, the tracer's left out. `None`: no look saw them.
+    pub most: Option<u64>,
+    /// When that was.
+    pub most_at_ns: Option<u64>,
+    /// vm.max_map_count of the machine: beyond it mmap, munmap and mprotect fail. Where the trace
+    /// does not tell it, the kernel's default.
+    pub limit: u64,
+    /// Whether the trace tells it.
+    pub limit_is_known: bool,
+}
+
+impl MappingFacts {
+    /// What the kernel allows if nobody said otherwise (DEFAULT_MAX_MAP_COUNT, linux/mm.h).
+    pub const DEFAULT_LIMIT: u64 = 65_530;
+
+    /// Whether the most was so near the limit that the rest may not last: three quarters of it.
+    pub fn is_near_limit(&self) -> bool {
+        self.most.is_some_and(|most| most >= self.limit / 4 * 3)
+    }
 }
 
 /// All that replaying a trace yields: what `report` shows.

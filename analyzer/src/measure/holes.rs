@@ -3,9 +3,10 @@
 use super::hole_ages::last_releases;
 use super::moment::{self, end_ns, start_ns};
 use super::playback::{heap_at, stop_at_times};
+use super::refills::reserve_bytes;
 use super::state::PAGE_BUCKETS;
 use crate::read::Trace;
-use crate::replay::Replay;
+use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -26,7 +27,7 @@ pub struct Bucket {
 }
 
 /// One hole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hole {
     /// First address.
     pub address: u64,
@@ -40,6 +41,25 @@ pub struct Hole {
     pub after: Option<u64>,
     /// How long ago the last block on it was released; `None`: no release is on record.
     pub age_ns: Option<u64>,
+    /// Share of it that blocks fill again within the cycle that was observed.
+    pub refill_ratio: f64,
+}
+
+/// The holes of one heap, or of all that is of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HolesIn {
+    /// What it is.
+    pub region: &'static str,
+    /// First address; of arena heaps and the brk heap alone.
+    pub start: Option<u64>,
+    /// How many.
+    pub count: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// The largest.
+    pub largest_bytes: u64,
+    /// Of their bytes, those that are filled again within the cycle that was observed.
+    pub reserve_bytes: u64,
 }
 
 /// How full the heap's pages in memory are.
@@ -58,10 +78,14 @@ pub struct Holes {
     pub at_ns: u64,
     /// Bytes of all holes.
     pub free_bytes: Option<u64>,
-    /// How many there are.
+    /// Of these, what blocks fill again within the cycle that was observed: a reserve.
+    pub reserve_bytes: Option<u64>,
+    /// How many holes there are.
     pub hole_count: Option<u64>,
     /// By size.
     pub histogram: Vec<Bucket>,
+    /// By heap, in order of kind and address.
+    pub by_region: Vec<HolesIn>,
     /// The largest, largest first.
     pub largest: Vec<Hole>,
     /// How full pages are; `None` where no scan of them is on record.
@@ -103,7 +127,16 @@ pub fn holes_at(trace: &Trace, at_ns: u64, listed: usize) -> Holes {
     if !replay.knows_extents() {
         return Holes { at_ns, pages, ..Holes::default() };
     }
+    let mut all = Vec::new();
+    replay.space().for_each_hole(|hole| all.push(hole));
+    let reserve = reserve_bytes(trace, at_ns, &all);
     let mut holes = Holes { pages, ..collect(&replay, at_ns, listed) };
+    holes.by_region = by_region(&replay, &all, &reserve);
+    holes.reserve_bytes = Some(reserve.iter().sum());
+    for hole in &mut holes.largest {
+        let index = all.partition_point(|other| other.start < hole.address);
+        hole.refill_ratio = reserve[index] as f64 / hole.bytes as f64;
+    }
     let ranges: Vec<Range<u64>> =
         holes.largest.iter().map(|hole| hole.address..hole.address + hole.bytes).collect();
     for (hole, last) in holes.largest.iter_mut().zip(last_releases(trace, at_ns, &ranges)) {
@@ -139,6 +172,30 @@ pub fn fit_over_time(trace: &Trace, size: u64) -> Vec<FitMoment> {
     moments
 }
 
+fn by_region(replay: &Replay<'_>, holes: &[Range<u64>], reserve: &[u64]) -> Vec<HolesIn> {
+    let mut regions: BTreeMap<(Kind, Option<u64>), HolesIn> = BTreeMap::new();
+    let brk = replay.space().heap_regions().find(|(_, kind)| *kind == Kind::Brk);
+    let brk_start = brk.map(|(range, _)| range.start);
+    for (hole, reserve_bytes) in holes.iter().zip(reserve) {
+        // Pages are touched in heap alone.
+        let Some(kind) = replay.space().kind_at(hole.start) else { continue };
+        let start = match kind {
+            Kind::Arena => Some(hole.start & !(ARENA_HEAP_BYTES - 1)),
+            Kind::Brk => brk_start,
+            Kind::MappedBlock | Kind::Segment | Kind::Mapping => None,
+        };
+        let (region, bytes) = (kind.label(), hole.end - hole.start);
+        let nothing =
+            HolesIn { region, start, count: 0, bytes: 0, largest_bytes: 0, reserve_bytes: 0 };
+        let holes = regions.entry((kind, start)).or_insert(nothing);
+        holes.count += 1;
+        holes.bytes += bytes;
+        holes.largest_bytes = holes.largest_bytes.max(bytes);
+        holes.reserve_bytes += reserve_bytes;
+    }
+    regions.into_values().collect()
+}
+
 fn collect(replay: &Replay<'_>, at_ns: u64, listed: usize) -> Holes {
     let mut buckets: BTreeMap<u64, Bucket> = BTreeMap::new();
     let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
@@ -170,6 +227,8 @@ fn collect(replay: &Replay<'_>, at_ns: u64, listed: usize) -> Holes {
         hole_count: Some(count),
         histogram: buckets.into_values().collect(),
         largest: describe(replay, &largest),
+        by_region: Vec::new(),
+        reserve_bytes: None,
         pages: None,
         sizes,
     }
@@ -186,6 +245,7 @@ fn describe(replay: &Replay<'_>, holes: &[(u64, u64)]) -> Vec<Hole> {
             before: None,
             after: None,
             age_ns: None,
+            refill_ratio: 0.0,
         })
         .collect();
     let starts: BTreeMap<u64, usize> =

@@ -83,6 +83,7 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
     let gaps = space.gaps();
     let free_bytes = extents_known.then(|| space.free_bytes());
     let growth = space.growth_despite_fit();
+    let drift = *space.drift();
     let (heap_resident_bytes, oldest_scan) = space.residency_now().unzip();
     let fullness = if oldest_scan.is_some() { space.fullness() } else { None };
     let sum = |parts: &[Option<u64>]| parts.iter().copied().sum::<Option<u64>>();
@@ -125,6 +126,8 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
         cross_thread_frees: counts.cross_thread_frees,
         arena_count: space.arena_count(),
         region_count: look.map(|look| look.mappings.len() as u64),
+        look_age_ns: look.map(|look| time_ns.saturating_sub(clock.time_ns(look.stamp))),
+        drift_bytes: (drift.looks > 0).then_some(drift.last_bytes),
         allocator_view: replay.allocator_view().map(|view| AllocatorSays {
             age_ns: time_ns.saturating_sub(clock.time_ns(view.stamp)),
             figures: view.clone(),

@@ -1,9 +1,10 @@
 //! What the heap is made of at one moment, the end or the peak: by heap (brk, each heap of another
-//! arena, what has its own mapping, segments of other allocators), by thread, by pool, and how full
-//! its pages are.
+//! arena, what has its own mapping, segments of other allocators), by thread, by pool, where its free
+//! bytes are, and how full its pages are.
 
+use super::blame::{By, PinnedHeap};
 use super::playback::heap_at_peak;
-use super::{Analysis, PoolFacts};
+use super::{Analysis, FreePlaces, PoolFacts, SlopClass, slop};
 use crate::read::Trace;
 use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay, TILE_BYTES};
 use rustc_hash::FxHashMap;
@@ -45,6 +46,10 @@ pub struct ThreadFacts {
     pub live_bytes: u64,
     /// How many blocks.
     pub live_blocks: u64,
+    /// Its part of the unused bytes on the pages that its blocks lie on.
+    pub free_bytes: u64,
+    /// That, and the extents of its blocks.
+    pub footprint_bytes: u64,
     /// What it acquired and others freed, since events are kept.
     pub freed_by_others_bytes: u64,
     /// What others acquired and it freed.
@@ -71,6 +76,10 @@ pub struct Parts {
     pub page_utilisation: Utilisation,
     /// What the program cuts up by itself, in order of time.
     pub pools: Vec<PoolFacts>,
+    /// Where the free bytes are.
+    pub free_places: FreePlaces,
+    /// Slop by usable size, smallest first. `None`: usable sizes are not known.
+    pub slop_by_class: Option<Vec<SlopClass>>,
 }
 
 #[derive(Debug, Default)]
@@ -101,11 +110,21 @@ impl Parts {
     /// The heap as it was when most was live, which `analysis` found out. A replay of its own, up
     /// to there: taken at each new maximum on the way, the parts would cost more than all else.
     pub fn at_peak(trace: &Trace, analysis: &Analysis) -> Parts {
-        Parts::of(trace, &heap_at_peak(trace, analysis.peak.live_bytes))
+        let replay = heap_at_peak(trace, analysis.peak.live_bytes);
+        Parts::of(trace, &replay, analysis.peak.time_ns)
     }
 
-    /// The heap as the replay has it.
-    pub fn of(trace: &Trace, replay: &Replay<'_>) -> Parts {
+    /// The heap as the replay, which stands at `at_ns`, has it.
+    pub fn of(trace: &Trace, replay: &Replay<'_>, at_ns: u64) -> Parts {
+        Parts {
+            threads: threads(trace, replay, at_ns),
+            slop_by_class: slop::by_class(replay),
+            ..Parts::brief(trace, replay, at_ns)
+        }
+    }
+
+    /// The same without threads and size classes, for which all blocks have to be gone through.
+    pub fn brief(trace: &Trace, replay: &Replay<'_>, at_ns: u64) -> Parts {
         let space = replay.space();
         let known = space.residency().is_some();
         let mut heaps: BTreeMap<(Kind, Option<u64>), HeapFacts> = BTreeMap::new();
@@ -141,22 +160,32 @@ impl Parts {
         let small_pages = trace.process().page_bytes == TILE_BYTES;
         Parts {
             heaps: heaps.into_values().collect(),
-            threads: threads(replay),
+            threads: Vec::new(),
             page_utilisation: Utilisation {
                 at_4k_ratio: full.ratio(full.page_bytes).filter(|_| small_pages),
                 at_2m_ratio: full.ratio(full.huge_pages * HUGE_BYTES),
             },
             pools: PoolFacts::all(trace, replay),
+            free_places: FreePlaces::of(trace, replay, at_ns),
+            slop_by_class: None,
         }
     }
 }
 
-fn threads(replay: &Replay<'_>) -> Vec<ThreadFacts> {
+fn threads(trace: &Trace, replay: &Replay<'_>, at_ns: u64) -> Vec<ThreadFacts> {
     let mut threads: FxHashMap<u32, ThreadFacts> = FxHashMap::default();
     for (_, block) in replay.blocks().iter() {
         let thread = threads.entry(block.thread).or_default();
         thread.live_bytes = thread.live_bytes.saturating_add(block.size);
         thread.live_blocks += 1;
+        let extent_bytes = block.extent.end - block.extent.start;
+        thread.footprint_bytes = thread.footprint_bytes.saturating_add(extent_bytes);
+    }
+    for (thread, pinned_bytes) in PinnedHeap::new(trace, replay, at_ns, By::Thread).pinned_by_key()
+    {
+        let thread = threads.entry(thread).or_default();
+        thread.free_bytes = pinned_bytes;
+        thread.footprint_bytes = thread.footprint_bytes.saturating_add(pinned_bytes);
     }
     for ((acquired_by, freed_by), handed) in replay.handovers().pairs() {
         let owner = threads.entry(acquired_by).or_default();

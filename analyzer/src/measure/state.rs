@@ -74,8 +74,23 @@ pub struct State {
     pub arena_count: Option<u64>,
     /// Mapped regions of the process.
     pub region_count: Option<u64>,
+    /// How long ago the last look was.
+    pub look_age_ns: Option<u64>,
+    /// By how much the last look corrected the heap's extent, as events told it.
+    pub drift_bytes: Option<u64>,
     /// What the allocator says of itself.
     pub allocator_view: Option<AllocatorSays>,
+}
+
+impl State {
+    /// What the allocator keeps for itself, as far as its layout or it itself tells.
+    pub fn own_bytes(&self) -> Option<u64> {
+        self.metadata_bytes.or_else(|| {
+            let figures = &self.allocator_view.as_ref()?.figures.figures;
+            let (_, bytes) = figures.iter().find(|(name, _)| &**name == "stats.metadata")?;
+            Some(*bytes)
+        })
+    }
 }
 
 /// What an allocator said of itself, in its own words.

@@ -2,7 +2,7 @@
 
 use super::area::AreaBytes;
 use super::source::Source;
-use fragtrace_format::record::{self, Description, Unseen, UsableRule};
+use fragtrace_format::record::{self, Description, Limits, Unseen, UsableRule};
 
 /// The process and the machine. Texts are empty where the trace does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Process {
     pub allocator_env: Vec<String>,
     /// Memory limit of the cgroup in bytes.
     pub cgroup_limit_bytes: Option<u64>,
+    /// vm.max_map_count of the machine.
+    pub max_map_count: Option<u64>,
     /// Bytes of a page: a power of two from 4 to 256 KiB.
     pub page_bytes: u64,
     /// Version of the tracer.
@@ -61,6 +63,7 @@ impl Process {
             unseen_allocators: Vec::new(),
             allocator_env: texts(description.allocator_env),
             cgroup_limit_bytes: description.cgroup_limit_bytes,
+            max_map_count: None,
             page_bytes: if sensible { page_bytes } else { MIN_PAGE_BYTES },
             tracer_version: description.tracer_version.into(),
             stack_depth: description.stack_depth,
@@ -86,8 +89,11 @@ pub(super) fn read(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) 
             found = description.map(|(description, _)| Process::new(&description));
         }
         Some(process) => {
-            if let Some((unseen, _)) = record::decode::<Unseen<'_>>(payload) {
+            if let Some((unseen, used)) = record::decode::<Unseen<'_>>(payload) {
                 process.unseen_allocators = unseen.allocators.lines().map(str::to_owned).collect();
+                // Behind it may be padding, which says that the limit is not known.
+                let limits = payload.get(used..).and_then(record::decode::<Limits>);
+                process.max_map_count = limits.and_then(|(limits, _)| limits.max_map_count);
             }
         }
     });

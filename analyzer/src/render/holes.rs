@@ -2,8 +2,9 @@
 
 use super::picture::scale;
 use super::text::{self, BOLD, DIM};
-use crate::measure::{FitMoment, Hole, Holes};
+use crate::measure::{FitMoment, Hole, Holes, HolesIn};
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -39,6 +40,13 @@ pub fn report(holes: &Holes, fit: Option<Fit>, unicode: bool) -> String {
         scale::duration(holes.at_ns),
         scale::bytes(free_bytes)
     );
+    if let Some(reserve_bytes) = holes.reserve_bytes.filter(|_| free_bytes > 0) {
+        let _ = writeln!(
+            out,
+            "{} of that is a reserve: filled again within the cycle that was observed.",
+            scale::percent(reserve_bytes as f64 / free_bytes as f64)
+        );
+    }
     if let Some(Fit { size, share_ratio: Some(share), over_time }) = &fit {
         let _ = writeln!(
             out,
@@ -49,6 +57,7 @@ pub fn report(holes: &Holes, fit: Option<Fit>, unicode: bool) -> String {
         fit_course(over_time, &mut out);
     }
     histogram(holes, unicode, &mut out);
+    by_region(&holes.by_region, &mut out);
     largest(&holes.largest, &mut out);
     out
 }
@@ -90,23 +99,56 @@ fn histogram(holes: &Holes, unicode: bool, out: &mut String) {
     }
 }
 
+/// Heaps that are listed, those with most in their holes first.
+const LISTED_REGIONS: usize = 12;
+
+fn by_region(regions: &[HolesIn], out: &mut String) {
+    if regions.len() < 2 {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n{BOLD}{:>12}{:>12}{:>12}{:>12}  region{BOLD:#}",
+        "holes", "free", "largest", "reserve"
+    );
+    let mut sorted: Vec<&HolesIn> = regions.iter().collect();
+    sorted.sort_by_key(|region| Reverse(region.bytes));
+    for region in sorted.iter().take(LISTED_REGIONS) {
+        let at = region.start.map_or_else(String::new, |start| format!(" at {start:#x}"));
+        let _ = writeln!(
+            out,
+            "{:>12}{:>12}{:>12}{:>12}  {}{at}",
+            scale::count(region.count),
+            scale::bytes(region.bytes),
+            scale::bytes(region.largest_bytes),
+            scale::bytes(region.reserve_bytes),
+            region.region
+        );
+    }
+    if regions.len() > LISTED_REGIONS {
+        let more = text::plural((regions.len() - LISTED_REGIONS) as u64, "heap");
+        let _ = writeln!(out, "{more} more: --json lists all.");
+    }
+}
+
 fn largest(holes: &[Hole], out: &mut String) {
     if holes.is_empty() {
         return;
     }
     let _ = writeln!(
         out,
-        "\n{BOLD}{:>12}  {:<16}  {:>12}{:>12}{:>12}  region{BOLD:#}",
-        "largest", "address", "free for", "before", "after"
+        "\n{BOLD}{:>12}  {:<16}  {:>12}{:>12}{:>12}{:>12}  region{BOLD:#}",
+        "largest", "address", "free for", "refilled", "before", "after"
     );
     for hole in holes {
         let block = |size: Option<u64>| size.map_or("-".to_owned(), scale::bytes);
         let _ = writeln!(
             out,
-            "{:>12}  {:<16}  {:>12}{:>12}{:>12}  {}",
+            "{:>12}  {:<16}  {:>12}{:>12}{:>12}{:>12}  {}",
             scale::bytes(hole.bytes),
             format!("{:#x}", hole.address),
             hole.age_ns.map_or("-".to_owned(), scale::duration),
+            scale::percent(hole.refill_ratio),
             block(hole.before),
             block(hole.after),
             hole.region.as_deref().unwrap_or("-")

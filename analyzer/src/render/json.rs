@@ -66,6 +66,10 @@ pub fn report(
     value(&parts.end.threads, out)?;
     out.write_all(b",\n\"pools\": ")?;
     value(&parts.end.pools, out)?;
+    out.write_all(b",\n\"free_places\": ")?;
+    value(&parts.end.free_places, out)?;
+    out.write_all(b",\n\"slop_by_class\": ")?;
+    value(&parts.end.slop_by_class, out)?;
     out.write_all(b",\n\"page_utilisation\": ")?;
     value(&parts.end.page_utilisation, out)?;
     out.write_all(b",\n\"at_peak\": ")?;
@@ -106,14 +110,9 @@ pub fn value<T: Serialize>(value: &T, out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Utilisation;
+    use std::sync::LazyLock;
 
-    static NOTHING: Parts = Parts {
-        heaps: Vec::new(),
-        threads: Vec::new(),
-        pools: Vec::new(),
-        page_utilisation: Utilisation { at_4k_ratio: None, at_2m_ratio: None },
-    };
+    static NOTHING: LazyLock<Parts> = LazyLock::new(Parts::default);
 
     fn nothing() -> PartsTwice<'static> {
         PartsTwice { end: &NOTHING, peak: &NOTHING }
@@ -139,6 +138,8 @@ mod tests {
             "diagnoses",
             "heaps",
             "threads",
+            "free_places",
+            "slop_by_class",
             "page_utilisation",
             "at_peak",
             "sites",

@@ -25,7 +25,7 @@ mod table;
 mod timed;
 
 pub use address_space::{
-    ARENA_HEAP_BYTES, AddressSpace, BUCKETS, FORESEEN, Fullness, GRANULE_BYTES, Gaps, Kind,
+    ARENA_HEAP_BYTES, AddressSpace, BUCKETS, Drift, FORESEEN, Fullness, GRANULE_BYTES, Gaps, Kind,
     Stretch, TILE_BYTES,
 };
 pub use block::Block;
@@ -44,6 +44,7 @@ use fragtrace_format::Stamp;
 use fragtrace_format::event::{Flags, WRAPPED};
 use lane::Lanes;
 use pools::Pools;
+use std::ops::Range;
 use std::sync::Arc;
 use suspense::{Early, Recent, Suspense};
 
@@ -80,6 +81,8 @@ pub struct Replay<'t> {
     summed: Option<&'t Look>,
     /// What the allocator said of itself last.
     allocator_view: Option<&'t Arc<AllocatorView>>,
+    /// What was usable of live blocks at that look.
+    usable_when_asked: Option<u64>,
     /// Blocks, and those of them that a wrapper told of.
     told: (u64, u64),
     pools: Pools<'t>,
@@ -130,6 +133,7 @@ impl<'t> Replay<'t> {
             looks_taken: 0,
             summed: None,
             allocator_view: None,
+            usable_when_asked: None,
             told: (0, 0),
             pools: Pools::new(trace.pools()),
             due: 0,
@@ -221,7 +225,10 @@ impl<'t> Replay<'t> {
             if look.lazyfree.is_some() {
                 self.summed = Some(look);
             }
-            self.allocator_view = look.allocator.as_ref().or(self.allocator_view);
+            if let Some(view) = &look.allocator {
+                self.allocator_view = Some(view);
+                self.usable_when_asked = self.blocks.usable_bytes();
+            }
         }
         let expired = self.suspense.expire(now, drop);
         self.count_expired(expired);
@@ -421,6 +428,17 @@ impl<'t> Replay<'t> {
         }
     }
 
+    /// The addresses that a block takes, if it came now.
+    pub fn extent(
+        &self,
+        address: u64,
+        size: u64,
+        align_log2: u8,
+        note: Option<&Note>,
+    ) -> Range<u64> {
+        self.layout.place(address, size, align_log2, note).extent
+    }
+
     /// The live blocks.
     pub fn blocks(&self) -> &Blocks {
         &self.blocks
@@ -480,6 +498,11 @@ impl<'t> Replay<'t> {
     /// What the allocator said of itself last.
     pub fn allocator_view(&self) -> Option<&'t Arc<AllocatorView>> {
         self.allocator_view
+    }
+
+    /// What was usable of the blocks that were live then.
+    pub fn usable_when_asked(&self) -> Option<u64> {
+        self.usable_when_asked
     }
 
     /// Whether it is known where blocks end, and so where holes are.

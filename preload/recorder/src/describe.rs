@@ -5,7 +5,7 @@ use crate::text::{self, Text, find};
 use crate::{file, sys};
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
-use fragtrace_format::record::{self, Description, FRAME_BYTES, Unseen, UsableRule};
+use fragtrace_format::record::{self, Description, FRAME_BYTES, Limits, Unseen, UsableRule};
 
 /// What the layer above knows of the libraries in the process.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,11 @@ pub(crate) fn write(
     };
     let used = describe_with(area, |payload| record::encode(&description, payload));
     let unseen = Unseen { allocators: facts.unseen };
-    describe_with(&mut area[used..], |payload| record::encode(&unseen, payload));
+    let limits = Limits { max_map_count: max_map_count() };
+    describe_with(&mut area[used..], |payload| {
+        let len = record::encode(&unseen, payload)?;
+        Some(len + record::encode(&limits, &mut payload[len..])?)
+    });
 }
 
 /// Writes a record and its frame; the bytes that they take.
@@ -104,6 +108,12 @@ fn describe_with(area: &mut [u8], encode: impl FnOnce(&mut [u8]) -> Option<usize
     let Some(len) = encode(payload) else { return 0 };
     frame.copy_from_slice(&record::frame(&payload[..len]).to_le_bytes());
     record::framed_bytes(len)
+}
+
+fn max_map_count() -> Option<u64> {
+    let mut value = [0; 32];
+    let len = sys::read_file(b"/proc/sys/vm/max_map_count\0", &mut value).ok()?;
+    text::decimal(&value[..len]).map(|(count, _)| count)
 }
 
 fn executable_path<const N: usize>(into: &mut Text<N>) {

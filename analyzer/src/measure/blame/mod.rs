@@ -67,6 +67,12 @@ impl<'r, 't> PinnedHeap<'r, 't> {
         self.pins.charge(&each, each.len())
     }
 
+    /// The number of each stack, or thread, and what it pins.
+    pub fn pinned_by_key(&self) -> Vec<(u32, u64)> {
+        let charges = self.by_key().groups;
+        self.keys.list.iter().zip(charges).map(|(key, of)| (key.id, of.pinned_bytes)).collect()
+    }
+
     /// Puts the keys that have their site in common together; the groups of all keys, and
     /// how many there are.
     fn group(&self, symbols: &mut Symbols<'t>) -> (Vec<u32>, usize) {

@@ -5,7 +5,7 @@ use super::{HtmlExtras, MOST_POOLS};
 use crate::diagnose::Diagnoses;
 use crate::measure::blame::CallFacts;
 use crate::measure::frames::{Detail, Frame, Frames};
-use crate::measure::{Analysis, KindsBy, PoolFacts, Scale, State, thread_label};
+use crate::measure::{Analysis, KindsBy, PoolFacts, Scale, State, thread_label, with_gaps};
 use crate::render::picture::palette::{Palette, Theme};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
@@ -106,6 +106,7 @@ fn palette(theme: Theme, frames: &Frames) -> Value {
 
 /// The states, a column for each figure.
 fn series(states: &[State]) -> Value {
+    let states = with_gaps(states);
     let column = |figure: &dyn Fn(&State) -> Value| states.iter().map(figure).collect::<Vec<_>>();
     json!({
         "time_ns": column(&|s| json!(s.time_ns)),

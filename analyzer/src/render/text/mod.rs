@@ -5,9 +5,11 @@
 //! what do the figures say, what next. Nothing is said that the figures do not say.
 //! The text carries styles; whoever prints it drops them where they are not wanted.
 
+mod details;
 mod findings;
 mod modules;
 mod parts;
+mod places;
 mod pools;
 mod sentences;
 mod sparkline;
@@ -49,6 +51,8 @@ pub struct ReportExtras {
     pub blame: Blame,
     /// What the heap is made of at the end.
     pub parts: Parts,
+    /// Whether that is wanted in tables.
+    pub details: bool,
     /// Whether there are call stacks to tell it by.
     pub stacks: Stacks,
     /// What is wrong.
@@ -104,8 +108,14 @@ pub fn report(analysis: &Analysis, extras: &ReportExtras) -> String {
     if let Some(line) = parts::line(&extras.parts) {
         page.push_str(&paragraph(&line, Style::new()));
     }
+    if let Some(line) = places::line(&extras.parts.free_places) {
+        page.push_str(&paragraph(&line, Style::new()));
+    }
     page.push_str(&pools::table(&extras.parts.pools));
     page.push_str(&sites(extras));
+    if extras.details {
+        page.push_str(&details::tables(&extras.parts));
+    }
     page.push('\n');
     page.push_str(&next_steps(&extras.path));
     // Of all signs used here, the micro sign alone has a plain stand-in.

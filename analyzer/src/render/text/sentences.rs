@@ -14,8 +14,29 @@ pub(super) fn all(analysis: &Analysis) -> Vec<String> {
     out.extend(fall_from_peaks(analysis));
     out.extend(share_of_rss(&analysis.end));
     out.extend(latency(analysis));
+    out.extend(drift(analysis));
     out.extend(too_small(analysis));
     out
+}
+
+/// How far the heap's extent was from the kernel's mappings when looks came to correct it.
+fn drift(analysis: &Analysis) -> Option<String> {
+    let drift = &analysis.trace.drift;
+    analysis.peak_footprint.footprint_bytes.filter(|bytes| *bytes > 0)?;
+    let most = drift.most_bytes?;
+    let looks = plural(drift.looks, "look");
+    let Some(at_ns) = drift.most_at_ns.filter(|_| most > 0) else {
+        return Some(format!(
+            "Events told the heap's extent as {looks} at the kernel's mappings found it."
+        ));
+    };
+    Some(format!(
+        "Of {looks} at the kernel's mappings {} corrected the heap's extent as events had told it, by \
+         {} at most, at {}.",
+        scale::count(drift.corrected_looks),
+        scale::bytes(most),
+        scale::duration(at_ns)
+    ))
 }
 
 /// From so many calls on, the slowest of a hundred is more than one of them.

@@ -15,7 +15,7 @@ fn size(bytes: Option<u64>) -> Option<String> {
 }
 
 /// Rows in the order of the questions: used, held, lost in between.
-const ROWS: [(&str, Figure); 14] = [
+const ROWS: [(&str, Figure); 17] = [
     ("live", |state| size(Some(state.live_bytes))),
     ("live blocks", |state| Some(scale::count(state.live_blocks))),
     ("usable", |state| size(state.usable_bytes)),
@@ -24,6 +24,9 @@ const ROWS: [(&str, Figure); 14] = [
     ("heap resident", |state| size(state.heap_resident_bytes)),
     ("  age of that", |state| state.residency_age_ns.map(scale::duration)),
     ("RSS", |state| size(state.rss_bytes)),
+    ("  huge pages", |state| size(state.huge_bytes)),
+    ("  lazily freed", |state| size(state.lazyfree_bytes)),
+    ("metadata", |state| size(state.metadata_bytes)),
     ("free in holes", |state| size(state.free_bytes)),
     ("holes", |state| state.hole_count.map(scale::count)),
     ("largest hole", |state| size(state.largest_hole_bytes)),
@@ -37,8 +40,20 @@ const ROWS: [(&str, Figure); 14] = [
     }),
     ("pinned waste", |state| size(state.pinned_waste_bytes.filter(|_| residency_is_recent(state)))),
 ];
-/// Rows that are left out where no moment knows them: they need residency by page.
-const OPTIONAL: [&str; 4] = ["heap resident", "  age of that", "fragmentation", "pinned waste"];
+/// Rows that are left out where no moment knows them: they need residency by page, or smaps, or
+/// an allocator whose headers are known.
+const OPTIONAL: [&str; 7] = [
+    "heap resident",
+    "  age of that",
+    "  huge pages",
+    "  lazily freed",
+    "metadata",
+    "fragmentation",
+    "pinned waste",
+];
+
+/// Of these, rows that are left out where there is nothing of it, too.
+const WHERE_ANY: [&str; 2] = ["  huge pages", "  lazily freed"];
 
 /// Whether what was seen in memory is still about what blocks have touched: where a heap grew
 /// or fell much since then, what follows from both would mislead.
@@ -58,7 +73,10 @@ pub(super) fn draw(analysis: &Analysis) -> String {
     row(&mut out, "at", moments.map(|state| scale::duration(state.time_ns)));
     for (label, figure) in ROWS {
         let figures = moments.map(figure);
-        if OPTIONAL.contains(&label) && figures.iter().all(Option::is_none) {
+        let is_nothing = |figure: &Option<String>| {
+            figure.is_none() || (WHERE_ANY.contains(&label) && *figure == size(Some(0)))
+        };
+        if OPTIONAL.contains(&label) && figures.iter().all(is_nothing) {
             continue;
         }
         row(&mut out, label, figures.map(|figure| figure.unwrap_or_else(|| "not known".into())));

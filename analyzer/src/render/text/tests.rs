@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::diagnose::{Case, diagnose};
-use crate::measure::{AllocatorSays, HeapShape, PAGE_BUCKETS, State};
+use crate::measure::{AllocatorSays, HeapShape, MappingFacts, PAGE_BUCKETS, State};
 use crate::read::AllocatorView;
 use insta::assert_snapshot;
 use std::sync::Arc;
@@ -46,6 +46,7 @@ fn fragmented() -> Analysis {
             kernel: Some("6.1.0-25-amd64 #1 SMP".into()),
             libc: Some("glibc 2.36".into()),
             allocator: Some("/lib/x86_64-linux-gnu/libc.so.6".into()),
+            heap_layout: Some("glibc"),
             allocator_env: vec!["MALLOC_ARENA_MAX=2".into()],
             start_unix_ns: 1_750_000_000 * SECOND,
             duration_ns: 12_400_000_000,
@@ -167,6 +168,38 @@ fn a_heap_whose_events_were_lost_is_not_called_unseen() {
     analysis.damage.clear();
     analysis.trace.dropped_events = 1;
     assert!(!plain(&analysis, unicode()).contains("No block was seen"));
+}
+
+#[test]
+fn a_glibc_that_is_not_known_is_said_to_be_so() {
+    let mut analysis = fragmented();
+    analysis.trace.heap_layout = Some("glibc");
+    assert!(!plain(&analysis, unicode()).contains("does not guess"));
+    analysis.trace.heap_layout = None;
+    analysis.trace.libc = Some("glibc 2.99".into());
+    let text = plain(&analysis, unicode()).replace('\n', " ");
+    assert!(text.contains("How glibc 2.99 lays out its heaps is not known"), "{text}");
+    analysis.trace.allocator = Some("/usr/lib/libjemalloc.so.2".into());
+    assert!(!plain(&analysis, unicode()).contains("does not guess"));
+}
+
+#[test]
+fn mappings_near_the_limit_are_told_with_where_the_limit_is_from() {
+    let text = |most: u64, limit_is_known: bool| {
+        let mut analysis = fragmented();
+        let limit = MappingFacts::DEFAULT_LIMIT;
+        let (most, most_at_ns) = (Some(most), Some(2 * SECOND));
+        analysis.trace.mappings = MappingFacts { most, most_at_ns, limit, limit_is_known };
+        plain(&analysis, unicode()).replace('\n', " ")
+    };
+    assert!(!text(40_000, true).contains("max_map_count"));
+    let known = text(60_000, true);
+    assert!(
+        known.contains("had 60,000 mappings at 2.00 s, of 65,530 that this machine allows"),
+        "{known}"
+    );
+    let default = text(60_000, false);
+    assert!(default.contains("Linux allows by default (the trace does not tell"), "{default}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What stands between the trace and the truth, in plain words, with what to do about it.
 
 use super::{ReportExtras, plural, scale};
-use crate::measure::TraceFacts;
+use crate::measure::{MappingFacts, TraceFacts};
 use fragtrace_format::header::limit;
 
 /// Of many damaged places, so many are named.
@@ -32,6 +32,8 @@ pub(super) fn all(trace: &TraceFacts, extras: &ReportExtras) -> Vec<String> {
             plural(trace.unknown_frees, "free")
         ));
     }
+    out.extend(unknown_glibc(trace));
+    out.extend(mappings(&trace.mappings));
     if extras.limits & limit::FILTER != 0 && trace.dropped_events == 0 {
         out.push(
             "The program installed a filter on system calls: from then on the kernel was asked \
@@ -47,6 +49,41 @@ pub(super) fn all(trace: &TraceFacts, extras: &ReportExtras) -> Vec<String> {
         ));
     }
     out
+}
+
+/// A version of glibc whose layout of heaps and headers is not known is taken as any allocator is.
+fn unknown_glibc(trace: &TraceFacts) -> Option<String> {
+    let libc = trace.libc.as_deref().filter(|libc| libc.starts_with("glibc"))?;
+    let allocator = trace.allocator.as_deref()?;
+    let of_libc = allocator.rsplit('/').next().is_some_and(|name| name.starts_with("libc"));
+    (of_libc && trace.heap_layout.is_none()).then(|| {
+        format!(
+            "How {libc} lays out its heaps is not known to this fragtrace, and it does not guess: \
+             where the heap is, how large and what of it is metadata is known from looks at the \
+             kernel's mappings alone. Remedy: a newer fragtrace."
+        )
+    })
+}
+
+/// What runs into the limit fails in ways that nobody expects: malloc of a large block, a thread's
+/// stack, free of a part of a mapping.
+fn mappings(mappings: &MappingFacts) -> Option<String> {
+    let most = mappings.most.filter(|_| mappings.is_near_limit())?;
+    let whose = if mappings.limit_is_known {
+        "this machine allows"
+    } else {
+        "Linux allows by default (the trace does not tell what this machine does)"
+    };
+    Some(format!(
+        "The process had {} mappings at {}, of {} that {whose} (vm.max_map_count): beyond, mmap, \
+         munmap and new threads fail as if memory were gone. Remedy: fewer mappings (with glibc, \
+         GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432 keeps large blocks in the heap; \
+         guard pages and madvise or mprotect on parts of a mapping split it), or raise it with \
+         `sysctl vm.max_map_count=262144`.",
+        scale::count(most),
+        scale::duration(mappings.most_at_ns.unwrap_or(0)),
+        scale::count(mappings.limit)
+    ))
 }
 
 fn damage(notes: &[String]) -> Vec<String> {

@@ -16,7 +16,7 @@ use super::picture::legend::{Entry, Legend, Sample};
 use super::picture::marks::Marks;
 use super::picture::palette::{self, Palette};
 use super::picture::{Mark, PictureOptions, RenderError, Title, scale};
-use crate::measure::State;
+use crate::measure::{State, with_gaps};
 use chart::Chart;
 use series::{Line, Panel};
 
@@ -42,6 +42,7 @@ pub fn draw(
     extras: &TimelineExtras,
     options: &PictureOptions,
 ) -> Result<Vec<u8>, RenderError> {
+    let states = &with_gaps(states)[..];
     let palette = Palette::of(options.theme);
     let mut canvas = Canvas::new(options, palette.ground)?;
     let metrics = Metrics::new(options);

@@ -27,10 +27,6 @@ pub struct Removed {
 }
 
 impl AddressSpace {
-    fn add_drift(&mut self, bytes: u64) {
-        self.drift_bytes = self.drift_bytes.saturating_add(bytes);
-    }
-
     /// The pages that lie in a range of bytes, or have a part in it.
     fn clipped(&self, address: u64, bytes: u64) -> Range<u64> {
         let start = address.min(MAX_ADDRESS) & !(self.page_bytes - 1);
@@ -133,9 +129,10 @@ impl AddressSpace {
 
     /// The kernel's own view: corrects what was inferred.
     pub fn look(&mut self, look: &Look) {
+        self.drift.begin();
         if let Some(end) = look.brk_end {
             let known = self.brk.as_ref().map_or(end, |brk| brk.end);
-            self.add_drift(known.abs_diff(end.next_multiple_of(self.page_bytes)));
+            self.drift.add(known.abs_diff(end.next_multiple_of(self.page_bytes)));
             self.set_brk_end(end);
         }
         // Mappings that are as they were before say something new of regions that came since:
@@ -145,6 +142,9 @@ impl AddressSpace {
         if !look.mappings.is_empty() && !corrected {
             self.correct_regions(look.mappings.clone());
             self.corrected = self.regions.edits();
+        }
+        if look.brk_end.is_some() || !look.mappings.is_empty() {
+            self.drift.end(look.stamp);
         }
         self.take_pages(look);
     }
@@ -218,7 +218,7 @@ impl AddressSpace {
             && region.kind == Kind::Brk
             && start == before
         {
-            self.add_drift(before.abs_diff(heap.start));
+            self.drift.add(before.abs_diff(heap.start));
             self.regions.carve(&(before..end));
             self.regions.put(heap.start, region);
         }
@@ -248,7 +248,7 @@ impl AddressSpace {
         {
             return;
         }
-        self.add_drift(known.abs_diff(accessible_end));
+        self.drift.add(known.abs_diff(accessible_end));
         self.space.give_back(beyond);
         self.regions.carve(&heap);
         if accessible_end == start {
@@ -300,7 +300,7 @@ impl AddressSpace {
         self.forget_residency(&range);
         for (start, region) in self.regions.carve(&range) {
             if region.kind.is_heap() {
-                self.add_drift(region.end - start);
+                self.drift.add(region.end - start);
             }
         }
     }
@@ -308,7 +308,7 @@ impl AddressSpace {
     fn correct_access(&mut self, part: &Range<u64>, accessible: bool, region: Region) {
         if accessible != region.accessible && self.space.live_bytes_in(part.clone()) == 0 {
             if region.kind.is_heap() {
-                self.add_drift(part.end - part.start);
+                self.drift.add(part.end - part.start);
             }
             self.regions.set_access(part, accessible);
         }
@@ -330,7 +330,7 @@ impl AddressSpace {
         }
         gaps.push(gap..mapping.end);
         for gap in gaps.into_iter().filter(|gap| gap.start < gap.end) {
-            self.add_drift(gap.end - gap.start);
+            self.drift.add(gap.end - gap.start);
             self.regions.put(gap.start, Region { end: gap.end, mapping: number, ..region });
             self.copy_scanned(&gap);
         }
@@ -367,5 +367,9 @@ mod tests {
         assert_eq!(space.mapped_bytes(), 0x1000, "as far as blocks tell");
         space.look(&look);
         assert_eq!(space.mapped_bytes(), 0x2_1000);
+        assert_eq!(space.drift().last_bytes, 0x2_0000, "and the look told the rest");
+        space.look(&look);
+        let drift = space.drift();
+        assert_eq!((drift.looks, drift.corrected_looks, drift.last_bytes), (3, 1, 0));
     }
 }

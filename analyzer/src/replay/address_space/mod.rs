@@ -5,6 +5,7 @@
 //! mappings correct it; by how much is counted as drift.
 
 mod claim;
+mod drift;
 mod glibc;
 mod kernel;
 mod oldest;
@@ -13,6 +14,7 @@ mod residency;
 mod space;
 mod territory;
 
+pub use drift::Drift;
 pub use glibc::{ARENA_HEAP_BYTES, arena_heaps_are_known};
 pub use kernel::{Purpose, Removed};
 pub use region::{Kind, Region};
@@ -69,7 +71,7 @@ pub struct AddressSpace {
     /// Whether pages of the process may be swapped out.
     swapping: bool,
     growth: GrowthDespiteFit,
-    drift_bytes: u64,
+    drift: Drift,
 }
 
 impl AddressSpace {
@@ -95,7 +97,7 @@ impl AddressSpace {
             oldest_scan: OldestScan::default(),
             swapping: true,
             growth: GrowthDespiteFit::default(),
-            drift_bytes: 0,
+            drift: Drift::default(),
         }
     }
 
@@ -155,7 +157,7 @@ impl AddressSpace {
             self.territory.add(used, kind);
         }
         self.growth = GrowthDespiteFit::default();
-        self.drift_bytes = 0;
+        self.drift = Drift::default();
     }
 
     fn note_growth(&mut self, wanted_bytes: u64, grown_bytes: u64) {
@@ -244,9 +246,9 @@ impl AddressSpace {
         self.arena_heaps.then(|| u64::from(self.has_main_arena) + self.arenas.len() as u64)
     }
 
-    /// Bytes by which looks corrected what had been inferred.
-    pub fn drift_bytes(&self) -> u64 {
-        self.drift_bytes
+    /// By how much looks corrected what had been inferred.
+    pub fn drift(&self) -> &Drift {
+        &self.drift
     }
 
     /// What is known of the holes together, brought up to date.
@@ -300,6 +302,13 @@ impl AddressSpace {
     /// The regions of heap, in order of address; one may be in pieces.
     pub fn heap_regions(&self) -> impl Iterator<Item = (Range<u64>, Kind)> {
         let heap = self.regions.iter().filter(|(_, region)| region.kind.is_heap());
+        heap.map(|(start, region)| (start..region.end, region.kind))
+    }
+
+    /// Those of them, or pieces, that the program may access.
+    pub fn accessible_heap_of_kind(&self) -> impl Iterator<Item = (Range<u64>, Kind)> {
+        let heap = self.regions.iter();
+        let heap = heap.filter(|(_, region)| region.kind.is_heap() && region.accessible);
         heap.map(|(start, region)| (start..region.end, region.kind))
     }
 
