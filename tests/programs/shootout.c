@@ -3,6 +3,7 @@
  *   shootout slots  THREADS ALLOCS SLOTS   each block goes into a random one of a thread's slots
  *   shootout across THREADS ALLOCS SLOTS   the same, but what it evicts goes to the next thread
  *   shootout decay  THREADS ALLOCS SLOTS   slots, and then threads that live on with little to do
+ *   shootout leave  THREADS ALLOCS SLOTS   across, and it ends when most is live
  *
  * Blocks are of 128 B to 8 KiB by powers of two, written as a whole. It tells the kernel's figures
  * when most is live and when all is freed, and rests a little then. */
@@ -124,7 +125,8 @@ int main(int count, char **arguments) {
     static char stacks[MOST_THREADS][256 << 10] __attribute__((aligned(4096)));
     if (count < 5)
         return 98;
-    across = strcmp(arguments[1], "across") == 0;
+    int leaves = strcmp(arguments[1], "leave") == 0;
+    across = leaves || strcmp(arguments[1], "across") == 0;
     decays = strcmp(arguments[1], "decay") == 0;
     threads = argument(count, arguments, 2, 8);
     allocs = argument(count, arguments, 3, 50000);
@@ -142,6 +144,10 @@ int main(int count, char **arguments) {
     pthread_barrier_wait(&together);
     rest(NAP_MS);
     tell_rss("peak");
+    if (leaves) {
+        flush_answers();
+        _exit(0);
+    }
     pthread_barrier_wait(&together);
     pthread_barrier_wait(&together);
     rest(NAP_MS);

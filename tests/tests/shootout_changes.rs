@@ -3,10 +3,11 @@
 //! process. What is predicted stands beside the program that was written so.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fragtrace_tests::check::{Answers, assert_near};
+use fragtrace_tests::check::{Answers, assert_calm, assert_near};
 use fragtrace_tests::programs::{library, program};
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::{command, run};
@@ -112,6 +113,103 @@ fn one_thread_makes_all_calls() {
     assert_eq!(figure(many, "calls"), figure(report.value("/recorded"), "calls"));
     assert!(report.value("/error_ratio").is_null());
     assert_eq!(report.text("/threads"), "one");
+}
+
+/// What an allocator that knows its blocks says at its end of a trace run again with these arguments:
+/// how many blocks and bytes are live, how many calls there were, and how many blocks another thread freed
+/// than acquired them.
+fn census(trace: &Path, arguments: &[&str]) -> ([u64; 4], Report) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let said = folder.path().join("census");
+    let library = library("census", "libcensus.so", &[]);
+    let named = format!("census={},CENSUS={}", library.display(), said.display());
+    let report = Report::shootout(trace, &[arguments, &["--allocator", &named]].concat());
+    let text =
+        fs::read_to_string(&said).unwrap_or_else(|error| panic!("{error}: {:#}", report.json));
+    let number = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("it is told");
+        line.trim().parse().expect("a number")
+    };
+    (["blocks ", "bytes ", "calls ", "across "].map(number), report)
+}
+
+/// Threads that run as they like acquire and free the same blocks as those that take turns: each block
+/// is there before it is freed, by the thread that freed it, and what is live in the end is what the
+/// recorded program had.
+#[test]
+fn threads_that_run_freely_keep_the_order_of_each_block() {
+    const THREADS: u64 = 4;
+    let mut leave = command(program("shootout"));
+    leave.args(["leave", &THREADS.to_string(), "10000", "500"]);
+    let traced = Traced::run_well(leave);
+    let own = traced.report();
+    let (turns, _) = census(&traced.trace(), &[]);
+    for _ in 0..3 {
+        let (free, report) = census(&traced.trace(), &["--threads", "free"]);
+        eprintln!("blocks, bytes, calls, across: in turns {turns:?}, freely {free:?}");
+        assert_eq!(free, turns);
+        let census = report.array("/allocators").iter().find(|run| run["name"] == "census");
+        assert!(census.is_some_and(|run| run["error"].is_null()), "{:#}", report.json);
+    }
+    let [blocks, bytes, _, across] = turns;
+    // The driver's process has a few of its own: for each thread, and what the loader keeps.
+    let live = own.number("/end/live_blocks");
+    assert!((live..live + 20 + THREADS).contains(&blocks), "{blocks} for {live}");
+    assert!(bytes >= own.number("/end/live_bytes"));
+    let freed_elsewhere = own.number("/end/cross_thread_frees");
+    assert!(across.abs_diff(freed_elsewhere) <= THREADS, "{across} for {freed_elsewhere}");
+}
+
+/// Threads that come and go while others work, and blocks of which parts are written later on.
+#[test]
+fn throughput_is_measured_with_all_threads_at_once() {
+    let mut across = command(program("shootout"));
+    across.args(["across", "8", "20000", "1000"]);
+    let traced = Traced::run_well(across);
+    let arguments = ["--threads", "free", "--allocators", "glibc,jemalloc,mimalloc"];
+    let report = Report::shootout(&traced.trace(), &arguments);
+    assert_eq!(report.text("/threads"), "free");
+    for name in ["glibc", "jemalloc", "mimalloc"] {
+        let run = run_of(&report, name, "");
+        let calls = figure(run, "calls");
+        let throughput = figure(run, "throughput_calls_per_second");
+        assert_eq!(calls, figure(report.value("/recorded"), "calls"), "{name}");
+        let all_ns = u128::from(figure(run, "run_time_ns"));
+        assert_eq!(u128::from(throughput), u128::from(calls) * 1_000_000_000 / all_ns, "{name}");
+        eprintln!("{name}: {throughput} calls a second");
+        // What is live at once is written, whoever comes first.
+        assert!(figure(run, "peak_rss_bytes") > 8 * 1000 * 2322, "{run:#}");
+        for unknown in ["alloc_time_ns", "after_drop_rss_bytes", "mean_fragmentation_ratio"] {
+            assert!(run[unknown].is_null(), "{name}: {unknown}");
+        }
+    }
+    assert!(report.value("/error_ratio").is_null());
+    assert!(report.value("/processors").is_u64());
+    let text = analyze("shootout", &traced.trace(), &arguments).expect_code(0).out();
+    assert!(text.contains("calls/s") && text.contains("Threads ran freely"), "{text}");
+    // With which nothing else goes that needs threads to take turns.
+    for more in [["--reuse", "work"], ["-o", "picture.png"]] {
+        let refused = analyze("shootout", &traced.trace(), &[&arguments[..2], &more].concat());
+        assert_calm(&refused.expect_code(2), 1);
+    }
+}
+
+/// Threads that hand each block over as fast as they can; and hundreds that live for a moment, free
+/// what others left and leave something themselves: with each a stand-in's thread ends, and the next one
+/// goes on behind it.
+#[test]
+fn blocks_that_change_hands_all_the_time_are_the_same_when_threads_run_freely() {
+    for (name, arguments) in [("handover", ["4", "40000"]), ("churn", ["300", "20"])] {
+        let mut line = command(program(name));
+        line.args(arguments);
+        let traced = Traced::run_well(line);
+        let (turns, _) = census(&traced.trace(), &[]);
+        let (free, _) = census(&traced.trace(), &["--threads", "free"]);
+        eprintln!("{name}: blocks, bytes, calls, across: in turns {turns:?}, freely {free:?}");
+        assert_eq!(free[..3], turns[..3], "{name}");
+        // Each block of the first program but those that are kept.
+        assert!(name == "churn" || free[3] >= 39_800, "{free:?}");
+    }
 }
 
 #[test]

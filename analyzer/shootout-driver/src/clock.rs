@@ -64,6 +64,12 @@ pub fn advance(elapsed_ns: u64) {
     }
 }
 
+/// So much of the recorded time has passed for one of many threads that run freely: the shown time is
+/// that of the one which is furthest. Nobody is waited for.
+pub fn reach(elapsed_ns: u64) {
+    ELAPSED_NS.fetch_max(elapsed_ns, SeqCst);
+}
+
 /// The calling thread's entry; `None`: there are more than anyone has.
 #[cfg(target_env = "gnu")]
 fn sleeper() -> Option<&'static Sleeper> {

@@ -1,6 +1,8 @@
 //! What the kernel says about this process, and about time: read without the allocator.
 
 use core::ffi::CStr;
+use core::ptr::null;
+use core::sync::atomic::{AtomicU32, Ordering::Acquire};
 
 /// Reads a small file from its start; the bytes read.
 pub fn read_whole(path: &CStr, into: &mut [u8]) -> Option<usize> {
@@ -21,11 +23,18 @@ fn read_from_start(descriptor: i32, into: &mut [u8]) -> Option<usize> {
     usize::try_from(read).ok()
 }
 
-/// Reads on in a file; 0 at its end, or where it cannot be read.
-pub fn read_on(descriptor: i32, into: &mut [u8]) -> usize {
+/// Reads from a place in a file; 0 at its end, or where it cannot be read.
+pub fn read_at(descriptor: i32, place: u64, into: &mut [u8]) -> usize {
+    let Ok(place) = libc::off_t::try_from(place) else { return 0 };
     // SAFETY: `into` is ours to be written, for its whole length.
-    let read = unsafe { libc::read(descriptor, into.as_mut_ptr().cast(), into.len()) };
+    let read = unsafe { libc::pread(descriptor, into.as_mut_ptr().cast(), into.len(), place) };
     usize::try_from(read).unwrap_or(0)
+}
+
+/// Says something to whoever started this process.
+pub fn say(text: &[u8]) {
+    // SAFETY: the text is read for its whole length.
+    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
 }
 
 /// The figures of /proc/self/statm, in bytes.
@@ -92,7 +101,7 @@ pub fn fix_addresses() {
     }
     let mut line = [0; 4096];
     let Some(read) = read_whole(c"/proc/self/cmdline", &mut line) else { return };
-    let mut arguments = [core::ptr::null(); 4];
+    let mut arguments = [null(); 4];
     let mut starts = (0..read).filter(|at| *at == 0 || line[at - 1] == 0);
     for (argument, start) in arguments[..3].iter_mut().zip(&mut starts) {
         *argument = line[start..].as_ptr().cast::<libc::c_char>();
@@ -142,6 +151,35 @@ pub fn sleep_until(monotonic_ns: u64) {
     while unsafe { libc::clock_nanosleep(clock, flags, &until, core::ptr::null_mut()) }
         == libc::EINTR
     {}
+}
+
+/// Sleeps as long as a word has this value, until somebody wakes it or so much time has passed; or
+/// for no time at all.
+pub fn futex_wait(word: &AtomicU32, value: u32, most_ns: Option<u64>) {
+    let most = most_ns.map(|most_ns| libc::timespec {
+        tv_sec: (most_ns / 1_000_000_000) as libc::time_t,
+        tv_nsec: (most_ns % 1_000_000_000) as libc::c_long,
+    });
+    let most = most.as_ref().map_or(null(), core::ptr::from_ref);
+    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: word and time are there for the whole call.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, value, most) };
+}
+
+/// Sleeps if a word has this value; whether it had.
+pub fn is_waited_while(word: &AtomicU32, value: u32) -> bool {
+    if word.load(Acquire) != value {
+        return false;
+    }
+    futex_wait(word, value, None);
+    true
+}
+
+/// Wakes so many of those that sleep on a word.
+pub fn futex_wake(word: &AtomicU32, most: u32) {
+    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word is there for the whole call.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, most) };
 }
 
 /// A counter that runs at a constant rate and costs little to read.

@@ -11,21 +11,30 @@
 mod calls;
 mod clock;
 mod dispatch;
+mod free;
 mod kernel;
 mod memory;
 mod pool;
+mod reader;
 pub mod results;
+mod run;
 pub mod script;
+mod slots;
 mod turns;
 
 /// Runs the script on descriptor 0. The exit status: 0, or 1 where the script or the results'
 /// file makes no sense.
 pub fn run() -> u8 {
     kernel::fix_addresses();
-    match turns::perform(is_word(2, COUNT)) {
+    match perform() {
         Some(()) => 0,
         None => 1,
     }
+}
+
+fn perform() -> Option<()> {
+    let mut run = run::Run::begin(is_word(2, COUNT))?;
+    if run.is_free() { free::perform(&mut run) } else { turns::perform(&mut run) }
 }
 
 /// Whether this process was started as a driver: its first argument is `name`. Asks the kernel, as

@@ -20,6 +20,8 @@ unsafe impl Zeroed for *mut libc::c_void {}
 // SAFETY: any bits are a number.
 unsafe impl Zeroed for u64 {}
 // SAFETY: any bits are a number.
+unsafe impl Zeroed for u32 {}
+// SAFETY: any bits are a number.
 unsafe impl Zeroed for u8 {}
 
 impl<T: Zeroed> Table<T> {
@@ -34,6 +36,11 @@ impl<T: Zeroed> Table<T> {
     pub fn shared(descriptor: i32, count: usize) -> Option<Table<T>> {
         let first = map(count.checked_mul(size_of::<T>())?, libc::MAP_SHARED, descriptor)?;
         Some(Table { first: first.cast(), count })
+    }
+
+    /// Entries.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Bytes of the mapping, whole pages.

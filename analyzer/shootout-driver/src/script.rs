@@ -9,8 +9,16 @@
 //!
 //! A slot is where the driver keeps a block's address; slots of blocks that are gone are used
 //! again. Behind [`Op::Large`] stand two more words: the size, and the part of the block that is
-//! to be written, in units of 4 KiB: from (low half) and to (high half). [`Op::Clock`] has a value
-//! of 60 bits from bit 4 on. In front of all that stands a [`Head`].
+//! to be written, in units of 4 KiB: from (low half) and to (high half). [`Op::Clock`] and
+//! [`Op::Jump`] have a value of 60 bits from bit 4 on. In front of all that stands a [`Head`].
+//!
+//! Where stand-ins take turns, steps stand in the order in which they are done. Where they run
+//! freely, each has its own steps, in pieces that end in [`Op::Jump`]s to the next piece or in
+//! [`Op::Done`], and a directory says where each one's first piece is.
+//!
+//! ```text
+//!  Head │ steps of 0, Jump ─┐ │ steps of 1, Done │ ◄─┘ steps of 0, Done │ directory: 0 ►, 1 ►
+//! ```
 //!
 //! Example: `malloc(100)` into slot 7 is `100 << 32 | 7 << 4 | 1`.
 
@@ -46,6 +54,10 @@ pub enum Op {
     PoolMalloc = 11,
     /// The block of `value` bytes goes back to the pool.
     PoolFree = 12,
+    /// Waits until the slot has [counted](handlings) up to `value`: another stand-in had it last.
+    Await = 13,
+    /// The stand-in's steps go on at this word of the script.
+    Jump = 14,
 }
 
 /// What [`Op::Large`] does.
@@ -91,6 +103,25 @@ pub const fn clock_word(elapsed_ns: u64) -> u64 {
     Op::Clock as u64 | elapsed_ns << SLOT_SHIFT
 }
 
+/// A step that goes on elsewhere.
+pub const fn jump_word(place: u64) -> u64 {
+    Op::Jump as u64 | place << SLOT_SHIFT
+}
+
+/// How often a step, of which this is the first word, has its slot count: when a block is put into
+/// it, taken out of it, or written to.
+pub const fn handlings(word: u64) -> u32 {
+    match op(word) {
+        Some(Op::Realloc) => 2,
+        Some(Op::Large) => match large(value(word)) {
+            Some((Large::Realloc, _)) => 2,
+            _ => 1,
+        },
+        Some(Op::Malloc | Op::Calloc | Op::Free | Op::PoolMalloc | Op::PoolFree) => 1,
+        _ => 0,
+    }
+}
+
 /// The value of a step of [`Op::Large`].
 pub const fn large_value(what: Large, align_log2: u8) -> u32 {
     what as u32 | (align_log2 as u32) << 8
@@ -117,6 +148,8 @@ pub const fn op(word: u64) -> Option<Op> {
         10 => Op::Trim,
         11 => Op::PoolMalloc,
         12 => Op::PoolFree,
+        13 => Op::Await,
+        14 => Op::Jump,
         _ => return None,
     })
 }
@@ -133,6 +166,11 @@ pub const fn value(word: u64) -> u32 {
 
 /// The time that a step of [`Op::Clock`] tells.
 pub const fn elapsed_ns(word: u64) -> u64 {
+    word >> SLOT_SHIFT
+}
+
+/// Where a step of [`Op::Jump`] goes on.
+pub const fn place(word: u64) -> u64 {
     word >> SLOT_SHIFT
 }
 
@@ -159,24 +197,29 @@ pub struct Head {
     pub samples: u64,
     /// Whether pauses are waited for, and the real clock is shown.
     pub real_time: bool,
+    /// Where stand-ins run freely: the word of the script from which on a word each says where its
+    /// steps begin. 0: they take turns.
+    pub directory: u64,
 }
 
 const MAGIC: u64 = u64::from_le_bytes(*b"ftscript");
 
 impl Head {
     /// Words that it takes.
-    pub const WORDS: usize = 5;
+    pub const WORDS: usize = 6;
 
     /// As it stands in the file.
     pub const fn words(&self) -> [u64; Self::WORDS] {
-        [MAGIC, self.slots, self.stand_ins, self.samples, self.real_time as u64]
+        let Head { slots, stand_ins, samples, real_time, directory } = *self;
+        [MAGIC, slots, stand_ins, samples, real_time as u64, directory]
     }
 
     /// Taken apart again; `None`: this is no script.
     pub fn read(words: [u64; Self::WORDS]) -> Option<Head> {
-        let [magic, slots, stand_ins, samples, real_time] = words;
+        let [magic, slots, stand_ins, samples, real_time, directory] = words;
         let sound = magic == MAGIC && slots <= 1 << SLOT_BITS && stand_ins > 0;
-        sound.then_some(Head { slots, stand_ins, samples, real_time: real_time != 0 })
+        let real_time = real_time != 0;
+        sound.then_some(Head { slots, stand_ins, samples, real_time, directory })
     }
 }
 
@@ -186,22 +229,23 @@ mod tests {
 
     #[test]
     fn steps_come_back_as_they_went_in() {
-        for number in 0..13 {
+        for number in 0..15 {
             let known = op(number).expect("a step");
             let packed = word(known, (1 << SLOT_BITS) - 1, u32::MAX - 1);
             assert_eq!(op(packed), Some(known));
             assert_eq!((slot(packed), value(packed)), ((1 << SLOT_BITS) - 1, u32::MAX - 1));
         }
-        assert_eq!(op(13), None);
+        assert_eq!(op(15), None);
         assert_eq!(word(Op::Malloc, 7, 100), 100 << 32 | 7 << 4 | 1);
         let years = 30 * 366 * 86_400_000_000_000;
         assert_eq!(elapsed_ns(clock_word(years)), years);
+        assert_eq!((op(jump_word(1 << 40)), place(jump_word(1 << 40))), (Some(Op::Jump), 1 << 40));
         assert_eq!(large(large_value(Large::Touch, 21)), Some((Large::Touch, 21)));
     }
 
     #[test]
     fn a_head_is_told_from_other_bytes() {
-        let head = Head { slots: 5, stand_ins: 1, samples: 9, real_time: true };
+        let head = Head { slots: 5, stand_ins: 1, samples: 9, real_time: true, directory: 70 };
         assert_eq!(Head::read(head.words()), Some(head));
         assert_eq!(Head::read([0; Head::WORDS]), None);
     }

@@ -2,13 +2,15 @@
 //! says whose turn it is, for which one waits spinning a little, and then in the kernel. So the
 //! allocator sees each call on the thread that it came from, and no two at once.
 
-use crate::calls::{Halt, Run};
+use crate::calls::Halt;
 use crate::dispatch::{self, Selector};
+use crate::kernel::{futex_wait, futex_wake};
 use crate::memory::{self, STACK_BYTES, STACK_HELD_BYTES, Table, Zeroed};
+use crate::run::Run;
 use core::ffi::c_void;
 use core::hint::spin_loop;
 use core::mem::MaybeUninit;
-use core::ptr::{NonNull, null, null_mut};
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
 /// States of a stand-in's word.
@@ -44,18 +46,18 @@ struct Stage {
     to_start: AtomicU32,
 }
 
-/// Runs the script; `counts`: and counts system calls. `None`: there is none, or no room for it.
-pub fn perform(counts: bool) -> Option<()> {
-    let mut run = Run::begin(counts)?;
+/// Runs the script. `None`: there is no room for it.
+pub fn perform(run: &mut Run) -> Option<()> {
     let stand_ins = Table::<StandIn>::new(usize::try_from(run.stand_ins()).ok()?)?;
     run.took(stand_ins.bytes(), stand_ins.bytes());
-    let stage = Stage { stand_ins, run: &raw mut run, to_start: AtomicU32::new(0) };
+    let stage = Stage { stand_ins, run, to_start: AtomicU32::new(0) };
     let first = stage.stand_ins.at(0)?;
     // SAFETY: nobody else runs yet.
     unsafe { (*first.as_ptr()).runs = 1 };
     stage.play(first);
     // The others wait for turns that never come; they end with the process.
-    run.finish();
+    // SAFETY: so it is this one's turn for good.
+    unsafe { &mut *stage.run }.finish();
     Some(())
 }
 
@@ -98,6 +100,8 @@ impl Stage {
                     self.end(number);
                     true
                 }
+                // The run has taken it.
+                Halt::Sample(_) => true,
                 Halt::Done if my_number == 0 => return,
                 Halt::Done => self.hand_to(0) && self.wait(me, my_word),
             };
@@ -133,7 +137,7 @@ impl Stage {
         // SAFETY: the entry stays where it is.
         let word = unsafe { &(*other.as_ptr()).word };
         if word.swap(ITS_TURN, AcqRel) == ASLEEP {
-            futex(word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1);
+            futex_wake(word, 1);
         }
         true
     }
@@ -148,7 +152,7 @@ impl Stage {
             } else if word.compare_exchange(NOT_YET, ASLEEP, AcqRel, Acquire).is_ok()
                 || word.load(Acquire) == ASLEEP
             {
-                futex(word, libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, ASLEEP);
+                futex_wait(word, ASLEEP, None);
             }
         }
         word.store(NOT_YET, Relaxed);
@@ -216,11 +220,4 @@ extern "C" fn enter(entry: *mut c_void) -> *mut c_void {
         }
     }
     null_mut()
-}
-
-fn futex(word: &AtomicU32, operation: i32, value: u32) {
-    // SAFETY: the word is there for the whole call; no time-out is given.
-    unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, null::<libc::timespec>());
-    }
 }

@@ -84,7 +84,8 @@ pub const FAMILIES: [Family; 6] = [
     Family {
         name: "snmalloc",
         libraries: &["libsnmallocshim.so", "libsnmallocshim-checks-memcpy-only.so"],
-        remedy: "no Debian package: build libsnmallocshim.so from its sources with cmake",
+        remedy: "no Debian package: `cargo xtask snmalloc` in fragtrace's sources builds \
+                 libsnmallocshim.so from its crate, with cmake and g++ (apt install cmake g++)",
         settings: Settings::No,
         usual: &[""],
     },
@@ -243,9 +244,13 @@ pub enum Recorded {
 }
 
 impl Recorded {
-    /// Of a trace. `names`: what its threads are called, which tells of settings that the program
-    /// made itself.
-    pub fn of<'n>(process: &Process, mut names: impl Iterator<Item = &'n str>) -> Recorded {
+    /// Of a trace. `names`: what its threads are called, and `starts_threads`: whether the allocator
+    /// has any of its own: these tell of settings that the program made itself.
+    pub fn of<'n>(
+        process: &Process,
+        mut names: impl Iterator<Item = &'n str>,
+        starts_threads: bool,
+    ) -> Recorded {
         let file = process.allocator.rsplit('/').next().unwrap_or_default();
         let is_libc = file.starts_with("libc.so") || file.starts_with("libc-2");
         let family = if is_libc && process.libc.starts_with("glibc") {
@@ -264,7 +269,8 @@ impl Recorded {
             .filter_map(|text| text.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        if family.name == "jemalloc" && names.any(|name| name == JEMALLOC_THREAD) {
+        let has_threads = starts_threads || names.any(|name| name == JEMALLOC_THREAD);
+        if family.name == "jemalloc" && has_threads {
             run_in_background(&mut variables);
         }
         let words: Vec<String> =
@@ -353,7 +359,7 @@ mod tests {
     fn the_recorded_allocator_is_known_by_its_library() {
         let of = |allocator: &str, libc: &str| {
             let (allocator, libc) = (allocator.to_owned(), libc.to_owned());
-            Recorded::of(&Process { allocator, libc, ..Process::default() }, [].into_iter())
+            Recorded::of(&Process { allocator, libc, ..Process::default() }, [].into_iter(), false)
         };
         let name = |recorded| match recorded {
             Recorded::Known(known) => known.name,

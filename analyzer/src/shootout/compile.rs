@@ -4,7 +4,8 @@ use super::allocators::JEMALLOC_THREAD;
 use super::figures::Threads;
 use super::moments::{self, Moment, Planned};
 use super::pairing::{Pairing, Turn};
-use super::schedule::{Schedule, Step};
+use super::schedule::{Schedule, Step, Written};
+use super::slots::Slots;
 use super::stand_ins::StandIns;
 use super::touched::{Finding, LARGE_BYTES, Touched};
 use super::trims::Trims;
@@ -16,17 +17,14 @@ use fragtrace_format::Stamp;
 use fragtrace_format::event::Flags;
 use fragtrace_format::record::Cold;
 use fragtrace_shootout_driver::script::{
-    Head, Large, Op, SLOT_BITS, TO_THE_END, Trim, clock_word, large_value, part_word, word,
+    Head, Large, Op, TO_THE_END, Trim, large_value, part_word, word,
 };
 use rustc_hash::FxHashSet;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// The driver is told the time when so much has passed.
 const CLOCK_STEP_NS: u64 = 100_000;
-/// A free slot waits for so many others to be free: one that changes hands at once would tie two
-/// threads' steps together.
-const SLOTS_WAITING: usize = 1024;
 
 /// Call stacks of the sites that are named on the command line.
 pub type Sites = FxHashSet<u32>;
@@ -53,6 +51,8 @@ pub struct Script {
     pub patches: Vec<(u64, u64)>,
     /// The moments at which the driver takes its samples.
     pub moments: Vec<Moment>,
+    /// Samples that it takes: at each of them, or one when all is done.
+    pub samples: u64,
     /// Words of the script.
     pub words: u64,
     /// Frees of blocks that were never seen.
@@ -107,7 +107,8 @@ pub fn compile(
     for word in Head::default().words() {
         out.write_all(&word.to_le_bytes())?;
     }
-    let mut compiler = Compiler::new(trace, options, Schedule::new(out, Head::WORDS as u64));
+    let schedule = Schedule::new(out, Head::WORDS as u64, options.threads == Threads::Free);
+    let mut compiler = Compiler::new(trace, options, schedule);
     compiler.begin()?;
     let planned = moments::plan(trace, analysis);
     let mut next = 0;
@@ -156,8 +157,7 @@ struct Compiler<'t, 'o, W> {
     touched: Touched,
     trims: Trims,
     script: Script,
-    slots: u32,
-    free_slots: VecDeque<u32>,
+    slots: Slots,
     kept: Vec<Block>,
     told_ns: u64,
     lost: Vec<Block>,
@@ -179,8 +179,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             trims: Trims::new(way_of_trims(trace, &replay)),
             replay,
             script: Script::default(),
-            slots: 0,
-            free_slots: VecDeque::new(),
+            slots: Slots::new(options.threads == Threads::Free),
             kept: Vec::new(),
             told_ns: 0,
             lost: Vec::new(),
@@ -210,6 +209,10 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.tell_time(event.stamp)?;
+        if matches!(event.action, Action::Acquire { .. } | Action::Release { .. }) {
+            let trim = self.trims.goes_on(event.lane, self.replay.space());
+            self.trim(trim)?;
+        }
         let held = self.replay.space().footprint_bytes();
         self.replay.apply(event);
         let who = Who { stamp: event.stamp, lane: event.lane, thread: event.thread };
@@ -259,7 +262,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
                 }
                 Some(Cold::Advise { .. }) if !self.allocators_own.contains(&who.thread) => {
                     let left = self.replay.space().footprint_bytes();
-                    self.trims.gave_back(held.saturating_sub(left));
+                    self.trims.gave_back(who.lane, held.saturating_sub(left));
                     Turn::None
                 }
                 _ => Turn::None,
@@ -286,14 +289,14 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             return Ok(());
         }
         self.told_ns = now_ns;
-        self.schedule.push_alone(clock_word(now_ns))
+        self.schedule.tell_time(now_ns)
     }
 
     fn acquire(&mut self, call: Call) -> io::Result<Block> {
         if self.options.reused.contains(&call.stack) {
             return self.acquire_kept(call);
         }
-        let slot = self.take_slot()?;
+        let slot = self.slots.take(self.stand_ins.of(call.thread))?;
         let pooled = self.options.pooled.contains(&call.stack) && call.align_log2 == 0;
         if let Some(bytes) = u32::try_from(call.bytes).ok().filter(|_| pooled) {
             let stand_in = self.stand_ins.of(call.thread);
@@ -359,7 +362,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             let block = self.kept.remove(largest);
             self.free(&block, call.thread)?;
         }
-        let slot = self.take_slot()?;
+        let slot = self.slots.take(self.stand_ins.of(call.thread))?;
         let what = if call.zeroed { Large::Calloc } else { Large::Malloc };
         self.call(slot, what, &call, 0)?;
         let Call { bytes, thread, .. } = call;
@@ -384,21 +387,8 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
             (Home::Pool, Ok(bytes)) => Step::short(stand_in, Op::PoolFree, block.slot, bytes),
             _ => Step::short(stand_in, Op::Free, block.slot, 0),
         };
-        self.free_slots.push_back(block.slot);
+        self.slots.give_back(block.slot);
         self.schedule.push(step)
-    }
-
-    fn take_slot(&mut self) -> io::Result<u32> {
-        if self.free_slots.len() > SLOTS_WAITING
-            && let Some(slot) = self.free_slots.pop_front()
-        {
-            return Ok(slot);
-        }
-        if self.slots == 1 << SLOT_BITS {
-            return Err(io::Error::other("more blocks are live at once than can be run again"));
-        }
-        self.slots += 1;
-        Ok(self.slots - 1)
     }
 
     /// A moment at which a look was taken, or a sample is to be.
@@ -408,26 +398,33 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
         let held = self.replay.space().footprint_bytes();
         self.replay.catch_up(planned.stamp);
         if let Some(look) = planned.look.and_then(|look| self.trace.looks().get(look)) {
-            for (slot, place) in self.schedule.take_placed() {
-                self.touched.placed(slot, place);
+            for placed in self.schedule.take_placed() {
+                self.touched.placed(placed.slot, placed.place);
             }
             for finding in self.touched.look(look, self.replay.space()) {
                 self.apply(finding)?;
             }
-            if let Some(way) = self.trims.look(held, look.brk_end, self.replay.space()) {
-                self.schedule.push_alone(word(Op::Trim, 0, way as u32))?;
-                self.script.trims += 1;
-            }
+            let trim = self.trims.look(held, look.brk_end, self.replay.space());
+            self.trim(trim)?;
         }
         if planned.sampled {
             let time_ns = self.trace.clock().time_ns(planned.stamp);
-            self.schedule.push_alone(clock_word(time_ns.max(self.told_ns)))?;
+            self.schedule.tell_time(time_ns.max(self.told_ns))?;
             let state = measure::state(&mut self.replay, self.trace.clock(), time_ns);
             let number = self.script.moments.len() as u32;
             self.script.moments.push(Moment::of(&state, planned.look.is_some()));
-            self.schedule.push_alone(word(Op::Sample, 0, number))?;
+            if !self.is_free() {
+                self.schedule.push_alone(word(Op::Sample, 0, number))?;
+            }
         }
         Ok(())
+    }
+
+    /// The program had its allocator give back what was free, if it did.
+    fn trim(&mut self, way: Option<Trim>) -> io::Result<()> {
+        let Some(way) = way.filter(|_| !self.is_free()) else { return Ok(()) };
+        self.script.trims += 1;
+        self.schedule.push_alone(word(Op::Trim, 0, way as u32))
     }
 
     fn apply(&mut self, finding: Finding) -> io::Result<()> {
@@ -437,30 +434,32 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
                 Ok(())
             }
             Finding::More { slot, bytes, from, to } => {
-                for more in [
-                    word(Op::Large, slot, large_value(Large::Touch, 0)),
-                    bytes,
-                    part_word(from, to),
-                ] {
-                    self.schedule.push_alone(more)?;
-                }
-                Ok(())
+                self.schedule.touch(slot, bytes, part_word(from, to))
             }
         }
     }
 
+    /// Whether stand-ins run freely: then there is no moment that is one for all.
+    fn is_free(&self) -> bool {
+        self.options.threads == Threads::Free
+    }
+
     fn finish(mut self) -> io::Result<Script> {
         self.pairing.expire(Stamp::MAX, drop);
-        let (words, _) = self.schedule.finish()?;
+        let samples = if self.is_free() { 1 } else { self.script.moments.len() as u64 };
+        let (Written { words, directory, patches }, _) =
+            self.schedule.finish(self.stand_ins.most())?;
         let head = Head {
-            slots: self.slots.into(),
+            slots: self.slots.count().into(),
             stand_ins: self.stand_ins.most().into(),
-            samples: self.script.moments.len() as u64,
+            samples,
             real_time: self.options.real_time,
+            directory,
         };
+        self.script.patches.extend(patches);
         let head = head.words().into_iter().enumerate();
         self.script.patches.extend(head.map(|(index, word)| (index as u64 * 8, word)));
-        self.script.words = words;
+        (self.script.words, self.script.samples) = (words, samples);
         self.script.unknown_frees = self.pairing.unknown_frees();
         self.script.threads = self.stand_ins.threads();
         Ok(self.script)

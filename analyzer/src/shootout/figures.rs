@@ -41,12 +41,12 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn total(&self, total: Total) -> u64 {
+    pub(super) fn total(&self, total: Total) -> u64 {
         self.words.get(total as usize).copied().unwrap_or(0)
     }
 
     /// The samples that were taken.
-    fn samples(&self) -> impl Iterator<Item = Sample> {
+    pub(super) fn samples(&self) -> impl Iterator<Item = Sample> {
         let taken = usize::try_from(self.total(Total::Samples)).unwrap_or(0);
         let words = self.words.get(TOTALS..).unwrap_or(&[]).chunks_exact(Sample::WORDS);
         words.take(taken).map(|words| Sample::read([words[0], words[1], words[2]]))
@@ -79,6 +79,9 @@ pub enum Threads {
     Recorded,
     /// One makes all calls.
     One,
+    /// The stand-in of the recorded one, as fast as it can: order is kept only where a block
+    /// changes hands.
+    Free,
 }
 
 /// One allocator's figures, or those of the recorded program.
@@ -120,6 +123,9 @@ pub struct Run {
     pub calls_per_second: Option<u64>,
     /// Time in the allocator.
     pub alloc_time_ns: Option<u64>,
+    /// Calls of all threads in a second of the run, with writing to the blocks; `None` where threads
+    /// took turns.
+    pub throughput_calls_per_second: Option<u64>,
     /// Time that the run took, with writing to the blocks.
     pub run_time_ns: Option<u64>,
     /// Page faults.
@@ -145,6 +151,8 @@ pub struct Shootout {
     pub reproduced: Option<usize>,
     /// How threads were run.
     pub threads: Threads,
+    /// Processors that they had; `None`: it is not known.
+    pub processors: Option<u64>,
     /// What was tried.
     pub allocators: Vec<Run>,
     /// What follows.
@@ -172,7 +180,7 @@ const NEIGHBOURS: usize = 2;
 /// A look reads the resident set first and scans the heap then. What other threads free in between
 /// seems to be no heap: so it is the median of a few looks that counts. The last look stands by
 /// itself: at the end of a process hardly anything else goes on.
-fn others(moments: &[Moment]) -> Vec<u64> {
+pub(super) fn others(moments: &[Moment]) -> Vec<u64> {
     let is_scanned = moments.iter().any(|moment| moment.other_bytes.is_some());
     let other_bytes = |moment: &Moment| match is_scanned {
         true => moment.other_bytes,
@@ -262,13 +270,21 @@ fn johnstone_wilson(points: &[Point], peak_heap: u64, mean: Option<f64>) -> John
     }
 }
 
+/// What is wrong with a run in which so many calls returned no block.
+pub(super) fn refusal(refused: u64) -> String {
+    format!("{refused} calls returned no block")
+}
+
 impl Shootout {
     /// Says what follows from the runs.
     pub fn conclude(&mut self) {
         let again = self.reproduced.and_then(|index| self.allocators.get(index));
         let again = again.filter(|_| self.threads == Threads::Recorded);
         self.error_ratio = again.and_then(|run| run.error_beside(&self.recorded));
-        self.verdict = super::verdict::verdict(self);
+        self.verdict = match self.threads {
+            Threads::Free => super::contention::verdict(self),
+            Threads::Recorded | Threads::One => super::verdict::verdict(self),
+        };
     }
 }
 
@@ -379,7 +395,7 @@ impl Run {
         };
         let refused = source.total(Total::Refused);
         if run.error.is_none() && refused > 0 {
-            run.error = Some(format!("{refused} calls returned no block"));
+            run.error = Some(refusal(refused));
         }
         run.measure(&points, moments, peak_heap_bytes);
         run

@@ -11,17 +11,22 @@
 //! Nothing is run here: the command line does that, in a process for each allocator.
 
 mod allocators;
+mod apart;
+mod background;
 mod compile;
+mod contention;
 mod figures;
 mod moments;
 mod pairing;
 mod schedule;
+mod slots;
 mod stand_ins;
 mod touched;
 mod trims;
 mod verdict;
 
 pub use allocators::{Allocator, BadSetting, FAMILIES, Family, Recorded};
+pub use background::starts_threads;
 pub use compile::{Options, Script, Sites, compile};
 pub use figures::{Baseline, Run, Shootout, Source, Threads};
 pub use moments::Moment;

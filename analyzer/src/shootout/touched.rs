@@ -48,10 +48,11 @@ impl Touched {
         self.open.insert(slot, Open { address, bytes, from, place: None, written: None });
     }
 
-    /// Where the part of a slot's last step is told.
+    /// Where the part of a step about a slot is told. The last one before the next look is that of the
+    /// block that is in the slot then.
     pub fn placed(&mut self, slot: u32, place: u64) {
         if let Some(open) = self.open.get_mut(&slot) {
-            open.place.get_or_insert(place);
+            open.place = Some(place);
         }
     }
 

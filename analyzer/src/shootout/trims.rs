@@ -4,9 +4,10 @@
 //!
 //! In glibc nothing else takes pages from the middle of a heap: by itself it gives back tops only,
 //! and of these it keeps a rest.
-//! jemalloc purges by time too, but not most of what is free within the time between two looks; and
-//! its own threads, which do nothing else, are left out, and so is what comes with the end of a
-//! thread, whose arena it purges.
+//! jemalloc purges by time too, but seldom most of what is free in one go; and where it does, to be told
+//! to do so makes no difference. Its calls of madvise are on record, so no look is waited for: those that a
+//! thread makes without a block coming or going between them are one go. jemalloc's own threads, which do
+//! nothing else, are left out, and so is what comes with the end of a thread, whose arena it purges.
 
 use crate::replay::{AddressSpace, Kind, TILE_BYTES};
 use fragtrace_shootout_driver::script::Trim;
@@ -18,16 +19,17 @@ const LEAST_PURGED_BYTES: u64 = 1 << 20;
 /// So much of what was free may be left: pages that are free by now, and those that thread
 /// caches hold.
 const LEFT_SHARE: u64 = 8;
-/// jemalloc's caches hold whole slabs.
-const LEFT_SHARE_OF_PURGED: u64 = 4;
+/// jemalloc's caches hold whole slabs: a third as much as redis has given back after FLUSHALL.
+const LEFT_SHARE_OF_PURGED: u64 = 2;
 
 /// Finds these calls.
 #[derive(Debug)]
 pub(super) struct Trims {
     /// Which allocator's calls are looked for.
     way: Option<Trim>,
-    /// What calls of madvise by the program's own threads took from the heap since the last look.
+    /// What calls of madvise in a row took from the heap, and the lane that made them.
     advised_bytes: u64,
+    lane: u32,
     /// Whether it may have been for another reason.
     is_excused: bool,
     /// Where the brk segment ended at the last look.
@@ -36,12 +38,30 @@ pub(super) struct Trims {
 
 impl Trims {
     pub fn new(way: Option<Trim>) -> Trims {
-        Trims { way, advised_bytes: 0, is_excused: false, brk_end: None }
+        Trims { way, advised_bytes: 0, lane: 0, is_excused: false, brk_end: None }
     }
 
     /// So much of the footprint went with an event of a thread that is not the allocator's own.
-    pub fn gave_back(&mut self, bytes: u64) {
+    pub fn gave_back(&mut self, lane: u32, bytes: u64) {
+        if self.lane != lane {
+            (self.lane, self.advised_bytes) = (lane, 0);
+        }
         self.advised_bytes += bytes;
+    }
+
+    /// The call that there was before a block comes or goes on this lane.
+    #[inline]
+    pub fn goes_on(&mut self, lane: u32, space: &AddressSpace) -> Option<Trim> {
+        if self.advised_bytes == 0 || self.lane != lane {
+            return None;
+        }
+        let advised_bytes = std::mem::take(&mut self.advised_bytes);
+        let may_be = self.way == Some(Trim::Jemalloc) && !self.is_excused;
+        if !may_be || advised_bytes < LEAST_PURGED_BYTES {
+            return None;
+        }
+        let (_, left_bytes) = free_pages(space, &[Kind::Segment]);
+        (left_bytes <= advised_bytes / LEFT_SHARE_OF_PURGED).then_some(Trim::Jemalloc)
     }
 
     /// A thread ends: jemalloc purges an arena that nobody uses any more by itself.
@@ -49,7 +69,7 @@ impl Trims {
         self.is_excused = true;
     }
 
-    /// The call that there was since the look before. `held_bytes`: the footprint before
+    /// The call that there was since the look before, of glibc. `held_bytes`: the footprint before
     /// this look was taken in.
     pub fn look(
         &mut self,
@@ -57,8 +77,7 @@ impl Trims {
         brk_end: Option<u64>,
         space: &AddressSpace,
     ) -> Option<Trim> {
-        let advised_bytes = std::mem::take(&mut self.advised_bytes);
-        let is_excused = std::mem::take(&mut self.is_excused);
+        self.is_excused = false;
         let lost_bytes = held_bytes.saturating_sub(space.footprint_bytes());
         let brk_moved = brk_end != std::mem::replace(&mut self.brk_end, brk_end);
         let is_found = match self.way {
@@ -69,10 +88,6 @@ impl Trims {
             Some(Trim::Glibc) if brk_moved && brk_end.is_some_and(|end| is_cut_off(end, space)) => {
                 let (_, left_bytes) = free_pages(space, &[Kind::Brk, Kind::Arena]);
                 left_bytes <= LEAST_BYTES
-            }
-            Some(Trim::Jemalloc) if !is_excused && advised_bytes >= LEAST_PURGED_BYTES => {
-                let (_, left_bytes) = free_pages(space, &[Kind::Segment]);
-                left_bytes <= advised_bytes / LEFT_SHARE_OF_PURGED
             }
             _ => false,
         };

@@ -18,13 +18,19 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether anything is to be different.
+    pub fn is_asked_for(arguments: &Arguments) -> bool {
+        let Arguments { pool, reuse, same_thread_free, .. } = arguments;
+        !pool.is_empty() || !reuse.is_empty() || *same_thread_free
+    }
+
     /// `None`: nothing is.
     ///
     /// # Errors
     /// When a site has no block in the trace.
     pub fn of(arguments: &Arguments, trace: &Trace, replay: &Replay<'_>) -> Result<Option<Change>> {
         let Arguments { pool, reuse, same_thread_free, .. } = arguments;
-        if pool.is_empty() && reuse.is_empty() && !same_thread_free {
+        if !Change::is_asked_for(arguments) {
             return Ok(None);
         }
         let sites = names_of_sites(arguments, trace, replay);

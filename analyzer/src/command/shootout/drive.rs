@@ -103,7 +103,7 @@ impl Driver {
     /// # Errors
     /// When the driver cannot be run.
     pub fn baseline(&self) -> Result<Baseline> {
-        let head = Head { slots: 1, stand_ins: 1, samples: 1, real_time: false };
+        let head = Head { slots: 1, stand_ins: 1, samples: 1, ..Head::default() };
         let steps = [word(Op::Sample, 0, 0), word(Op::Done, 0, 0)];
         let mut file = tempfile::tempfile()?;
         for word in head.words().into_iter().chain(steps) {

@@ -33,6 +33,7 @@ Examples:
   fragtrace shootout run.ftr --allocator mine=/opt/lib/libmine.so,MINE_CONF=small
   fragtrace shootout run.ftr -o shootout.png        and RSS over time as a picture
   fragtrace shootout run.ftr --pool keep_session    what a pool for that site's blocks would save
+  fragtrace shootout run.ftr --threads free         calls a second with all threads at once
 
 The recorded calls are run again in a process of their own for each allocator: the same sizes,
 alignments and order, each on the stand-in of its thread, blocks written as the program wrote them.
@@ -61,7 +62,8 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME=PATH[,VAR=VALUE…]")]
     allocator: Vec<String>,
 
-    /// Threads as recorded, taking turns in the recorded order, or all calls on one
+    /// Threads as recorded, taking turns in the recorded order, or all calls on one, or each as
+    /// fast as it can, to measure throughput
     #[arg(long, value_enum, default_value_t = Threads::Recorded)]
     threads: Threads,
 
@@ -110,6 +112,8 @@ enum Threads {
     Recorded,
     /// All calls on one thread
     One,
+    /// A stand-in for each thread, which waits only for blocks that another hands over
+    Free,
 }
 
 impl From<Threads> for shootout::Threads {
@@ -117,6 +121,7 @@ impl From<Threads> for shootout::Threads {
         match asked {
             Threads::Recorded => shootout::Threads::Recorded,
             Threads::One => shootout::Threads::One,
+            Threads::Free => shootout::Threads::Free,
         }
     }
 }
@@ -135,9 +140,13 @@ enum Speed {
 /// When the path leads to no trace, an allocator is not known, or the script cannot be written.
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let named = named(arguments)?;
+    if arguments.threads == Threads::Free {
+        refuse_with_free(arguments)?;
+    }
     let trace = input::open(&arguments.trace)?;
     let (analysis, replay) = measure::analyze_to_end(&trace);
     let change = Change::of(arguments, &trace, &replay)?;
+    let starts_threads = shootout::starts_threads(&trace, &replay);
     drop(replay);
     if analysis.trace.allocs == 0 && trace.base().is_none() {
         bail!(
@@ -162,11 +171,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     }
     let of_table = trace.threads().values().map(|known| &*known.name);
     let of_events = scripts[0].script.thread_names.iter().map(String::as_str);
-    let recorded = Recorded::of(trace.process(), of_table.chain(of_events));
+    let recorded = Recorded::of(trace.process(), of_table.chain(of_events), starts_threads);
     let moments = &scripts[0].script.moments;
     let mut found = Shootout {
         recorded: Run { name: "recorded".into(), ..Run::recorded(&analysis, moments) },
         threads: arguments.threads.into(),
+        processors: std::thread::available_parallelism().ok().map(|count| count.get() as u64),
         ..Shootout::default()
     };
     let driver = Driver::new(Limits::new(arguments.max_rss))?;
@@ -203,6 +213,23 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         output.print(&render::report(&found))?;
     }
     Ok(0)
+}
+
+/// What goes with threads that take turns only.
+fn refuse_with_free(arguments: &Arguments) -> Result<()> {
+    if Change::is_asked_for(arguments) {
+        bail!(
+            "with --threads free the program runs as it was recorded\nleave it out to try --pool, \
+             --reuse or --same-thread-free"
+        );
+    }
+    if arguments.output.is_some() {
+        bail!(
+            "with --threads free there is no moment that is one for all threads, and so no RSS over \
+             time to be drawn\nleave it out for the picture"
+        );
+    }
+    Ok(())
 }
 
 /// A script in its file, and what it changes of the recorded run, in words.
@@ -286,17 +313,18 @@ fn try_one(
         found.missing.push(why);
         return Ok(());
     }
-    let samples = script.moments.len() as u64;
     let library = place.path();
     let mut go = |purpose| {
-        driver.run(file, samples, library, &allocator.variables, purpose, |words| {
+        driver.run(file, script.samples, library, &allocator.variables, purpose, |words| {
             shown.at(words as f64 / script.words.max(1) as f64);
         })
     };
     let outcome = go(Purpose::Measure)?;
-    let run = Run::replayed(&script.moments, outcome.source(), baseline, is_recorded);
+    let is_free = found.threads == shootout::Threads::Free;
+    let figures = if is_free { Run::contended } else { Run::replayed };
+    let run = figures(&script.moments, outcome.source(), baseline, is_recorded);
     let system_calls = match run.error {
-        None if !waits => go(Purpose::CountSystemCalls)?.source().system_calls(),
+        None if !waits && !is_free => go(Purpose::CountSystemCalls)?.source().system_calls(),
         _ => None,
     };
     found.allocators.push(Run {

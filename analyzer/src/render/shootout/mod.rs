@@ -27,6 +27,8 @@ pub fn json(found: &Shootout, out: &mut impl Write) -> io::Result<()> {
     json::value(&found.reproduced, out)?;
     out.write_all(b",\n\"threads\": ")?;
     json::value(&found.threads, out)?;
+    out.write_all(b",\n\"processors\": ")?;
+    json::value(&found.processors, out)?;
     out.write_all(b",\n\"allocators\": [")?;
     for (index, run) in found.allocators.iter().enumerate() {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
@@ -42,7 +44,7 @@ pub fn json(found: &Shootout, out: &mut impl Write) -> io::Result<()> {
 /// A column of the table: its heading, and what stands in it.
 type Column = (&'static str, fn(&Run) -> Option<String>);
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     ("peak RSS", |run| size(run.peak_rss_bytes)),
     ("after drop", |run| size(run.after_drop_rss_bytes)),
     ("after decay", |run| size(run.after_decay_rss_bytes)),
@@ -52,11 +54,13 @@ const COLUMNS: [Column; 11] = [
     ("worst", |run| ratio(run.worst_fragmentation_ratio)),
     ("mapped", |run| size(run.peak_mapped_bytes)),
     ("in calls", |run| run.alloc_time_ns.map(scale::duration)),
+    ("calls/s", |run| run.throughput_calls_per_second.map(scale::count)),
     ("faults", |run| run.faults.map(scale::count)),
     ("sys. calls", |run| run.system_calls.map(scale::count)),
 ];
 /// Columns that are left out where no row knows them.
-const OPTIONAL: [&str; 4] = ["after drop", "after decay", "returned", "sys. calls"];
+const OPTIONAL: [&str; 6] =
+    ["after drop", "after decay", "returned", "in calls", "calls/s", "sys. calls"];
 
 fn size(bytes: Option<u64>) -> Option<String> {
     bytes.map(scale::bytes)
@@ -124,6 +128,17 @@ fn notes(found: &Shootout) -> Vec<String> {
              compared with each other, not with the first."
                 .to_owned(),
         ),
+        None if found.threads == Threads::Free => lines.push(format!(
+            "Threads ran freely{}: order was kept only where blocks change hands, so their peaks \
+             fall together in other ways than in the recorded program. calls/s is of all threads \
+             together, with writing to the blocks in it. The rows are to be compared with each \
+             other, not with the first.",
+            match found.processors {
+                Some(1) => ", on 1 processor".to_owned(),
+                Some(many) => format!(", on {many} processors"),
+                None => String::new(),
+            }
+        )),
         None => lines.push(
             "How closely a replay meets the program's own figures is not known: the recorded \
              allocator was not run again."
