@@ -82,7 +82,9 @@ impl AddressSpace {
 
     /// A mapping that was removed is there again, elsewhere or with another size.
     pub fn map_again(&mut self, address: u64, bytes: u64, removed: Option<&Removed>) {
-        let Some((_, before)) = removed.and_then(|removed| removed.regions.first()) else {
+        let Some((removed, (from, before))) =
+            removed.and_then(|removed| Some((removed, removed.regions.first()?)))
+        else {
             let purpose = if removed.is_none() { Purpose::File } else { Purpose::Program };
             return self.map(address, bytes, true, purpose);
         };
@@ -90,6 +92,14 @@ impl AddressSpace {
         self.space.give_back(range.clone());
         self.forget_residency(&range);
         self.regions.put(range.start, Region { end: range.end, ..*before });
+        // Pages move with what they hold, as far as there is room for them.
+        for touched in &removed.touched {
+            let there = |at: u64| at.saturating_sub(*from).saturating_add(range.start);
+            let part = there(touched.start)..there(touched.end).min(range.end);
+            if part.start < part.end {
+                self.space.touch(part);
+            }
+        }
     }
 
     /// Pages went back to the kernel; the mapping stays. `lazily`: when it needs them. madvise
@@ -352,6 +362,26 @@ mod tests {
             private_anonymous: true,
             object_data: false,
             name: "".into(),
+        }
+    }
+
+    /// Two of the four pages of an allocator's mapping were used.
+    #[test]
+    fn pages_go_with_their_mapping_where_it_is_moved_grown_or_shrunk() {
+        const ELSEWHERE: u64 = HEAP + (1 << 30);
+        for (to, pages, footprint_pages) in
+            [(HEAP, 4, 2), (ELSEWHERE, 4, 2), (ELSEWHERE, 9, 2), (HEAP, 9, 2), (ELSEWHERE, 1, 1)]
+        {
+            let mut space = AddressSpace::new(false, false, 4096);
+            space.map(HEAP, 4 * 4096, true, Purpose::Heap);
+            space.place(&(HEAP..HEAP + 2 * 4096), false);
+            space.remove(&(HEAP..HEAP + 2 * 4096), false);
+            let removed = space.unmap(HEAP, 4 * 4096);
+            assert_eq!((space.mapped_bytes(), space.footprint_bytes()), (0, 0));
+            space.map_again(to, pages * 4096, Some(&removed));
+            assert_eq!(space.mapped_bytes(), pages * 4096);
+            assert_eq!(space.footprint_bytes(), footprint_pages * 4096, "{pages} at {to:#x}");
+            assert_eq!(space.kind_at(to), Some(Kind::Segment));
         }
     }
 
