@@ -86,6 +86,9 @@ static void tell_kernels_view(const char *when) {
 
 static uint64_t first_ns;
 
+/* How much longer than the least each rest is: of long runs, a report's moments are further apart. */
+static useconds_t more_rest_us;
+
 /* Lets so many looks pass. When that was over. */
 static uint64_t hold_still(uint64_t looks) {
     if (!first_ns)
@@ -96,7 +99,7 @@ static uint64_t hold_still(uint64_t looks) {
 
 /* Does nothing for as long as it takes for one of the moments that a report shows. */
 static void stay_still(const char *when, uint64_t from_ns) {
-    usleep((useconds_t)(LEAST_REST_US + (from_ns - first_ns) / 20000));
+    usleep((useconds_t)(LEAST_REST_US + more_rest_us + (from_ns - first_ns) / 20000));
     answer_of(when, "from_unix_ns", from_ns);
     answer_of(when, "to_unix_ns", now_unix_ns());
     flush_answers();

@@ -21,7 +21,7 @@
 #define __GLIBC_PREREQ(major, minor) 0
 #endif
 
-enum { MOST_THREADS = 8, STACK_BYTES = 256 << 10, MEAN_BYTES = 4600,  };
+enum { MOST_THREADS = 8, STACK_BYTES = 256 << 10, MEAN_BYTES = 4600, BEGIN_LOOKS = 8 };
 
 struct kept {
     unsigned char *block;
@@ -188,7 +188,7 @@ static void checkpoint(const char *when, uint64_t looks) {
 
 int main(int count, char **arguments) {
     size_t megabytes = argument(count, arguments, 1, 10);
-    uint64_t looks = 8 + megabytes / 40;
+    uint64_t looks = BEGIN_LOOKS + megabytes / 40;
     pthread_t running[MOST_THREADS];
     threads = argument(count, arguments, 2, 1);
     if (threads < 1 || threads > MOST_THREADS)
@@ -207,7 +207,9 @@ int main(int count, char **arguments) {
             return 99;
     }
     find_allocators_own();
-    checkpoint("begin", looks);
+    more_rest_us = (useconds_t)megabytes * 150;
+    /* Nothing is there yet. */
+    checkpoint("begin", BEGIN_LOOKS);
     do_step(BURST);
     checkpoint("burst", looks);
     do_step(FREES);

@@ -1,7 +1,7 @@
 //! What the kernel says of the heap, and the program of its blocks, in the middle of a run: after
 //! a burst, after its frees, after a trim, and filled again; on one thread and on eight, on each
 //! allocator, and with settings of glibc that change its heaps. `FRAGTRACE_TEST_MEGABYTES` makes
-//! the heaps larger than the 10 MB of every day.
+//! the heaps larger than the 10 MB of every day: with 2048 a run takes a minute.
 #![forbid(unsafe_code)]
 
 use fragtrace_tests::check::{assert_near, assert_numbers};
