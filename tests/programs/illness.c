@@ -3,6 +3,7 @@
  *   illness NAME [cured|near|stopping]
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -141,6 +142,56 @@ static void leak(int cured) {
     rest = 0;
 }
 
+/* A cache that drops its oldest entries. Cured: with a smaller bound. Near: a table that is loaded once
+ * and stays, beside work that comes and goes. */
+static void cache_growth(int cured) {
+    enum { LARGE_BOUND = 4000, SMALL_BOUND = 500 };
+    int bound = cured ? SMALL_BOUND : LARGE_BOUND;
+    for (int i = 0; i < COUNT; i++) {
+        if (!near || i < LARGE_BOUND)
+            kept[i] = remember();
+        if (!near && i >= bound)
+            free(kept[i - bound]);
+        free(begin_request(500));
+        if (i % 20 == 0)
+            usleep(4000);
+    }
+    rest = 0;
+}
+
+/* What the kernel counts as given back lazily, and as in memory. */
+static void look_at_memory(uint64_t *lazily_freed, uint64_t *resident) {
+    char text[2048] = "";
+    int file = open("/proc/self/smaps_rollup", O_RDONLY);
+    ssize_t got = read(file, text, sizeof text - 1);
+    const char *lazy = got > 0 ? strstr(text, "LazyFree:") : NULL;
+    const char *rss = got > 0 ? strstr(text, "Rss:") : NULL;
+    close(file);
+    *lazily_freed = lazy ? strtoull(lazy + 9, NULL, 10) << 10 : 0;
+    *resident = rss ? strtoull(rss + 4, NULL, 10) << 10 : 0;
+}
+
+/* A burst that the allocator gives back, by MADV_FREE where its settings say so. Cured: by
+ * MADV_DONTNEED. Near: little of it. Where memory is short the kernel takes such pages at once, so it
+ * tells what it was left with. */
+static void lazy_free(int unused) {
+    enum { LITTLE = 400, MOST = 44 << 20, LEAST = 16 << 20, LOOKS = 1000 };
+    uint64_t lazily_freed = 0, resident = 0;
+    (void)unused;
+    for (int i = 0; i < COUNT; i++)
+        gone[i] = begin_request(PAGES);
+    for (int i = near ? COUNT - LITTLE : 0; i < COUNT; i++)
+        free(gone[i]);
+    for (int look = 0; look < LOOKS; look++) {
+        usleep(20000);
+        look_at_memory(&lazily_freed, &resident);
+        if (near || lazily_freed > MOST || resident < LEAST)
+            break;
+    }
+    answer("lazily_freed_bytes", lazily_freed);
+    flush_answers();
+}
+
 /* Many tiny blocks. Cured: in one piece. Near: of a size that fits a class. */
 __attribute__((noinline)) static void *make_node(void) {
     void *node = filled(near ? 24 : 9);
@@ -241,6 +292,8 @@ static const struct {
     {"cached-free-chunks", cached_free_chunks},
     {"top-pinned", top_pinned},
     {"leak", leak},
+    {"cache-growth", cache_growth},
+    {"lazy-free", lazy_free},
     {"size-class-slop", size_class_slop},
     {"arena-proliferation", arena_proliferation},
     {"rss-stairs", rss_stairs},

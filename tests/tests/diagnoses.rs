@@ -80,12 +80,12 @@ fn sessions_among_requests_pin_their_pages() {
 
 #[test]
 fn a_burst_that_is_over_is_retained() {
-    told_apart("retained-after-burst", None);
+    told_apart("retained-after-burst", Some("begin_request"));
 }
 
 #[test]
 fn small_freed_chunks_hold_what_lies_between_them() {
-    told_apart("cached-free-chunks", None);
+    told_apart("cached-free-chunks", Some("begin_request"));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn tiny_blocks_waste_what_rounding_adds() {
 
 #[test]
 fn arenas_of_many_threads_hold_what_one_would_not() {
-    told_apart("arena-proliferation", None);
+    told_apart("arena-proliferation", Some("begin_request"));
 }
 
 /// Of illness.c: bursts of 10 MiB each, in blocks of these sizes; every third block stays, and

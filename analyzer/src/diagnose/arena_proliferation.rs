@@ -76,14 +76,16 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("empty_page_bytes", json!(bytes)),
             ("live_bytes", json!(live)),
             ("threads", json!(threads)),
+            ("site", case.filling_site()),
         ]),
         explanation: format!(
             "{} threads ran; {count} heaps of secondary arenas have {} in memory and only {} live \
-             in them; {} are whole pages without a live block.",
+             in them; {} are whole pages without a live block.{}",
             words::count(threads),
             words::bytes(resident),
             words::bytes(live),
-            words::bytes(bytes)
+            words::bytes(bytes),
+            case.filled_by()
         ),
         remedy: Remedy {
             c: "call `mallopt(M_ARENA_MAX, 2);` (#include <malloc.h>) before the first thread \

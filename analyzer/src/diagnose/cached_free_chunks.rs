@@ -39,15 +39,17 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("cached_chunks", json!(chunks)),
             ("empty_page_bytes", json!(bytes)),
             ("live_bytes", json!(case.analysis.end.live_bytes)),
+            ("site", case.filling_site()),
             ("heap_resident_bytes", json!(case.held_bytes())),
         ]),
         explanation: format!(
             "{} chunks of up to 128 bytes were freed and not merged since: glibc keeps such chunks \
              in fast bins and thread caches, where they count as in use and keep their free \
-             neighbours apart. Nothing is live on {} of the heap's {}.",
+             neighbours apart. Nothing is live on {} of the heap's {}.{}",
             words::count(chunks),
             share(bytes, case.held_bytes()),
-            words::bytes(case.held_bytes())
+            words::bytes(case.held_bytes()),
+            case.filled_by()
         ),
         remedy: Remedy {
             c: "call `malloc_trim(0);` (#include <malloc.h>) when the small blocks are freed: it \

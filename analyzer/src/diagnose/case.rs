@@ -127,6 +127,22 @@ impl Case<'_> {
         is_reserve(&self.analysis.series, self.analysis.trace.duration_ns)
     }
 
+    /// Who filled what is empty now, in words for an explanation: nothing where it is not known.
+    pub(super) fn filled_by(&self) -> String {
+        self.shape.usage.emptied.as_ref().map_or_else(String::new, |(site, bytes)| {
+            format!(
+                " What is gone is mostly from {}, which had {} live at once.",
+                site.in_words(),
+                words::bytes(*bytes)
+            )
+        })
+    }
+
+    /// The same as evidence.
+    pub(super) fn filling_site(&self) -> Value {
+        self.shape.usage.emptied.as_ref().map_or(Value::Null, |(site, _)| place(site))
+    }
+
     /// How often what was live fell below half of its peak and came back to three quarters: a
     /// heap that is filled again and again keeps a reserve, no waste.
     pub(super) fn refills(&self) -> u64 {

@@ -95,12 +95,15 @@ fn discount(finding: &mut Finding, bytes: u64, settled: &[(&'static str, Finding
         .map(|(id, _)| *id)
         .collect();
     let explained = finding.bytes - bytes;
-    finding.explanation += &format!(
-        " Of its {}, {} are counted under {}.",
-        words::bytes(finding.bytes),
-        words::bytes(explained),
-        others.join(" and ")
-    );
+    // Where no other has it, it was more than is idle.
+    if !others.is_empty() {
+        finding.explanation += &format!(
+            " Of its {}, {} are counted under {}.",
+            words::bytes(finding.bytes),
+            words::bytes(explained),
+            others.join(" and ")
+        );
+    }
     finding.evidence.insert("explained_elsewhere_bytes", json!(explained));
     finding.bytes = bytes;
 }

@@ -29,7 +29,7 @@ pub(super) fn to_try(id: &str, evidence: &BTreeMap<&'static str, Value>) -> Opti
     let function = site.and_then(|site| site["function"].as_str());
     let of_site = |option: &str| Some(format!(" {option} '{}'", function?));
     let option = match id {
-        "pinned-pages" | "top-pinned" => of_site("--pool")?,
+        "pinned-pages" | "top-pinned" | "rss-stairs" => of_site("--pool")?,
         "churn" | "realloc-ladder" => of_site("--reuse")?,
         "cross-thread-free" => " --same-thread-free".into(),
         "retained-after-burst"

@@ -3,7 +3,8 @@
 //! *Signature*: what is live fell to at most half of its peak; pages in memory without a live
 //! byte are what is left of it, and they have been idle for the last tenth of the run.
 //! A heap that outgrew all that was ever live by `address-growth` is told of there.
-//! What `cached-free-chunks`, `top-pinned` and `arena-proliferation` account for is left out.
+//! What `cached-free-chunks`, `top-pinned` and `arena-proliferation` account for is left out, and
+//! what other allocators than glibc's have given back by MADV_FREE (`lazy-free`): that is no longer kept.
 //!
 //! *Thresholds*: half of the peak, so that the ordinary ebb of a server is no burst. A heap that
 //! was refilled to three quarters of its peak twice or more keeps a reserve that it needs: that
@@ -31,7 +32,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let others = cached_free_chunks::held_bytes(case)
         .max(top_pinned::held_bytes(case))
         .max(arena_proliferation::held_bytes(case));
-    let bytes = empty.saturating_sub(others);
+    let lazily = if case.shape.glibc { None } else { end.lazyfree_bytes };
+    let bytes = empty.saturating_sub(others + lazily.unwrap_or(0));
     let grown = address_growth::outgrew_what_was_live(case);
     if end.live_bytes > peak.live_bytes / 2 || !case.lasts(bytes) || grown {
         return None;
@@ -45,6 +47,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ("empty_page_bytes", json!(empty)),
         ("largest_hole_bytes", json!(end.largest_hole_bytes)),
         ("refills", json!(refills)),
+        ("site", case.filling_site()),
         ("largest_mapped_freed_bytes", json!(case.shape.reclaim.largest_mapped_freed)),
     ]);
     let reserve = refills >= RESERVE_REFILLS || case.is_reserve();
@@ -73,6 +76,7 @@ fn explanation(case: &Case<'_>, bytes: u64, refills: u64) -> String {
         words::bytes(case.held_bytes()),
         share(bytes, case.held_bytes())
     );
+    text += &case.filled_by();
     let raised = case.shape.reclaim.largest_mapped_freed;
     if case.shape.glibc && raised > 0 {
         text += &format!(

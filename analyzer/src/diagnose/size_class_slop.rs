@@ -31,6 +31,12 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let site = code.max_by_key(|site| site.slop_bytes).filter(|site| site.slop_bytes > 0);
     let name = site.map_or_else(|| "many small blocks".to_owned(), |site| site.site.in_words());
     let mean = end.live_bytes / end.live_blocks.max(1);
+    let headers = match end.metadata_bytes {
+        Some(bytes) if bytes > 0 => {
+            format!(" Their headers take {} more, which go with them.", words::bytes(bytes))
+        }
+        _ => String::new(),
+    };
     Some(Finding {
         title: format!(
             "{} were given beyond what was asked for, most of them to {name}",
@@ -47,20 +53,23 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("site_slop_bytes", json!(site.map(|site| site.slop_bytes))),
         ]),
         explanation: format!(
-            "The {} live blocks asked for {}, {} on average, and got {}: {} of it is rounding up \
-             to the allocator's sizes.",
+            "The {} live blocks asked for {}, {} on average, and got {}, {} on average: {} of it is \
+             rounding up to the allocator's sizes.{headers}",
             words::count(end.live_blocks),
             words::bytes(end.live_bytes),
             words::bytes(mean),
             words::bytes(usable),
+            words::bytes(usable / end.live_blocks.max(1)),
             share(slop, usable)
         ),
         remedy: Remedy {
             c: format!(
-                "make the blocks of {name} as large as a size class, or keep many of them in one array."
+                "allocate the blocks of {name} many at a time, in one array, or make each as large as \
+                 what it gets."
             ),
             rust: format!(
-                "keep the values of {name} in one `Vec` instead of a `Box` each, or choose capacities that fill a size class."
+                "keep the values of {name} in one `Vec` instead of a `Box` each, or choose \
+                 capacities as large as what a block gets."
             ),
             setting: None,
         },

@@ -27,6 +27,8 @@ pub struct Usage {
     pub crossed: Crossed,
     /// For whom the heap grew most although a hole would have held the block.
     pub grown_by: Option<CallFacts>,
+    /// Who had the most live at once that is gone now, and how much of it.
+    pub emptied: Option<(CallFacts, u64)>,
     /// Who acquired the mapped block whose free raised glibc's thresholds furthest.
     pub raised_by: Option<CallFacts>,
 }
@@ -106,6 +108,7 @@ impl Usage {
             ladder: ladder(replay, symbols),
             crossed: crossed(trace, replay, arenas, symbols),
             grown_by: grown_by(replay, symbols),
+            emptied: emptied(replay, symbols),
             raised_by: raised,
         }
     }
@@ -160,6 +163,15 @@ fn refilled<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Refilled {
         (all.site, all.site_bytes) = (Some(site), bytes);
     }
     all
+}
+
+/// Of stacks that never had much, none can be the one.
+const LEAST_EMPTIED_BYTES: u64 = 64 << 10;
+
+fn emptied<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Option<(CallFacts, u64)> {
+    let fallen = replay.habits().fallen().filter(|(_, bytes, _)| *bytes >= LEAST_EMPTIED_BYTES);
+    let stacks = fallen.map(|(stack, bytes, birth)| (stack, birth, bytes));
+    heaviest(stacks, symbols).filter(|(site, _)| *site != CallFacts::default())
 }
 
 fn grown_by<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Option<CallFacts> {

@@ -26,6 +26,9 @@ pub struct Turnover {
     /// How many were live at once, at the most.
     pub most_live: u32,
     live: u32,
+    /// Bytes that were live at once, at the most: in heaps, not in mappings of their own.
+    pub most_live_bytes: u64,
+    live_bytes: u64,
 }
 
 /// A place that realloc moved a block away from, to a higher size.
@@ -120,7 +123,8 @@ impl Habits {
     /// What was until now is another process's; the blocks are still there.
     pub(super) fn begin_anew(&mut self) {
         for (turnover, _) in &mut self.turnover {
-            *turnover = Turnover { allocs: 0, most_live: turnover.live, ..*turnover };
+            let (most_live, most_live_bytes) = (turnover.live, turnover.live_bytes);
+            *turnover = Turnover { allocs: 0, most_live, most_live_bytes, ..*turnover };
         }
         self.freed.clear();
         self.crossed.clear();
@@ -139,6 +143,9 @@ impl Habits {
         *birth = block.birth;
         turnover.live += 1;
         turnover.most_live = turnover.most_live.max(turnover.live);
+        // A mapping of its own goes back with its block.
+        turnover.live_bytes += if block.own_mapping { 0 } else { block.size };
+        turnover.most_live_bytes = turnover.most_live_bytes.max(turnover.live_bytes);
         if realloc {
             return;
         }
@@ -157,6 +164,9 @@ impl Habits {
         {
             // Those that were there from the beginning were not counted.
             turnover.live = turnover.live.saturating_sub(1);
+            if !block.own_mapping {
+                turnover.live_bytes = turnover.live_bytes.saturating_sub(block.size);
+            }
         }
         if realloc || block.own_mapping {
             return;
@@ -217,6 +227,16 @@ impl Habits {
 
     fn index(&self, stack: u32) -> Option<usize> {
         (stack <= self.most).then_some(stack as usize)
+    }
+
+    /// Stacks that had more live once than they have now: by how much, and a moment at which each was
+    /// there.
+    pub fn fallen(&self) -> impl Iterator<Item = (u32, u64, Stamp)> {
+        let each = self.turnover.iter().enumerate();
+        let fallen = each.map(|(stack, (of, birth))| {
+            (stack as u32, of.most_live_bytes.saturating_sub(of.live_bytes), *birth)
+        });
+        fallen.filter(|(_, bytes, _)| *bytes > 0)
     }
 
     /// Stacks whose blocks have a size in common, and a moment at which each was there.
@@ -287,7 +307,13 @@ mod tests {
         }
         habits.acquired(&Block { stack: 6, ..block(1, 0, 0) }, false);
         let found: Vec<_> = habits.turnover().collect();
-        let turnover = Turnover { size: 64, allocs: 8, most_live: 1, live: 0 };
+        let turnover = Turnover {
+            size: 64,
+            allocs: 8,
+            most_live: 1,
+            most_live_bytes: 64,
+            ..Turnover::default()
+        };
         assert_eq!(found, [(1, turnover, 9)]);
     }
 
