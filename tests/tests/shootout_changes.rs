@@ -281,3 +281,23 @@ fn an_allocator_that_is_not_installed_is_named_with_how_it_comes() {
     let text = analyze("shootout", &trace, &["--allocators", "glibc,musl"]).expect_code(0).out();
     assert!(text.contains("Not here: musl (musl's malloc is part of its C library"), "{text}");
 }
+
+/// `cargo xtask snmalloc` builds it, and puts it beside the command; `cargo xtask test` has it do so.
+#[test]
+fn snmalloc_is_found_beside_the_command() {
+    let beside = tools::analyzer().with_file_name("libsnmallocshim.so");
+    let traced = Traced::run_well(command(program("pin")));
+    let arguments = ["--allocators", "glibc,snmalloc"];
+    if !beside.is_file() {
+        let text = analyze("shootout", &traced.trace(), &arguments).expect_code(0).out();
+        assert!(text.contains("cargo xtask snmalloc") || text.contains("snmalloc  "), "{text}");
+        return tools::skip("snmalloc is not built (cargo xtask snmalloc)");
+    }
+    let report = Report::shootout(&traced.trace(), &arguments);
+    let run = run_of(&report, "snmalloc", "");
+    assert_eq!(run["library"].as_str().map(Path::new), beside.canonicalize().ok().as_deref());
+    assert_eq!(figure(run, "calls"), figure(run_of(&report, "glibc", ""), "calls"));
+    assert!(
+        figure(run, "peak_rss_bytes") > figure(report.value("/recorded"), "peak_rss_bytes") / 4
+    );
+}

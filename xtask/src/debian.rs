@@ -18,6 +18,8 @@ const NEEDS: &[(Sign, &str)] = &[
     (Sign::Command("cc"), "gcc"),
     (Sign::Command("gcc"), "gcc"),
     (Sign::Command("g++"), "g++"),
+    // cargo xtask snmalloc
+    (Sign::Command("cmake"), "cmake"),
     (Sign::Command("musl-gcc"), "musl-tools"),
     (Sign::Command("readelf"), "binutils"),
     (Sign::Command("setarch"), "util-linux"),

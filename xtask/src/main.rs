@@ -10,6 +10,7 @@ mod gallery;
 mod install;
 mod project;
 mod shell;
+mod snmalloc;
 mod suites;
 mod test;
 
@@ -51,6 +52,8 @@ enum Command {
         #[arg(value_name = "SECTION", value_parser = bench::SECTIONS)]
         only: Vec<String>,
     },
+    /// Build snmalloc from its crate, with cmake, as a library that the shootout finds
+    Snmalloc,
     /// Put fragtrace and libfragtrace.so where the shell and the loader find them
     Install {
         /// Where bin/ and lib/ are
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Gallery { only } => gallery::run(&only),
         Command::Test { only } => test::run(only),
         Command::Bench { quick, write, only } => bench::run(quick, write, &only),
+        Command::Snmalloc => snmalloc::run(),
         Command::Install { prefix } => install::run(&prefix),
     };
     match done {

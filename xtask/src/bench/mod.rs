@@ -15,6 +15,7 @@ mod programs;
 mod redis;
 mod reports;
 mod rig;
+mod shootout;
 mod table;
 mod tails;
 mod wrapping;
@@ -31,8 +32,8 @@ const BEGIN: &str = "<!-- tables: begin, written by `cargo xtask bench --write` 
 const END: &str = "<!-- tables: end -->";
 
 /// The sections by name, in their order; bytes an event are told of what the others trace.
-pub const SECTIONS: [&str; 8] =
-    ["pair", "hooked", "tails", "wrapping", "evidence", "redis", "programs", "reports"];
+pub const SECTIONS: [&str; 9] =
+    ["pair", "hooked", "tails", "wrapping", "evidence", "redis", "programs", "reports", "shootout"];
 
 /// Runs benchmarks, prints their tables and, if asked, keeps them. `only`: these sections; all,
 /// when none is named.
@@ -66,7 +67,8 @@ pub fn run(quick: bool, write: bool, only: &[String]) -> Result<()> {
                 traced.append(&mut rows);
                 section
             }
-            _ => reports::run(&rig)?,
+            "reports" => reports::run(&rig)?,
+            _ => shootout::run(&rig)?,
         };
         add(section);
     }

@@ -1,4 +1,4 @@
-//! Where an allocator's library is: in the folders that loaders look in.
+//! Where an allocator's library is: beside this program, or in the folders that loaders look in.
 
 use fragtrace_analyzer::shootout::Allocator;
 use std::path::{Path, PathBuf};
@@ -54,17 +54,20 @@ fn library_in(allocator: &Allocator, folders: &[PathBuf]) -> Place {
     found.map_or_else(|| Place::Missing(format!("{name} ({})", family.remedy)), Place::Library)
 }
 
-/// The user's own folders first, then those of distributions.
+/// The user's own folders first, then what came with this program, then those of distributions.
 fn folders() -> Vec<PathBuf> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let beside = program.parent().map(|bin| [bin.to_path_buf(), bin.join("../lib")]);
     let own = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
     let own = std::env::split_paths(&own).filter(|path| path.is_absolute());
-    own.chain(
-        ["/usr/local/lib", "/usr/lib", "/lib", "/usr/lib64", "/lib64"]
-            .iter()
-            .flat_map(|folder| [Path::new(folder).join(&triplet), PathBuf::from(folder)]),
-    )
-    .collect()
+    own.chain(beside.into_iter().flatten())
+        .chain(
+            ["/usr/local/lib", "/usr/lib", "/lib", "/usr/lib64", "/lib64"]
+                .iter()
+                .flat_map(|folder| [Path::new(folder).join(&triplet), PathBuf::from(folder)]),
+        )
+        .collect()
 }
 
 #[cfg(test)]
