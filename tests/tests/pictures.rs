@@ -194,7 +194,8 @@ fn grouped(count: u64) -> String {
 }
 
 /// Times in these depend on pauses of the program, not on how busy the machine is, or not at all.
-/// Thin lines and a few bars are lost in the tolerance: timelines and holes are not compared.
+/// Thin lines and a few bars would be lost in the tolerance: timelines and holes are compared pixel by
+/// pixel, on a synthetic trace (`analyzer/tests/pictures.rs`).
 #[test]
 fn pictures_are_like_those_that_were_looked_at() {
     let of = |illness: &str| {
