@@ -48,7 +48,8 @@ pub fn calls_of(shape: &mut HeapShape, exe: &str) {
     let left = shape.survivors.iter_mut().map(|left| &mut left.site);
     let churn = usage.churn.iter_mut().map(|churn| &mut churn.site);
     let others = [&mut usage.refilled.site, &mut usage.ladder.site, &mut usage.crossed.site];
-    let others = others.into_iter().chain([&mut usage.raised_by]).flatten();
+    let emptied = usage.emptied.iter_mut().map(|(site, _)| site);
+    let others = others.into_iter().chain([&mut usage.raised_by]).flatten().chain(emptied);
     for call in top.chain(left).chain(churn).chain(others) {
         calls(std::slice::from_mut(call), exe);
     }

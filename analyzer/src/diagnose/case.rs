@@ -57,12 +57,13 @@ impl Case<'_> {
                     .into(),
             );
         }
+        // Of a heap that was once large and gave all back, little but this is left.
         let own = end.own_bytes().unwrap_or(0);
-        if own > self.held_bytes() / 2 {
+        if own > most / 2 {
             return Some(format!(
-                "{} of the {} that the heap has in memory are the allocator's own metadata",
-                words::bytes(own.min(self.held_bytes())),
-                words::bytes(self.held_bytes())
+                "{} of the {} that the heap held at most are the allocator's own metadata",
+                words::bytes(own.min(most)),
+                words::bytes(most)
             ));
         }
         let outside = end.rss_bytes.unwrap_or(0).saturating_sub(most);

@@ -86,7 +86,9 @@ fn stolen_work_is_freed_elsewhere_and_work_of_one_core_is_not() {
 
         let per_core = service("per-core", workers);
         per_core.assert_as_counted();
-        assert_eq!(per_core.crossed, 0, "{workers} runtimes share nothing");
+        // But for a block of each runtime's own, as it ends.
+        let crossed = per_core.crossed;
+        assert!(crossed <= u64::from(workers), "{workers} runtimes share nothing: {crossed}");
     }
 }
 
