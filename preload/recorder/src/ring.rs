@@ -39,10 +39,8 @@ const PAGE: u64 = 4096;
 const PAUSE_STAMPS: u64 = 1 << 26;
 /// A ring of at most this size stays in our memory.
 const SMALL_RING: u64 = 4 << 20;
-/// The file grows by at least this much, so that short processes stay small.
-const MIN_GROWTH: u64 = 128 << 10;
-/// And by no more: each step is written, some 60 µs.
-const MAX_GROWTH: u64 = 256 << 10;
+/// The file grows by so much at a time: small enough that nobody waits long for what is written.
+const GROWTH: u64 = 128 << 10;
 /// So many chunks are added to those that there are when there will be no more.
 const CHUNKS_FOR_GOOD: u64 = 64;
 /// How often a thread that finds no chunk, and another at making one, looks again: a
@@ -180,8 +178,8 @@ fn grow(backed: u64) -> bool {
         return true;
     }
     let left = bound().saturating_sub(backed) * chunk_bytes;
-    let cap = MAX_GROWTH.max(lane::count() as u64 / 4 * chunk_bytes);
-    let bytes = (backed * chunk_bytes / 2).clamp(MIN_GROWTH, cap).min(left);
+    // Many threads want chunks soon.
+    let bytes = GROWTH.max(u64::from(lane::count()) / 4 * chunk_bytes).min(left);
     grow_by(backed, bytes)
 }
 
