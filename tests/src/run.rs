@@ -98,6 +98,9 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     for name in ["LD_PRELOAD", "RUST_BACKTRACE", "GLIBC_TUNABLES", "MALLOC_CONF"] {
         command.env_remove(name);
     }
+    // Cargo's, for what it runs: the loader keeps a list of these folders, in pages of its own that
+    // would be taken for a heap's if it is long.
+    command.env_remove("LD_LIBRARY_PATH");
     command.env("LC_ALL", "C").stdin(Stdio::null());
     command
 }
