@@ -49,26 +49,20 @@ impl Entry {
     /// A block in little, or a sign that it must be kept apart.
     #[inline]
     pub fn pack(address: u64, block: &Block) -> Entry {
-        let slop = match block.usable {
-            Some(usable) => usable.wrapping_sub(block.size),
+        let Block { size, usable, birth, thread, stack, own_mapping, .. } = *block;
+        let slop = match usable {
+            Some(usable) => usable.wrapping_sub(size),
             None => SLOP_UNKNOWN.into(),
         };
         let before = address.wrapping_sub(block.extent.start);
-        let entry = Entry {
-            address,
-            birth: block.birth,
-            size: block.size as u32,
-            thread: block.thread,
-            stack: block.stack,
-            shape: u32::from(block.own_mapping)
-                | (before as u32) << BEFORE_SHIFT
-                | (slop as u32) << SLOP_SHIFT,
-        };
-        if entry.shape != APART && entry.unpack() == *block {
-            entry
-        } else {
-            Entry { shape: APART, ..entry }
-        }
+        let shape =
+            u32::from(own_mapping) | (before as u32) << BEFORE_SHIFT | (slop as u32) << SLOP_SHIFT;
+        let comes_back = size <= u64::from(u32::MAX)
+            && slop < u64::from(SLOP_UNKNOWN) + u64::from(usable.is_none())
+            && before < 1 << BEFORE_BITS
+            && block.extent.end == end_of(address, usable.unwrap_or(size));
+        let shape = if comes_back { shape } else { APART };
+        Entry { address, birth, size: size as u32, thread, stack, shape }
     }
 
     /// The block, if it is not kept apart.
@@ -77,8 +71,7 @@ impl Entry {
         let size = u64::from(self.size);
         let slop = self.shape >> SLOP_SHIFT;
         let usable = (slop != SLOP_UNKNOWN).then(|| size + u64::from(slop));
-        let end = self.address.wrapping_add(usable.unwrap_or(size));
-        let end = end.wrapping_add(GRANULE_BYTES - 1) & !(GRANULE_BYTES - 1);
+        let end = end_of(self.address, usable.unwrap_or(size));
         let before = self.shape >> BEFORE_SHIFT & ((1 << BEFORE_BITS) - 1);
         Block {
             size,
@@ -90,6 +83,12 @@ impl Entry {
             own_mapping: self.shape & OWN_MAPPING != 0,
         }
     }
+}
+
+/// Where the extent of a block with so many bytes ends.
+#[inline]
+fn end_of(address: u64, bytes: u64) -> u64 {
+    address.wrapping_add(bytes).wrapping_add(GRANULE_BYTES - 1) & !(GRANULE_BYTES - 1)
 }
 
 #[cfg(test)]

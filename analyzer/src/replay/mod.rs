@@ -307,25 +307,24 @@ impl<'t> Replay<'t> {
     /// Places a block in the address space.
     #[inline]
     fn settle_in(&mut self, block: &Block, address: u64) {
-        let before = self.space.covered_bytes();
-        let (held, ever) = (self.space.footprint_bytes(), self.space.high_water_bytes());
-        let despite = self.space.growth_despite_fit().bytes;
-        self.space.place(&block.extent, block.own_mapping);
-        let grown = self.space.footprint_bytes() - held;
-        let again = grown.saturating_sub(self.space.high_water_bytes() - ever);
-        if again > 0 {
-            self.habits.refilled(block, again);
+        let placed = self.space.place(&block.extent, block.own_mapping);
+        if placed.refilled_bytes > 0 {
+            self.habits.refilled(block, placed.refilled_bytes);
         }
-        let despite = self.space.growth_despite_fit().bytes - despite;
-        if despite > 0 {
-            self.habits.grew_despite_fit(block, despite);
+        if placed.despite_fit_bytes > 0 {
+            self.habits.grew_despite_fit(block, placed.despite_fit_bytes);
         }
-        let fresh = self.space.covered_bytes() - before;
-        if fresh < block.extent.end - block.extent.start {
-            self.space.shrink_head(&block.extent);
-            self.overlaps.push(Overlap { address, birth: block.birth });
-            self.set_due();
+        if placed.fresh_bytes < block.extent.end - block.extent.start {
+            self.overlap(block, address);
         }
+    }
+
+    /// A block came over the extent of one that is still there.
+    #[cold]
+    fn overlap(&mut self, block: &Block, address: u64) {
+        self.space.shrink_head(&block.extent);
+        self.overlaps.push(Overlap { address, birth: block.birth });
+        self.set_due();
     }
 
     /// The address was live: that block is gone, and its release is owed.

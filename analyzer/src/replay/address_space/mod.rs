@@ -42,6 +42,17 @@ pub struct GrowthDespiteFit {
     pub bytes: u64,
 }
 
+/// What placing a block changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Placed {
+    /// Bytes that no other block covered.
+    pub fresh_bytes: u64,
+    /// Pages that came back to the footprint.
+    pub refilled_bytes: u64,
+    /// Growth of the high-water mark although a hole would have held the block.
+    pub despite_fit_bytes: u64,
+}
+
 /// The address space of the traced process at one moment.
 #[derive(Debug)]
 pub struct AddressSpace {
@@ -103,15 +114,21 @@ impl AddressSpace {
 
     /// A block lies there now. Placing it once more changes nothing.
     #[inline]
-    pub fn place(&mut self, extent: &Range<u64>, own_mapping: bool) {
-        if extent.is_empty() || (!own_mapping && self.space.cover_touched(extent)) {
-            return;
+    pub fn place(&mut self, extent: &Range<u64>, own_mapping: bool) -> Placed {
+        if extent.is_empty() {
+            return Placed::default();
         }
-        self.place_on_fresh_pages(extent, own_mapping);
+        if !own_mapping && let Some(fresh_bytes) = self.space.cover_touched(extent) {
+            return Placed { fresh_bytes, ..Placed::default() };
+        }
+        self.place_on_fresh_pages(extent, own_mapping)
     }
 
     #[inline(never)]
-    fn place_on_fresh_pages(&mut self, extent: &Range<u64>, own_mapping: bool) {
+    fn place_on_fresh_pages(&mut self, extent: &Range<u64>, own_mapping: bool) -> Placed {
+        let covered = self.space.covered_bytes();
+        let (held, ever) = (self.space.footprint_bytes(), self.space.high_water_bytes());
+        let despite_fit = self.growth.bytes;
         let pages = self.pages_around(extent);
         let grown = self.space.never_used_bytes_in(pages.clone());
         if grown > 0 {
@@ -129,6 +146,12 @@ impl AddressSpace {
             self.territory.add(pages, kind);
         }
         self.space.cover(extent.clone());
+        let grown = self.space.footprint_bytes() - held;
+        Placed {
+            fresh_bytes: self.space.covered_bytes() - covered,
+            refilled_bytes: grown.saturating_sub(self.space.high_water_bytes() - ever),
+            despite_fit_bytes: self.growth.bytes - despite_fit,
+        }
     }
 
     /// The blocks that were there when the kept events begin are placed. What others before
@@ -194,8 +217,7 @@ impl AddressSpace {
         start..range.end.next_multiple_of(self.page_bytes).min(MAX_ADDRESS)
     }
 
-    /// Bytes that blocks cover.
-    #[inline]
+    /// Bytes that blocks and the heads of heaps cover.
     pub fn covered_bytes(&self) -> u64 {
         self.space.covered_bytes()
     }

@@ -3,6 +3,8 @@
 //! Two stretches that adjoin can be summed up from their sums: a hole at the end of one and
 //! a hole at the start of the next are the same hole.
 
+use super::tile::GRANULE_BYTES;
+
 /// The holes of a stretch. Lengths in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Gaps {
@@ -32,15 +34,16 @@ pub(super) struct SmallGaps {
     count: u16,
 }
 
-impl From<Gaps> for SmallGaps {
-    fn from(gaps: Gaps) -> SmallGaps {
-        let Gaps { first, last, largest, count } = gaps;
-        let small = |bytes: u64| bytes as u16;
+impl SmallGaps {
+    /// Of a tile: lengths in granules.
+    #[inline]
+    pub fn of_granules(first: u32, last: u32, largest: u32, count: u32) -> SmallGaps {
+        let bytes = |granules: u32| (granules as u16) * GRANULE_BYTES as u16;
         SmallGaps {
-            first: small(first),
-            last: small(last),
-            largest: small(largest),
-            count: small(count),
+            first: bytes(first),
+            last: bytes(last),
+            largest: bytes(largest),
+            count: count as u16,
         }
     }
 }

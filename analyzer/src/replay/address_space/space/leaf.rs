@@ -1,12 +1,12 @@
 //! A leaf: 256 KiB of address space as 64 tiles, one bit a tile and word.
 //!
-//! Only tiles that blocks cover in part have a bitmap. What is known of the leaf's holes is
-//! brought up to date when somebody asks.
+//! Only a leaf with blocks that end within tiles has a [bitmap](super::bitmap). An edit changes
+//! bits and marks tiles as stale; what the tiles hold is summed up when somebody asks.
 
+use super::bitmap::{Bitmap, Bitmaps};
 use super::fullness::{BUCKETS, Fullness};
 use super::gaps::{Gaps, SmallGaps, Sum};
-use super::pool::Pool;
-use super::tile::{TILE_BYTES, TILE_GRANULES, Tile};
+use super::tile::{self, GRANULE_BYTES, TILE_BYTES, TILE_GRANULES, TileBits};
 use super::{Edit, Totals, Uniform};
 
 /// Tiles of a leaf.
@@ -18,33 +18,38 @@ pub(super) const LEAF_BYTES: u64 = 1 << LEAF_SHIFT;
 
 const _: () = assert!(LEAF_BYTES == LEAF_TILES as u64 * TILE_BYTES);
 
-/// 256 KiB of address space. Each word has a bit for each tile.
+/// The number of no bitmap.
+const NONE: u32 = u32::MAX;
+
+/// 256 KiB of address space. Each word has a bit for each tile. First comes what edits need, in
+/// one cache line.
 #[derive(Debug, Clone)]
+#[repr(C, align(64))]
 pub(super) struct Leaf {
     /// Which 256 KiB.
     pub number: u64,
     /// The node above.
     pub parent: u32,
-    /// Whether the leaf waits to be summed up.
-    pub queued: bool,
+    /// Where the bitmap is. [`NONE`]: no block ends within a tile.
+    bitmap: u32,
     /// In the footprint.
     touched: u64,
+    /// Tiles whose bits changed.
+    stale: u64,
+    /// Covered throughout; of stale tiles not known.
+    solid: u64,
+    /// Covered in part; of stale tiles not known.
+    mixed: u64,
     /// Ever held a block.
     ever: u64,
-    /// Covered throughout.
-    solid: u64,
-    /// Covered in part: with a bitmap.
-    mixed: u64,
-    /// Mixed tiles whose holes changed.
-    stale: u64,
     /// In memory.
     resident: u64,
+    /// Whether the leaf waits to be summed up.
+    pub queued: bool,
     gaps: Gaps,
     /// As it was counted last.
     fullness: Fullness,
-    /// Where the bitmaps of mixed tiles are, how many granules blocks cover of each, and
-    /// their holes but for the stale ones. Side by side, as all are summed up together.
-    slots: [u32; LEAF_TILES as usize],
+    /// Covered granules of mixed tiles, and their holes.
     live: [u16; LEAF_TILES as usize],
     tile_gaps: [SmallGaps; LEAF_TILES as usize],
 }
@@ -53,6 +58,12 @@ pub(super) struct Leaf {
 #[inline]
 pub(super) fn bits(from: u32, to: u32) -> u64 {
     (u64::MAX << from) & (u64::MAX >> (64 - to))
+}
+
+/// The tiles that have a part in granules `from..to`.
+#[inline]
+fn tiles_of(from: u32, to: u32) -> u64 {
+    bits(from / TILE_GRANULES, to.div_ceil(TILE_GRANULES))
 }
 
 /// The positions of the bits that are set.
@@ -71,16 +82,16 @@ impl Leaf {
         Leaf {
             number,
             parent,
-            queued: false,
+            bitmap: NONE,
             touched: all(like.touched),
-            ever: all(like.ever),
+            stale: 0,
             solid: all(like.live),
             mixed: 0,
-            stale: 0,
+            ever: all(like.ever),
             resident: all(like.resident),
+            queued: false,
             gaps: like.gaps(LEAF_BYTES),
             fullness: Fullness::of(like, LEAF_BYTES),
-            slots: [0; LEAF_TILES as usize],
             live: [0; LEAF_TILES as usize],
             tile_gaps: [SmallGaps::default(); LEAF_TILES as usize],
         }
@@ -105,22 +116,18 @@ impl Leaf {
         self.gaps
     }
 
-    /// Covers granules `from..to` if all their tiles are in the footprint; else does
-    /// nothing and says false.
+    /// Covers granules `from..to` if all their tiles are in the footprint: how many no block
+    /// covered before. Else does nothing.
     #[inline]
     pub fn cover_touched(
         &mut self,
         from: u32,
         to: u32,
-        pool: &mut Pool,
+        bitmaps: &mut Bitmaps,
         totals: &mut Totals,
-    ) -> bool {
-        let mask = bits(from / TILE_GRANULES, to.div_ceil(TILE_GRANULES));
-        if self.touched & mask != mask {
-            return false;
-        }
-        self.cover(from, to, pool, totals);
-        true
+    ) -> Option<u32> {
+        let tiles = tiles_of(from, to);
+        (self.touched & tiles == tiles).then(|| self.cover(from, to, bitmaps, totals))
     }
 
     /// Makes an edit on granules `from..to`.
@@ -128,7 +135,7 @@ impl Leaf {
         &mut self,
         edit: Edit,
         (from, to): (u32, u32),
-        pool: &mut Pool,
+        bitmaps: &mut Bitmaps,
         totals: &mut Totals,
         page_tiles: u32,
     ) {
@@ -136,13 +143,13 @@ impl Leaf {
         let end = to.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
         match edit {
             Edit::Cover => {
-                self.touch(bits(first, end), totals);
+                self.touch(bits(first, end), bitmaps, totals);
                 self.mark_used(bits(first, end), totals);
-                self.cover(from, to, pool, totals);
+                self.cover(from, to, bitmaps, totals);
             }
             Edit::MarkUsed => self.mark_used(bits(first, end), totals),
-            Edit::Uncover => self.uncover(from, to, pool, totals),
-            Edit::Touch => self.touch(bits(first, end), totals),
+            Edit::Uncover => self.uncover(from, to, bitmaps, totals),
+            Edit::Touch => self.touch(bits(first, end), bitmaps, totals),
             Edit::Enter => self.set_resident(self.resident | bits(first, end), totals),
             Edit::Leave => self.set_resident(self.resident & !bits(first, end), totals),
             Edit::GiveBack => {
@@ -150,26 +157,27 @@ impl Leaf {
                 let first = from.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
                 let end = to / TILE_GRANULES / page_tiles * page_tiles;
                 if first < end {
-                    self.give_back(bits(first, end), totals);
+                    self.give_back(bits(first, end), bitmaps, totals);
                 }
             }
         }
     }
 
     /// Covered granules of the tiles in a mask.
-    fn live_in(&self, mask: u64) -> u64 {
-        let mixed: u64 =
-            ones(mask & self.mixed).map(|tile| u64::from(self.live[tile as usize])).sum();
-        mixed + u64::from((mask & self.solid).count_ones()) * u64::from(TILE_GRANULES)
+    fn live_in(&self, mask: u64, bitmaps: &Bitmaps) -> u64 {
+        match bitmaps.get(self.bitmap) {
+            Some(bitmap) => ones(mask).map(|at| u64::from(tile::live(bitmap.tile(at)))).sum(),
+            None => u64::from((mask & self.solid).count_ones()) * u64::from(TILE_GRANULES),
+        }
     }
 
-    fn touch(&mut self, mask: u64, totals: &mut Totals) {
+    fn touch(&mut self, mask: u64, bitmaps: &Bitmaps, totals: &mut Totals) {
         let fresh = mask & !self.touched;
         if fresh == 0 {
             return;
         }
         totals.touched_tiles += u64::from(fresh.count_ones());
-        totals.live_granules += self.live_in(fresh);
+        totals.live_granules += self.live_in(fresh, bitmaps);
         self.touched |= mask;
     }
 
@@ -184,109 +192,116 @@ impl Leaf {
         self.resident = resident;
     }
 
-    fn give_back(&mut self, mask: u64, totals: &mut Totals) {
+    fn give_back(&mut self, mask: u64, bitmaps: &Bitmaps, totals: &mut Totals) {
         let gone = mask & self.touched;
         totals.touched_tiles -= u64::from(gone.count_ones());
-        totals.live_granules -= self.live_in(gone);
+        totals.live_granules -= self.live_in(gone, bitmaps);
         self.touched &= !mask;
     }
 
-    /// Calls `each` with the tile and the part of it for each tile in `from..to`.
+    /// The bitmap, for granules `from..to`: made if they end within tiles, and marked there.
     #[inline]
-    fn for_each_part(from: u32, to: u32, mut each: impl FnMut(u32, u32, u32)) {
-        let mut at = from;
-        while at < to {
-            let tile = at / TILE_GRANULES;
-            let end = ((tile + 1) * TILE_GRANULES).min(to);
-            each(tile, at - tile * TILE_GRANULES, end - tile * TILE_GRANULES);
-            at = end;
+    fn bitmap_for<'b>(
+        &mut self,
+        from: u32,
+        to: u32,
+        bitmaps: &'b mut Bitmaps,
+    ) -> Option<&'b mut Bitmap> {
+        if self.bitmap == NONE {
+            if from.is_multiple_of(TILE_GRANULES) && to.is_multiple_of(TILE_GRANULES) {
+                return None;
+            }
+            self.bitmap = bitmaps.insert(self.solid);
+        }
+        self.stale |= tiles_of(from, to);
+        bitmaps.get_mut(self.bitmap)
+    }
+
+    /// Covers granules of tiles that are in the footprint; how many no block covered before.
+    #[inline]
+    fn cover(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps, totals: &mut Totals) -> u32 {
+        let fresh = match self.bitmap_for(from, to, bitmaps) {
+            Some(bitmap) => bitmap.cover(from, to),
+            None => {
+                let tiles = tiles_of(from, to);
+                let fresh = tiles & !self.solid;
+                self.solid |= tiles;
+                fresh.count_ones() * TILE_GRANULES
+            }
+        };
+        totals.covered_granules += u64::from(fresh);
+        totals.live_granules += u64::from(fresh);
+        fresh
+    }
+
+    /// No block lies in granules `from..to` any more.
+    #[inline]
+    pub fn uncover(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps, totals: &mut Totals) {
+        let tiles = tiles_of(from, to);
+        if self.touched & tiles != tiles {
+            return self.uncover_in_part(from, to, bitmaps, totals);
+        }
+        let gone = u64::from(self.uncover_all(from, to, bitmaps));
+        totals.covered_granules -= gone;
+        totals.live_granules -= gone;
+    }
+
+    /// The same where pages went back to the kernel below blocks.
+    #[cold]
+    fn uncover_in_part(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps, totals: &mut Totals) {
+        for tile in ones(tiles_of(from, to)) {
+            let start = tile * TILE_GRANULES;
+            let part = (from.max(start), to.min(start + TILE_GRANULES));
+            let gone = u64::from(self.uncover_all(part.0, part.1, bitmaps));
+            totals.covered_granules -= gone;
+            totals.live_granules -= if self.touched >> tile & 1 != 0 { gone } else { 0 };
         }
     }
 
+    /// How many granules were covered.
     #[inline]
-    fn cover(&mut self, from: u32, to: u32, pool: &mut Pool, totals: &mut Totals) {
-        Self::for_each_part(from, to, |tile, from, to| {
-            let bit = 1 << tile;
-            let slot = &mut self.slots[tile as usize];
-            let live = &mut self.live[tile as usize];
-            let fresh = if self.solid & bit != 0 {
-                0
-            } else if to - from == TILE_GRANULES {
-                let mut before = 0;
-                if self.mixed & bit != 0 {
-                    pool.remove(*slot);
-                    before = u32::from(*live);
-                }
-                self.mixed &= !bit;
-                self.solid |= bit;
-                TILE_GRANULES - before
-            } else {
-                if self.mixed & bit == 0 {
-                    (*slot, *live) = (pool.insert(Tile::default()), 0);
-                    self.mixed |= bit;
-                }
-                self.stale |= bit;
-                let fresh = pool.tile_mut(*slot).cover(from, to);
-                *live += fresh as u16;
-                fresh
-            };
-            totals.covered_granules += u64::from(fresh);
-            if self.touched & bit != 0 {
-                totals.live_granules += u64::from(fresh);
+    fn uncover_all(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps) -> u32 {
+        match self.bitmap_for(from, to, bitmaps) {
+            Some(bitmap) => bitmap.uncover(from, to),
+            None => {
+                let tiles = tiles_of(from, to);
+                let gone = tiles & self.solid;
+                self.solid &= !tiles;
+                gone.count_ones() * TILE_GRANULES
             }
-        });
+        }
     }
 
+    /// Something of the bits at an address.
     #[inline]
-    fn uncover(&mut self, from: u32, to: u32, pool: &mut Pool, totals: &mut Totals) {
-        Self::for_each_part(from, to, |tile, from, to| {
-            let bit = 1 << tile;
-            let slot = &mut self.slots[tile as usize];
-            let live = &mut self.live[tile as usize];
-            let mut gone = 0;
-            if self.solid & bit != 0 {
-                self.solid &= !bit;
-                if to - from == TILE_GRANULES {
-                    gone = TILE_GRANULES;
-                } else {
-                    (*slot, *live) = (pool.insert(Tile::FULL), TILE_GRANULES as u16);
-                    self.mixed |= bit;
-                }
-            }
-            if self.mixed & bit != 0 {
-                gone = pool.tile_mut(*slot).uncover(from, to);
-                *live -= gone as u16;
-                if *live == 0 {
-                    pool.remove(*slot);
-                    self.mixed &= !bit;
-                }
-                self.stale |= bit;
-            }
-            totals.covered_granules -= u64::from(gone);
-            if self.touched & bit != 0 {
-                totals.live_granules -= u64::from(gone);
-            }
-        });
-    }
-
-    /// Where the bitmap of the tile at an address is, or was last.
-    #[inline]
-    pub fn slot_of(&self, address: u64) -> u32 {
-        self.slots[(address / TILE_BYTES % u64::from(LEAF_TILES)) as usize]
+    pub fn peek(&self, address: u64, bitmaps: &Bitmaps) -> u64 {
+        let granule = (address % LEAF_BYTES / GRANULE_BYTES) as u32;
+        bitmaps.get(self.bitmap).map_or(0, |bitmap| bitmap.peek(granule))
     }
 
     /// Sums the leaf up again.
-    pub fn refresh(&mut self, pool: &Pool) {
-        // All cache misses at once, rather than one after the other.
-        let slots = ones(self.stale & self.mixed).map(|tile| self.slots[tile as usize]);
-        std::hint::black_box(slots.fold(0, |sum, slot| sum ^ pool.peek(slot)));
-        for tile in ones(self.stale & self.mixed) {
-            let gaps = pool.tile(self.slots[tile as usize]).gaps();
-            self.tile_gaps[tile as usize] = gaps.into();
+    pub fn refresh(&mut self, bitmaps: &mut Bitmaps) {
+        if let Some(bitmap) = bitmaps.get(self.bitmap) {
+            for at in ones(self.stale) {
+                let (gaps, live) = tile::summary(bitmap.tile(at));
+                (self.tile_gaps[at as usize], self.live[at as usize]) = (gaps, live as u16);
+                let bit = 1 << at;
+                self.solid = self.solid & !bit | u64::from(live == TILE_GRANULES) << at;
+                self.mixed = self.mixed & !bit | u64::from(live % TILE_GRANULES != 0) << at;
+            }
+            self.stale = 0;
+            if self.mixed == 0 {
+                self.drop_bitmap(bitmaps);
+            }
         }
-        self.stale = 0;
         self.gaps = self.sum_gaps();
         self.fullness = self.sum_fullness();
+    }
+
+    fn drop_bitmap(&mut self, bitmaps: &mut Bitmaps) {
+        if self.bitmap != NONE {
+            bitmaps.remove(std::mem::replace(&mut self.bitmap, NONE));
+        }
     }
 
     fn sum_fullness(&self) -> Fullness {
@@ -321,51 +336,67 @@ impl Leaf {
         sum.gaps()
     }
 
-    /// Frees the leaf's bitmaps and takes its part out of the totals.
-    pub fn clear(&mut self, pool: &mut Pool, totals: &mut Totals) {
+    /// Frees the leaf's bitmap and takes its part out of the totals.
+    pub fn clear(&mut self, bitmaps: &mut Bitmaps, totals: &mut Totals) {
         totals.subtract(&Totals {
             touched_tiles: self.touched.count_ones().into(),
             ever_tiles: self.ever.count_ones().into(),
-            covered_granules: self.live_in(u64::MAX),
-            live_granules: self.live_in(self.touched),
+            covered_granules: self.live_in(u64::MAX, bitmaps),
+            live_granules: self.live_in(self.touched, bitmaps),
             resident_tiles: self.resident.count_ones().into(),
         });
-        for tile in ones(self.mixed) {
-            pool.remove(self.slots[tile as usize]);
+        self.drop_bitmap(bitmaps);
+        (self.touched, self.ever, self.resident) = (0, 0, 0);
+        (self.solid, self.mixed, self.stale) = (0, 0, 0);
+    }
+
+    /// The tiles that are covered throughout, and those that are in part, as it is now.
+    fn solid_and_mixed(&self, bitmap: &Bitmap) -> (u64, u64) {
+        let (mut solid, mut mixed) = (self.solid & !self.stale, self.mixed & !self.stale);
+        for at in ones(self.stale) {
+            match tile::live(bitmap.tile(at)) {
+                0 => {}
+                TILE_GRANULES => solid |= 1 << at,
+                _ => mixed |= 1 << at,
+            }
         }
-        (self.touched, self.ever, self.solid, self.mixed, self.resident) = (0, 0, 0, 0, 0);
+        (solid, mixed)
     }
 
     /// Calls `each` with the first tile, the number of tiles and what they have in common,
-    /// for tiles `from..to`: single tiles, with their bitmaps and covered
+    /// for tiles `from..to`: single tiles, with their bits and covered
     /// granules, where they are mixed, else as many as are alike.
     pub fn for_each_stretch(
         &self,
         (from, to): (u32, u32),
-        pool: &Pool,
-        mut each: impl FnMut(u32, u32, Uniform, Option<(&Tile, u32)>),
+        bitmaps: &Bitmaps,
+        mut each: impl FnMut(u32, u32, Uniform, Option<(&TileBits, u32)>),
     ) {
+        let bitmap = bitmaps.get(self.bitmap);
+        let (solid, mixed) = bitmap.map_or((self.solid, 0), |bitmap| self.solid_and_mixed(bitmap));
         let mut tile = from;
         while tile < to {
             let has = |word: u64| word >> tile & 1 != 0;
             let like = Uniform {
-                live: has(self.solid),
+                live: has(solid),
                 touched: has(self.touched),
                 ever: has(self.ever),
                 resident: has(self.resident),
             };
-            if has(self.mixed) {
-                let bits = pool.tile(self.slots[tile as usize]);
-                each(tile, 1, like, Some((bits, self.live[tile as usize].into())));
+            if let Some(bitmap) = bitmap
+                && has(mixed)
+            {
+                let bits = bitmap.tile(tile);
+                each(tile, 1, like, Some((bits, tile::live(bits))));
                 tile += 1;
                 continue;
             }
             let same = |word: u64, flag: bool| if flag { word } else { !word };
-            let alike = same(self.solid, like.live)
+            let alike = same(solid, like.live)
                 & same(self.touched, like.touched)
                 & same(self.ever, like.ever)
                 & same(self.resident, like.resident)
-                & !self.mixed;
+                & !mixed;
             let count = (alike >> tile).trailing_ones().min(to - tile);
             each(tile, count, like, None);
             tile += count;

@@ -1,8 +1,8 @@
 //! Which bytes blocks cover, which pages were touched, and the holes between: a map of the
 //! whole address space in which every question is answered from sums.
 //!
-//! The space is a tree. Its [leaves](leaf) are 256 KiB, each of 64 [tiles](tile) of 4 KiB
-//! with a bit for 8 bytes; [nodes](node) above have 64 children each. A stretch that is all
+//! The space is a tree. Its [leaves](leaf) are 256 KiB, each of 64 [tiles](tile) of 4 KiB with a
+//! bit for 8 bytes, all in one [bitmap]; [nodes](node) above have 64 children each. A stretch that is all
 //! alike (a block of a gigabyte, or a terabyte) is one entry, as high up as it fits, so the
 //! tree's size goes with the number of edits and not with their length. An edit changes
 //! bits and marks what is above them; sums are brought up to date when asked for, and only
@@ -14,11 +14,11 @@
 //! | number of holes, largest hole, how full pages in memory are | from the sums, after [`Space::refresh`] |
 //! | the holes themselves | a walk over the tree |
 
+mod bitmap;
 mod fullness;
 mod gaps;
 mod leaf;
 mod node;
-mod pool;
 mod tile;
 mod tree;
 mod walk;

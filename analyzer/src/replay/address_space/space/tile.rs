@@ -1,6 +1,6 @@
 //! A tile: 4 KiB of address space, a bit for each 8 bytes of it that blocks cover.
 
-use super::gaps::Gaps;
+use super::gaps::SmallGaps;
 
 /// Bytes of a tile.
 pub const TILE_BYTES: u64 = 4096;
@@ -8,128 +8,71 @@ pub const TILE_BYTES: u64 = 4096;
 pub const GRANULE_BYTES: u64 = 8;
 /// Granules of a tile.
 pub const TILE_GRANULES: u32 = (TILE_BYTES / GRANULE_BYTES) as u32;
-
-const WORDS: usize = TILE_GRANULES as usize / 64;
+/// Words that hold the bits of a tile.
+pub(super) const TILE_WORDS: usize = TILE_GRANULES as usize / 64;
 
 /// Which granules of a tile blocks cover: one cache line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(align(64))]
-pub struct Tile {
-    bits: [u64; WORDS],
+pub type TileBits = [u64; TILE_WORDS];
+
+/// Calls `each` with every stretch of granules that is covered, or is not.
+pub fn for_each_run(bits: &TileBits, mut each: impl FnMut(u32, u32, bool)) {
+    let mut start = 0;
+    let mut covered = bits[0] & 1 != 0;
+    let mut at = 0;
+    while at < TILE_GRANULES {
+        let word = bits[at as usize / 64] >> (at % 64);
+        let same = if covered { word.trailing_ones() } else { word.trailing_zeros() };
+        let left = 64 - at % 64;
+        at += same.min(left);
+        if same < left {
+            each(start, at, covered);
+            start = at;
+            covered = !covered;
+        }
+    }
+    each(start, TILE_GRANULES, covered);
 }
 
-/// The bits of word `word` that lie in `from..to`, counted over the tile.
-#[inline]
-fn mask(word: u32, from: u32, to: u32) -> u64 {
-    let low = from.saturating_sub(word * 64);
-    let high = (to - word * 64).min(64);
-    (u64::MAX << low) & (u64::MAX >> (64 - high))
+/// Covered granules.
+pub fn live(bits: &TileBits) -> u32 {
+    bits.iter().map(|word| word.count_ones()).sum()
 }
 
-impl Tile {
-    /// A tile that is covered throughout.
-    pub const FULL: Tile = Tile { bits: [u64::MAX; WORDS] };
-
-    /// Something of the tile.
-    #[inline]
-    pub fn peek(&self) -> u64 {
-        self.bits[0]
-    }
-
-    /// Covers granules `from..to`; how many were not covered before.
-    #[inline]
-    pub fn cover(&mut self, from: u32, to: u32) -> u32 {
-        let mut fresh = to - from;
-        for word in from / 64..to.div_ceil(64) {
-            let mask = mask(word, from, to);
-            let bits = &mut self.bits[word as usize];
-            if *bits & mask != 0 {
-                fresh -= (*bits & mask).count_ones();
-            }
-            *bits |= mask;
+/// The holes, as if nothing were around the tile, and how many granules are covered.
+pub(super) fn summary(bits: &TileBits) -> (SmallGaps, u32) {
+    let (mut first, mut largest, mut count, mut live) = (None, 0, 0, 0);
+    // The hole that reaches up to where we are.
+    let mut run = 0;
+    for word in bits {
+        if *word == 0 {
+            run += 64;
+            continue;
         }
-        fresh
-    }
-
-    /// Uncovers granules `from..to`; how many were covered before.
-    #[inline]
-    pub fn uncover(&mut self, from: u32, to: u32) -> u32 {
-        let mut gone = to - from;
-        for word in from / 64..to.div_ceil(64) {
-            let mask = mask(word, from, to);
-            let bits = &mut self.bits[word as usize];
-            if *bits & mask != mask {
-                gone -= (!*bits & mask).count_ones();
-            }
-            *bits &= !mask;
+        let mut rest = *word;
+        let mut left = 64;
+        while rest != 0 {
+            let zeros = rest.trailing_zeros();
+            run += zeros;
+            largest = largest.max(run);
+            count += u32::from(run > 0);
+            first.get_or_insert(run);
+            rest >>= zeros;
+            let ones = rest.trailing_ones();
+            rest = rest.checked_shr(ones).unwrap_or(0);
+            live += ones;
+            left -= zeros + ones;
+            run = 0;
         }
-        gone
+        run = left;
     }
-
-    /// Calls `each` with every stretch of granules that is covered, or is not.
-    pub fn for_each_run(&self, mut each: impl FnMut(u32, u32, bool)) {
-        let mut start = 0;
-        let mut covered = self.bits[0] & 1 != 0;
-        let mut at = 0;
-        while at < TILE_GRANULES {
-            let word = self.bits[at as usize / 64] >> (at % 64);
-            let same = if covered { word.trailing_ones() } else { word.trailing_zeros() };
-            let left = 64 - at % 64;
-            at += same.min(left);
-            if same < left {
-                each(start, at, covered);
-                start = at;
-                covered = !covered;
-            }
-        }
-        each(start, TILE_GRANULES, covered);
-    }
-
-    /// The holes, as if nothing were around the tile.
-    pub fn gaps(&self) -> Gaps {
-        let mut gaps = Gaps::default();
-        // The hole that reaches up to where we are.
-        let mut run = 0;
-        let mut at_start = true;
-        for bits in self.bits {
-            if bits == 0 {
-                run += 64;
-                continue;
-            }
-            let mut rest = bits;
-            let mut left = 64;
-            while rest != 0 {
-                let zeros = rest.trailing_zeros();
-                run += zeros;
-                if run > 0 {
-                    gaps.count += 1;
-                    gaps.largest = gaps.largest.max(u64::from(run));
-                }
-                if at_start {
-                    gaps.first = u64::from(run);
-                    at_start = false;
-                }
-                rest >>= zeros;
-                let ones = rest.trailing_ones();
-                rest = if ones == 64 { 0 } else { rest >> ones };
-                left -= zeros + ones;
-                run = 0;
-            }
-            run = left;
-        }
-        if at_start {
-            return Gaps::whole(TILE_BYTES);
-        }
-        gaps.count += u64::from(run > 0);
-        gaps.largest = gaps.largest.max(u64::from(run)) * GRANULE_BYTES;
-        gaps.first *= GRANULE_BYTES;
-        gaps.last = u64::from(run) * GRANULE_BYTES;
-        gaps
-    }
+    largest = largest.max(run);
+    count += u32::from(run > 0);
+    (SmallGaps::of_granules(first.unwrap_or(run), run, largest, count), live)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::gaps::Gaps;
     use super::*;
     use proptest::prelude::*;
 
@@ -147,33 +90,34 @@ mod tests {
         }
     }
 
+    fn flags(bits: &TileBits) -> Vec<bool> {
+        (0..TILE_GRANULES as usize).map(|at| bits[at / 64] >> (at % 64) & 1 != 0).collect()
+    }
+
     proptest! {
         #[test]
-        fn a_tile_is_512_flags(
-            edits in prop::collection::vec((0u32..512, 1u32..200, any::<bool>()), 0..60)
+        fn the_sum_of_a_tile_is_that_of_its_granules(
+            bits in prop::array::uniform8(prop_oneof![
+                Just(0), Just(u64::MAX), any::<u64>(), (0u32..64).prop_map(|at| u64::MAX << at),
+            ])
         ) {
-            let mut tile = Tile::default();
-            let mut granules = [false; 512];
-            for (from, len, cover) in edits {
-                let to = (from + len).min(512);
-                let range = &mut granules[from as usize..to as usize];
-                let changed = range.iter().filter(|granule| **granule != cover).count() as u32;
-                range.fill(cover);
-                let said = if cover { tile.cover(from, to) } else { tile.uncover(from, to) };
-                prop_assert_eq!(said, changed);
-                prop_assert_eq!(tile.gaps(), naive_gaps(&granules));
-                let mut seen = Vec::new();
-                tile.for_each_run(|from, to, covered| {
-                    seen.extend(std::iter::repeat_n(covered, (to - from) as usize));
-                });
-                prop_assert_eq!(&seen[..], &granules[..]);
-            }
+            let flags = flags(&bits);
+            let covered = flags.iter().filter(|flag| **flag).count() as u32;
+            let (gaps, said) = summary(&bits);
+            prop_assert_eq!(Gaps::from(gaps), naive_gaps(&flags));
+            prop_assert_eq!((said, live(&bits)), (covered, covered));
+            let mut seen = Vec::new();
+            for_each_run(&bits, |from, to, covered| {
+                seen.extend(std::iter::repeat_n(covered, (to - from) as usize));
+            });
+            prop_assert_eq!(seen, flags);
         }
     }
 
     #[test]
-    fn a_full_tile_has_no_hole() {
-        assert_eq!(Tile::FULL.gaps(), Gaps::default());
-        assert_eq!(Tile::default().gaps(), Gaps::whole(4096));
+    fn a_full_tile_has_no_hole_and_an_empty_one_is_one() {
+        let (full, empty) = (summary(&[u64::MAX; 8]), summary(&[0; 8]));
+        assert_eq!((Gaps::from(full.0), full.1), (Gaps::default(), TILE_GRANULES));
+        assert_eq!((Gaps::from(empty.0), empty.1), (Gaps::whole(4096), 0));
     }
 }

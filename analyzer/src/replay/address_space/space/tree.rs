@@ -1,9 +1,9 @@
 //! The tree above the leaves: finding them, editing ranges, and summing up.
 
+use super::bitmap::Bitmaps;
 use super::gaps::Gaps;
 use super::leaf::{LEAF_SHIFT, Leaf};
 use super::node::{Child, FAN_SHIFT, Node, Slot};
-use super::pool::Pool;
 use super::tile::{GRANULE_BYTES, TILE_BYTES};
 use super::{Edit, Fullness, Totals, Uniform};
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub struct Space {
     pub(super) nodes: Vec<Node>,
     pub(super) leaves: Vec<Leaf>,
     free_leaves: Vec<u32>,
-    pub(super) pool: Pool,
+    pub(super) bitmaps: Bitmaps,
     totals: Totals,
     stale_leaves: Vec<u32>,
     stale_nodes: [Vec<u32>; LEVELS],
@@ -48,7 +48,7 @@ impl Space {
             nodes: vec![root],
             leaves: Vec::new(),
             free_leaves: Vec::new(),
-            pool: Pool::default(),
+            bitmaps: Bitmaps::default(),
             totals: Totals::default(),
             stale_leaves: Vec::new(),
             stale_nodes: Default::default(),
@@ -90,27 +90,31 @@ impl Space {
     }
 
     /// As [`Space::cover`], if the pages are all in the footprint already, and the range is
-    /// not large. False: nothing was done. The short way for most blocks.
+    /// not large: bytes of it that no block covered before. `None`: nothing was done. The short
+    /// way for most blocks.
     #[inline]
-    pub fn cover_touched(&mut self, range: &Range<u64>) -> bool {
-        let number = range.start >> LEAF_SHIFT;
-        if (range.end - 1) >> LEAF_SHIFT != number {
-            return false;
-        }
-        let Some(index) = self.find_leaf(number) else { return false };
+    pub fn cover_touched(&mut self, range: &Range<u64>) -> Option<u64> {
+        let index = self.leaf_of(range)?;
         let leaf = &mut self.leaves[index as usize];
-        let (from, to) = granules(range, number);
-        if !leaf.cover_touched(from, to, &mut self.pool, &mut self.totals) {
-            return false;
-        }
+        let (from, to) = granules(range, leaf.number);
+        let fresh = leaf.cover_touched(from, to, &mut self.bitmaps, &mut self.totals)?;
         self.queue_leaf(index);
-        true
+        Some(u64::from(fresh) * GRANULE_BYTES)
     }
 
     /// No block lies there any more.
     #[inline]
     pub fn uncover(&mut self, range: Range<u64>) {
-        self.edit(range, Edit::Uncover);
+        if range.start >= range.end || range.end > MAX_ADDRESS {
+            return;
+        }
+        let Some(index) = self.leaf_of(&range) else {
+            return self.edit_node(ROOT, &range, Edit::Uncover);
+        };
+        let leaf = &mut self.leaves[index as usize];
+        let (from, to) = granules(&range, leaf.number);
+        leaf.uncover(from, to, &mut self.bitmaps, &mut self.totals);
+        self.queue_leaf(index);
     }
 
     /// The pages that lie wholly in the range went back to the kernel.
@@ -133,24 +137,27 @@ impl Space {
         self.edit(range, if resident { Edit::Enter } else { Edit::Leave });
     }
 
-    #[inline]
     fn edit(&mut self, range: Range<u64>, edit: Edit) {
         if range.start >= range.end || range.end > MAX_ADDRESS {
             return;
         }
-        let number = range.start >> LEAF_SHIFT;
-        if (range.end - 1) >> LEAF_SHIFT == number
-            && let Some(index) = self.find_leaf(number)
-        {
-            return self.edit_leaf(index, &range, edit);
+        match self.leaf_of(&range) {
+            Some(index) => self.edit_leaf(index, &range, edit),
+            None => self.edit_node(ROOT, &range, edit),
         }
-        self.edit_node(ROOT, &range, edit);
+    }
+
+    /// The leaf that all of a range lies in, if it does and there is one.
+    #[inline]
+    fn leaf_of(&mut self, range: &Range<u64>) -> Option<u32> {
+        let number = range.start >> LEAF_SHIFT;
+        if (range.end - 1) >> LEAF_SHIFT == number { self.find_leaf(number) } else { None }
     }
 
     fn edit_leaf(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
         let leaf = &mut self.leaves[index as usize];
         let part = granules(range, leaf.number);
-        leaf.edit(edit, part, &mut self.pool, &mut self.totals, self.page_tiles);
+        leaf.edit(edit, part, &mut self.bitmaps, &mut self.totals, self.page_tiles);
         self.queue_leaf(index);
     }
 
@@ -275,7 +282,7 @@ impl Space {
     fn drop_leaf(&mut self, index: u32) {
         let leaf = &mut self.leaves[index as usize];
         self.fullness.subtract(leaf.fullness());
-        leaf.clear(&mut self.pool, &mut self.totals);
+        leaf.clear(&mut self.bitmaps, &mut self.totals);
         let number = std::mem::replace(&mut leaf.number, u64::MAX);
         leaf.queued = false;
         self.free_leaves.push(index);
@@ -292,21 +299,21 @@ impl Space {
         if cached == number { Some(index) } else { self.search_leaf(number) }
     }
 
-    /// Reads the tiles of at most [`FORESEEN`] addresses, for their cache lines' sake: something
-    /// of them. In steps, each for all: reads that follow from one another cannot overlap.
+    /// Reads the bits at no more than [`FORESEEN`] addresses, for their cache lines' sake:
+    /// something of them. In steps, each for all: reads that follow from one another cannot
+    /// overlap.
     #[inline]
     pub fn peek(&self, addresses: &[u64]) -> u64 {
-        let mut slots = [u32::MAX; FORESEEN];
-        for (slot, address) in slots.iter_mut().zip(addresses) {
+        let mut leaves = [u32::MAX; FORESEEN];
+        for (leaf, address) in leaves.iter_mut().zip(addresses) {
             let number = address >> LEAF_SHIFT;
             let (cached, index) = self.cache[number as usize % CACHED_LEAVES];
-            *slot = if cached == number { index } else { u32::MAX };
+            *leaf = if cached == number { index } else { u32::MAX };
         }
-        for (slot, address) in slots.iter_mut().zip(addresses) {
-            let leaf = self.leaves.get(*slot as usize);
-            *slot = leaf.map_or(u32::MAX, |leaf| leaf.slot_of(*address));
-        }
-        slots.iter().fold(0, |sum, slot| sum ^ self.pool.peek(*slot))
+        leaves.iter().zip(addresses).fold(0, |sum, (leaf, address)| {
+            let leaf = self.leaves.get(*leaf as usize);
+            sum ^ leaf.map_or(0, |leaf| leaf.peek(*address, &self.bitmaps))
+        })
     }
 
     #[inline(never)]
@@ -358,7 +365,7 @@ impl Space {
             }
             leaf.queued = false;
             self.fullness.subtract(leaf.fullness());
-            leaf.refresh(&self.pool);
+            leaf.refresh(&mut self.bitmaps);
             self.fullness.add(leaf.fullness());
             let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
             self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;

@@ -2,7 +2,7 @@
 
 use super::Uniform;
 use super::node::Child;
-use super::tile::{GRANULE_BYTES, TILE_BYTES, Tile};
+use super::tile::{self, GRANULE_BYTES, TILE_BYTES, TileBits};
 use super::tree::{MAX_ADDRESS, Space};
 use std::ops::Range;
 
@@ -59,7 +59,7 @@ impl Space {
             _ if !like.touched => {}
             None if like.live => {}
             None => free(start..start + bytes),
-            Some((tile, _)) => tile.for_each_run(|from, to, covered| {
+            Some((bits, _)) => tile::for_each_run(bits, |from, to, covered| {
                 if !covered {
                     let at = |granule: u32| start + u64::from(granule) * GRANULE_BYTES;
                     free(at(from)..at(to));
@@ -91,7 +91,7 @@ impl Space {
     fn walk(
         &self,
         range: &Range<u64>,
-        each: &mut impl FnMut(u64, u64, Uniform, Option<(&Tile, u32)>),
+        each: &mut impl FnMut(u64, u64, Uniform, Option<(&TileBits, u32)>),
     ) {
         let range = tiles_around(range);
         if range.start < range.end {
@@ -103,7 +103,7 @@ impl Space {
         &self,
         index: u32,
         range: &Range<u64>,
-        each: &mut impl FnMut(u64, u64, Uniform, Option<(&Tile, u32)>),
+        each: &mut impl FnMut(u64, u64, Uniform, Option<(&TileBits, u32)>),
     ) {
         let node = &self.nodes[index as usize];
         let shift = node.child_shift();
@@ -117,7 +117,7 @@ impl Space {
                     let tile = |address: u64| ((address - start) / TILE_BYTES) as u32;
                     let tiles = (tile(part.start), tile(part.end));
                     let leaf = &self.leaves[leaf as usize];
-                    leaf.for_each_stretch(tiles, &self.pool, |first, count, like, bits| {
+                    leaf.for_each_stretch(tiles, &self.bitmaps, |first, count, like, bits| {
                         let at = start + u64::from(first) * TILE_BYTES;
                         each(at, u64::from(count) * TILE_BYTES, like, bits);
                     });
