@@ -13,6 +13,8 @@ const GROUP_SHIFT: u32 = 7;
 const BLOCK_SHIFT: u32 = 5;
 const GROUP_ENTRIES: usize = 1 << (GROUP_SHIFT - BLOCK_SHIFT);
 const LEAST_SHIFT: u32 = 6;
+/// Entries of a cache line.
+const ENTRIES_A_LINE: usize = 64 / size_of::<Entry>();
 
 /// The live blocks, each with its address.
 #[derive(Debug)]
@@ -75,10 +77,12 @@ impl Table {
         }
     }
 
-    /// Reads the cache line of an address: something of it.
+    /// Reads the cache lines in which an address is looked for, two mostly: something of them.
     #[inline]
     pub fn peek(&self, address: u64) -> u64 {
-        self.entries[self.home(address)].address
+        let home = self.home(address);
+        let beyond = (home + ENTRIES_A_LINE) & (self.entries.len() - 1);
+        self.entries[home].address ^ self.entries[beyond].address
     }
 
     /// The entry of an address.
