@@ -79,7 +79,7 @@ proptest! {
     ) {
         let trace = heap(&blocks);
         let mut symbols = symbols(&trace);
-        let (_, page, _) = frames(&trace, &mut symbols);
+        let (_, page, ..) = frames(&trace, &mut symbols);
         prop_assert_eq!(page.cell_bytes, PAGE);
         let last = page.frames.last().expect("the end");
         let cells: Vec<_> = last.cells.iter().filter(|cell| cell.most.size > 0).collect();

@@ -50,10 +50,11 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     let trace = input::open(&arguments.trace)?;
     let mut symbols = arguments.symbols.open(&trace);
     let bar = Bar::of_replays(&trace, 1);
-    let (mut analysis, mut frames, replay) = frames(&trace, &mut symbols);
+    let (mut analysis, mut frames, replay, checkpoint) = frames(&trace, &mut symbols);
     drop(bar);
     let mut pools = PoolFacts::all(&trace, &replay);
-    let (_, diagnoses) = judge(&trace, &mut analysis, replay, &mut symbols, arguments.anonymize);
+    let (_, diagnoses) =
+        judge(&trace, &mut analysis, (replay, checkpoint), &mut symbols, arguments.anonymize);
     if arguments.anonymize {
         let exe = &trace.process().exe;
         frames.sites.iter_mut().for_each(|calls| anonymize::calls(calls, exe));

@@ -4,17 +4,18 @@
 use super::anonymize;
 use fragtrace_analyzer::diagnose::{Case, Diagnoses, diagnose, diagnose_before_teardown};
 use fragtrace_analyzer::measure::blame::{Blame, By, PinnedHeap};
-use fragtrace_analyzer::measure::{self, Analysis, HeapShape};
+use fragtrace_analyzer::measure::{self, Analysis, Checkpoint, HeapShape};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::replay::Replay;
 use fragtrace_analyzer::symbols::Symbols;
 
-/// Judges the heap, which `replay` has as it is at the end; with `hidden`, names that may be those
+/// Judges the heap, which `replay` has as it is at the end, and `checkpoint` as it was before the
+/// process began to exit, if that was kept; with `hidden`, names that may be those
 /// of people or machines are taken out of the analysis as well. The blame is that at the end.
 pub fn judge<'t>(
     trace: &'t Trace,
     analysis: &mut Analysis,
-    replay: Replay<'t>,
+    (replay, checkpoint): (Replay<'t>, Option<Checkpoint<'t>>),
     symbols: &mut Symbols<'t>,
     hidden: bool,
 ) -> (Blame, Diagnoses) {
@@ -23,7 +24,7 @@ pub fn judge<'t>(
     // One heap at a time.
     drop(replay);
     let at_end = Case { analysis, blame: &blame, shape: &shape };
-    let before = before_teardown(trace, &at_end, symbols, hidden);
+    let before = before_teardown(trace, &at_end, checkpoint, symbols, hidden);
     let diagnoses = before.unwrap_or_else(|| diagnose(&at_end));
     (blame, diagnoses)
 }
@@ -33,11 +34,12 @@ pub fn judge<'t>(
 fn before_teardown<'t>(
     trace: &'t Trace,
     at_end: &Case<'_>,
+    checkpoint: Option<Checkpoint<'t>>,
     symbols: &mut Symbols<'t>,
     hidden: bool,
 ) -> Option<Diagnoses> {
     let at_ns = measure::teardown_ns(at_end.analysis)?;
-    let (mut analysis, replay) = measure::analyze_until(trace, at_ns);
+    let (mut analysis, replay) = measure::analyze_until(trace, at_ns, checkpoint);
     let heap = PinnedHeap::new(trace, &replay, at_ns, By::Function);
     let (blame, shape) = told(trace, heap, &mut analysis, &replay, symbols, hidden);
     let case = Case { analysis: &analysis, blame: &blame, shape: &shape };

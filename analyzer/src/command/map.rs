@@ -132,12 +132,12 @@ fn over_time<'t>(
 ) -> Result<Vec<u8>> {
     let hidden = arguments.picture.anonymize;
     let (analysis, diagnoses, pools) = {
-        let (mut analysis, replay) = measure::analyze_to_end(trace);
+        let (mut analysis, replay, checkpoint) = measure::analyze_to_exit(trace);
         let mut pools = PoolFacts::all(trace, &replay);
         if hidden {
             anonymize::pools(&mut pools);
         }
-        let (_, diagnoses) = judge(trace, &mut analysis, replay, symbols, hidden);
+        let (_, diagnoses) = judge(trace, &mut analysis, (replay, checkpoint), symbols, hidden);
         (analysis, diagnoses, pools)
     };
     let options = arguments.picture.options();

@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     }
     let trace = input::open(&arguments.trace)?;
     let bar = Bar::of_replays(&trace, 1);
-    let (mut analysis, replay) = measure::analyze_to_end(&trace);
+    let (mut analysis, replay, checkpoint) = measure::analyze_to_exit(&trace);
     drop(bar);
     let mut symbols = arguments.symbols.open(&trace);
     let stacks = blame::stacks_of(&trace, &symbols);
@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     };
     let parts = shared(parts(&trace, &replay, analysis.end.time_ns));
     let (blame, diagnoses) =
-        judge(&trace, &mut analysis, replay, &mut symbols, arguments.anonymize);
+        judge(&trace, &mut analysis, (replay, checkpoint), &mut symbols, arguments.anonymize);
     let status = arguments.bounds.status(arguments.check, &analysis, &diagnoses)?;
     if arguments.json {
         let at_peak = match analysis.peak == analysis.end {

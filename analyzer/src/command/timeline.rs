@@ -39,9 +39,10 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     let trace = input::open(&picture.trace)?;
     let mut symbols = arguments.symbols.open(&trace);
     let bar = Bar::of_replays(&trace, 1);
-    let (mut analysis, replay) = measure::analyze_to_end(&trace);
+    let (mut analysis, replay, checkpoint) = measure::analyze_to_exit(&trace);
     drop(bar);
-    let (_, diagnoses) = judge(&trace, &mut analysis, replay, &mut symbols, picture.anonymize);
+    let (_, diagnoses) =
+        judge(&trace, &mut analysis, (replay, checkpoint), &mut symbols, picture.anonymize);
     let mut title = map::title("Timeline", "memory over time", &analysis.trace);
     title.verdict = verdict(&diagnoses);
     let extras = TimelineExtras {

@@ -7,8 +7,9 @@
 //! would be one. Little is evaluated anew each time, as sums are kept up to date.
 
 use super::moment::{self, end_ns, start_ns};
-use super::playback::{stop_at_times, stop_until};
+use super::playback::{Section, Watch, play, stop_at_times};
 use super::stairs::Stairs;
+use super::teardown::late_from_ns;
 use super::{Analysis, DriftFacts, Latency, MappingFacts, State, ThreadPair, TraceFacts};
 use crate::order::{Action, Event, Told};
 use crate::read::{Look, Trace};
@@ -26,7 +27,7 @@ const MOST_THREAD_PAIRS: usize = 50;
 const LEAST_STEP_NS: u64 = 1000;
 
 /// A maximum, and the state of the heap when it was reached.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Peak {
     greatest: u64,
     reached: Stamp,
@@ -52,7 +53,7 @@ impl Peak {
 }
 
 /// The peaks so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Peaks {
     live: Peak,
     footprint: Peak,
@@ -95,6 +96,87 @@ fn raises_live(event: &Event, replay: &Replay<'_>) -> bool {
     }
 }
 
+/// What was measured on the way, up to some moment.
+#[derive(Debug, Clone)]
+struct Course<'t> {
+    trace: &'t Trace,
+    /// The moments of the series.
+    times_ns: Vec<u64>,
+    series: Vec<State>,
+    peaks: Peaks,
+}
+
+impl<'t> Course<'t> {
+    fn new(trace: &'t Trace) -> Course<'t> {
+        let times_ns = sample_times(start_ns(trace), end_ns(trace));
+        let series = Vec::with_capacity(times_ns.len() + 3);
+        let peaks = Peaks { last: trace.window_start(), ..Peaks::default() };
+        Course { trace, times_ns, series, peaks }
+    }
+
+    /// The measures, with the heap as it is at the end or at another moment.
+    fn finish(self, replay: &mut Replay<'t>, told: &Told, end_ns: u64) -> Analysis {
+        let Course { trace, mut series, peaks, .. } = self;
+        let end = moment::state(replay, trace.clock(), end_ns);
+        let (live, footprint) = (end.live_bytes, replay.space().footprint_bytes());
+        let steps = peaks.stairs.map_or_else(Vec::new, |stairs| {
+            stairs.finish(live, footprint, |stamp| trace.clock().time_ns(stamp))
+        });
+        // Without any event the heap is the same throughout.
+        let peak = peaks.live.state.unwrap_or_else(|| end.clone());
+        let peak_footprint = peaks.footprint.state.unwrap_or_else(|| end.clone());
+        series.extend([peak.clone(), peak_footprint.clone(), end.clone()]);
+        series.sort_by_key(|state: &State| state.time_ns);
+        series.dedup();
+        let mut damage = trace.damage().to_vec();
+        damage.extend(told.damage.iter().cloned());
+        let latency = Latency::of(trace, replay.timed_calls());
+        let trace = TraceFacts { duration_ns: end_ns, ..facts(trace, replay, told) };
+        Analysis { trace, peak, peak_footprint, end, series, latency, steps, damage }
+    }
+}
+
+/// An analysis as it was before the last part of the trace: what came then can be measured as if it
+/// had ended earlier, without all that went before.
+#[derive(Debug)]
+pub struct Checkpoint<'t> {
+    course: Course<'t>,
+    replay: Replay<'t>,
+    /// The number of its moment.
+    stop: usize,
+}
+
+/// With more blocks than this, a copy takes too much memory: 100 MB.
+const MOST_COPIED_BLOCKS: u64 = 1 << 20;
+
+/// An analysis under way.
+struct Pass<'t, F> {
+    course: Course<'t>,
+    /// Sees the heap at the moments of the series that are evenly spread, with their numbers and
+    /// times.
+    at_sample: F,
+    /// The moment to be copied.
+    copied: Option<usize>,
+    checkpoint: Option<Checkpoint<'t>>,
+}
+
+impl<'t, F: FnMut(usize, u64, &Replay<'t>)> Watch<'t> for Pass<'t, F> {
+    #[inline]
+    fn before(&mut self, next: Option<&Event>, replay: &mut Replay<'t>) {
+        self.course.peaks.watch(self.course.trace, next, replay);
+    }
+
+    fn at_stop(&mut self, stop: usize, replay: &mut Replay<'t>) {
+        let Course { trace, times_ns, series, .. } = &mut self.course;
+        series.push(moment::state(replay, trace.clock(), times_ns[stop]));
+        (self.at_sample)(stop, times_ns[stop], replay);
+        if self.copied == Some(stop) && replay.blocks().count() <= MOST_COPIED_BLOCKS {
+            let (course, replay) = (self.course.clone(), replay.clone());
+            self.checkpoint = Some(Checkpoint { course, replay, stop });
+        }
+    }
+}
+
 /// Replays the trace and takes its measures.
 pub fn analyze(trace: &Trace) -> Analysis {
     analyze_to_end(trace).0
@@ -102,15 +184,13 @@ pub fn analyze(trace: &Trace) -> Analysis {
 
 /// Replays the trace and takes its measures; with the heap as it is in the end.
 pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
-    analyze_observed(trace, |_, _, _| {})
+    let (analysis, replay, _) = pass(trace, None, |_, _, _| {});
+    (analysis, replay)
 }
 
-/// The same as if the trace had ended at a moment, in nanoseconds since the start.
-pub fn analyze_until(trace: &Trace, until_ns: u64) -> (Analysis, Replay<'_>) {
-    let until = trace.clock().stamp_at(until_ns);
-    let (mut analysis, replay) = observed(trace, until_ns, Some(until), |_, _, _| {});
-    analysis.trace.duration_ns = until_ns;
-    (analysis, replay)
+/// The same; with a way back to before the process began to exit, if it did and that is cheap.
+pub fn analyze_to_exit(trace: &Trace) -> (Analysis, Replay<'_>, Option<Checkpoint<'_>>) {
+    analyze_observed(trace, |_, _, _| {})
 }
 
 /// The same; `at_sample` sees the heap at the moments of the series that are evenly spread, with
@@ -118,46 +198,50 @@ pub fn analyze_until(trace: &Trace, until_ns: u64) -> (Analysis, Replay<'_>) {
 pub(super) fn analyze_observed<'t>(
     trace: &'t Trace,
     at_sample: impl FnMut(usize, u64, &Replay<'t>),
-) -> (Analysis, Replay<'t>) {
-    observed(trace, end_ns(trace), None, at_sample)
+) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
+    let late_ns = late_from_ns(start_ns(trace), end_ns(trace));
+    pass(trace, Some(late_ns).filter(|_| trace.ending().is_clean()), at_sample)
 }
 
-/// `until`: where to stop, which is at `end_ns`; `None`: behind the last event.
-fn observed<'t>(
+/// `copied_ns`: the heap is kept as it was at the last moment of the series that is not later.
+fn pass<'t>(
     trace: &'t Trace,
-    end_ns: u64,
-    until: Option<Stamp>,
-    mut at_sample: impl FnMut(usize, u64, &Replay<'t>),
-) -> (Analysis, Replay<'t>) {
-    let times_ns = sample_times(start_ns(trace), end_ns);
-    let mut series = Vec::with_capacity(times_ns.len() + 3);
-    let mut peaks = Peaks { last: trace.window_start(), ..Peaks::default() };
-    let (mut replay, told) = stop_until(
-        trace,
-        &times_ns,
-        until,
-        |next, replay| peaks.watch(trace, next, replay),
-        |index, replay| {
-            series.push(moment::state(replay, trace.clock(), times_ns[index]));
-            at_sample(index, times_ns[index], replay);
-        },
-    );
-    let end = moment::state(&mut replay, trace.clock(), end_ns);
-    let (live, footprint) = (end.live_bytes, replay.space().footprint_bytes());
-    let steps = peaks.stairs.map_or_else(Vec::new, |stairs| {
-        stairs.finish(live, footprint, |stamp| trace.clock().time_ns(stamp))
+    copied_ns: Option<u64>,
+    at_sample: impl FnMut(usize, u64, &Replay<'t>),
+) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
+    let course = Course::new(trace);
+    let stops_ns = course.times_ns.clone();
+    let copied = copied_ns.and_then(|copied_ns| {
+        stops_ns.partition_point(|time_ns| *time_ns <= copied_ns).checked_sub(1)
     });
-    // Without any event the heap is the same throughout.
-    let peak = peaks.live.state.unwrap_or_else(|| end.clone());
-    let peak_footprint = peaks.footprint.state.unwrap_or_else(|| end.clone());
-    series.extend([peak.clone(), peak_footprint.clone(), end.clone()]);
-    series.sort_by_key(|state: &State| state.time_ns);
-    series.dedup();
-    let mut damage = trace.damage().to_vec();
-    damage.extend(told.damage.iter().cloned());
-    let latency = Latency::of(trace, replay.timed_calls());
-    let trace = facts(trace, &replay, &told);
-    (Analysis { trace, peak, peak_footprint, end, series, latency, steps, damage }, replay)
+    let mut pass = Pass { course, at_sample, copied, checkpoint: None };
+    let section = Section { stops_ns: &stops_ns, from: None, until: None };
+    let (mut replay, told) = play(trace, Replay::new(trace), section, &mut pass);
+    let analysis = pass.course.finish(&mut replay, &told, end_ns(trace));
+    (analysis, replay, pass.checkpoint)
+}
+
+/// The measures as if the trace had ended at a moment, in nanoseconds since the start; from a
+/// checkpoint on that is not later, if there is one.
+pub fn analyze_until<'t>(
+    trace: &'t Trace,
+    until_ns: u64,
+    checkpoint: Option<Checkpoint<'t>>,
+) -> (Analysis, Replay<'t>) {
+    let from = checkpoint.filter(|from| from.course.times_ns[from.stop] <= until_ns);
+    let (course, replay, from) = match from {
+        Some(Checkpoint { course, replay, stop }) => (course, replay, Some(stop)),
+        None => (Course::new(trace), Replay::new(trace), None),
+    };
+    let mut pass = Pass { course, at_sample: |_, _, _: &_| {}, copied: None, checkpoint: None };
+    let stops_ns = pass.course.times_ns.clone();
+    let until = Some(trace.clock().stamp_at(until_ns));
+    let section = Section { stops_ns: &stops_ns, from, until };
+    let (mut replay, told) = play(trace, replay, section, &mut pass);
+    let mut analysis = pass.course.finish(&mut replay, &told, until_ns);
+    // Bytes were counted of what was read: not all events from the beginning.
+    analysis.trace.bytes_per_event = None;
+    (analysis, replay)
 }
 
 /// When most was live, in nanoseconds since the start.

@@ -29,7 +29,9 @@ mod survivors;
 mod teardown;
 mod usage;
 
-pub use analyze::{analyze, analyze_to_end, analyze_until, process_facts};
+pub use analyze::{
+    Checkpoint, analyze, analyze_to_end, analyze_to_exit, analyze_until, process_facts,
+};
 pub use facts::{Analysis, DriftFacts, MappingFacts, ThreadPair, TraceFacts};
 pub use gaps::with_gaps;
 pub use heap_map::{heap_map, heap_pages};

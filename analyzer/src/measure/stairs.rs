@@ -71,7 +71,7 @@ struct Wave {
 }
 
 /// Collects waves, event by event.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Stairs {
     /// Those that are over; their floors rise.
     waves: Vec<Wave>,

@@ -18,7 +18,7 @@ const STEADY_PART: u64 = 8;
 pub fn teardown_ns(analysis: &Analysis) -> Option<u64> {
     let trace = &analysis.trace;
     let length_ns = trace.duration_ns.saturating_sub(trace.window_start_ns);
-    let from_ns = trace.duration_ns.saturating_sub(length_ns / TIME_PART);
+    let from_ns = late_from_ns(trace.window_start_ns, trace.duration_ns);
     let before = analysis.series.partition_point(|state| state.time_ns < from_ns);
     let late = &analysis.series[before..];
     let begun_ns = begins_to_fall(late).filter(|_| trace.clean_exit)?;
@@ -30,6 +30,11 @@ pub fn teardown_ns(analysis: &Analysis) -> Option<u64> {
         .filter(|state| steady.contains(&state.time_ns))
         .all(|state| state.live_bytes.abs_diff(top) <= top / STEADY_PART);
     is_steady.then_some(begun_ns)
+}
+
+/// No teardown of a process that was recorded from `start_ns` to `end_ns` begins earlier.
+pub(super) fn late_from_ns(start_ns: u64, end_ns: u64) -> u64 {
+    end_ns.saturating_sub(end_ns.saturating_sub(start_ns) / TIME_PART)
 }
 
 /// The last moment at which as much was live as at the most, if next to nothing of it is left.

@@ -7,7 +7,7 @@
 use super::Told;
 use super::decode::{Piece, Resume, piece};
 use super::event::{Action, Event};
-use crate::read::Trace;
+use crate::read::{ChunkPlace, Trace};
 use fragtrace_format::Stamp;
 use rayon::prelude::*;
 use std::cmp::Reverse;
@@ -125,14 +125,25 @@ fn rank(event: &Event, last: Stamp, lane: u32) -> Rank {
 }
 
 impl<'t> Events<'t> {
-    pub(super) fn new(trace: &'t Trace) -> Events<'t> {
+    /// All but chunks of which all events lie at or before `behind`.
+    pub(super) fn new(trace: &'t Trace, behind: Option<Stamp>) -> Events<'t> {
         let chunks = trace.chunks();
+        let lane_of = |index: usize| chunks.get(index).map(|place: &ChunkPlace| place.info.lane);
+        // What comes behind a chunk on its lane begins where it ends.
+        let is_past = |index: usize| {
+            let next = chunks.get(index + 1).filter(|_| lane_of(index) == lane_of(index + 1));
+            next.zip(behind).is_some_and(|(next, behind)| next.info.state.stamp <= behind)
+        };
         let mut waiting = Waiting::new();
         let mut lanes: Vec<Lane> = Vec::new();
         let mut lane_of_chunk = Vec::with_capacity(chunks.len());
         let mut earliest = 0;
         for (index, place) in chunks.iter().enumerate() {
             if lanes.last().is_none_or(|lane| lane.number != place.info.lane) {
+                if is_past(index) {
+                    lane_of_chunk.push(lanes.len());
+                    continue;
+                }
                 let number = place.info.lane;
                 let chunks = VecDeque::new();
                 lanes.push(Lane { chunks, first_chunk: index, number, last: 0 });

@@ -17,6 +17,7 @@ pub use event::{Action, Event, Note, Rare};
 pub use merge::Events;
 
 use crate::read::Trace;
+use fragtrace_format::Stamp;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -25,7 +26,7 @@ const BATCHES_AHEAD: usize = 4;
 
 /// All events of a trace in order, in batches.
 pub fn events(trace: &Trace) -> Events<'_> {
-    Events::new(trace)
+    Events::new(trace, None)
 }
 
 /// What putting events in order found out by the way.
@@ -39,11 +40,20 @@ pub struct Told {
 
 /// Hands all events to `each`, batch by batch, while another thread decodes and merges the
 /// next ones. Ends early when `each` returns false.
-pub fn for_each_batch(trace: &Trace, mut each: impl FnMut(&[Event]) -> bool) -> Told {
+pub fn for_each_batch(trace: &Trace, each: impl FnMut(&[Event]) -> bool) -> Told {
+    for_each_batch_behind(trace, None, each)
+}
+
+/// The same without most of the events up to a stamp: what is left of them comes first.
+pub fn for_each_batch_behind(
+    trace: &Trace,
+    behind: Option<Stamp>,
+    mut each: impl FnMut(&[Event]) -> bool,
+) -> Told {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_AHEAD);
         let producer = scope.spawn(move || {
-            let mut events = events(trace);
+            let mut events = Events::new(trace, behind);
             for batch in events.by_ref() {
                 // The consumer has seen enough.
                 if sender.send(batch).is_err() {

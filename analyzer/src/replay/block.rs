@@ -35,7 +35,7 @@ impl Block {
 }
 
 /// How blocks of one allocator lie in memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Layout {
     rule: UsableRule,
     page_bytes: u64,

@@ -93,7 +93,7 @@ impl Taken {
 }
 
 /// All of it, up to the last event.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Habits {
     /// By number of the stack.
     turnover: Vec<(Turnover, Stamp)>,

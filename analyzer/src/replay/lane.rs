@@ -15,25 +15,25 @@ const MADV_DONTNEED_LOCKED: u32 = 24;
 const PROT_NONE: u32 = 0;
 
 /// What each lane's last calls took away.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Lanes {
     by_number: FxHashMap<u32, Lane>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Lane {
     realloc: Option<Reallocated>,
     removed: Option<Removal>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Reallocated {
     address: u64,
     who: Who,
     block: Block,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Removal {
     what: Removed,
     /// By mremap, not munmap.

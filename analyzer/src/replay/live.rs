@@ -11,7 +11,7 @@ use super::table::Table;
 use rustc_hash::FxHashMap;
 
 /// The live blocks, and their sums.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Blocks {
     entries: Table,
     apart: FxHashMap<u64, Block>,

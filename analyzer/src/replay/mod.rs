@@ -56,7 +56,7 @@ struct Overlap {
 }
 
 /// The heap of the traced process, as of the last event applied.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Replay<'t> {
     layout: Layout,
     /// Whether blocks of different sizes never take each other's places.

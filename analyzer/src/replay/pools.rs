@@ -30,7 +30,7 @@ impl Contents {
 }
 
 /// All pools.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Pools<'t> {
     known: &'t [Pool],
     contents: BTreeMap<u32, Contents>,

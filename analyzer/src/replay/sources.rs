@@ -4,7 +4,7 @@
 use rustc_hash::FxHashMap;
 
 /// Acquisitions by call stack, and the names of threads.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// By number of the stack.
     allocs: Vec<u64>,

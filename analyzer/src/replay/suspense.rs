@@ -24,7 +24,7 @@ use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// An event that waits for its other half.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiting<B> {
     /// Owed: the lane of the acquisition. Early: the lane of the release.
     lane: u32,
@@ -32,7 +32,7 @@ struct Waiting<B> {
     what: What<B>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum What<B> {
     /// The release of this block.
     Owed(Box<B>),
@@ -69,7 +69,7 @@ impl Expired {
 }
 
 /// Events that wait for their other half, by address. `B`: what is known of a block.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Suspense<B> {
     /// How long they wait, in stamps.
     window: u64,
@@ -205,7 +205,7 @@ impl<B> Suspense<B> {
 }
 
 /// The last releases, for those that come twice in a row.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Recent {
     releases: [(Stamp, u64, u32); Recent::COUNT],
     next: usize,

@@ -31,6 +31,20 @@ impl Default for Table {
     }
 }
 
+/// A copy has room for what is there, not for what was.
+impl Clone for Table {
+    fn clone(&self) -> Table {
+        let mut copy = Table::default();
+        while copy.count_at_most() < self.count {
+            copy = Table::of_groups(u64::BITS - copy.shift + 1);
+        }
+        for entry in self.iter() {
+            copy.insert(*entry);
+        }
+        copy
+    }
+}
+
 impl Table {
     fn of_groups(bits: u32) -> Table {
         let entries = vec![Entry::NONE; GROUP_ENTRIES << bits];
@@ -102,12 +116,18 @@ impl Table {
             Err(index) => {
                 self.entries[index] = entry;
                 self.count += 1;
-                if self.count > self.entries.len() / 8 * 5 {
+                if self.count > self.count_at_most() {
                     self.grow();
                 }
                 None
             }
         }
+    }
+
+    /// With more entries it grows.
+    #[inline]
+    fn count_at_most(&self) -> usize {
+        self.entries.len() / 8 * 5
     }
 
     #[cold]
@@ -175,6 +195,9 @@ mod tests {
             let mut all: Vec<Entry> = table.iter().copied().collect();
             all.sort_by_key(|entry| entry.address);
             prop_assert!(all.iter().eq(known.values()));
+            let copy = table.clone();
+            prop_assert_eq!(copy.len(), known.len());
+            prop_assert!(known.values().all(|entry| copy.get(entry.address) == Some(entry)));
             for (address, entry) in &known {
                 prop_assert_eq!(table.get(*address), Some(entry));
             }

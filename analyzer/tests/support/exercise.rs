@@ -37,7 +37,7 @@ pub fn exercise(trace: &Trace) {
 
 fn exercise_page(trace: &Trace, analysis: &Analysis) {
     let mut symbols = Symbols::new(trace, Places::default(), Rules::default());
-    let (seen, frames, _) = frames(trace, &mut symbols);
+    let (seen, frames, ..) = frames(trace, &mut symbols);
     assert_eq!(&seen, analysis, "looking on changes nothing");
     let page = page(&seen, &Diagnoses::default(), frames, &HtmlExtras::default());
     assert!(page.expect("it can be packed").len() <= 5_000_000);

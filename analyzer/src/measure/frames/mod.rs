@@ -13,7 +13,7 @@ mod traits;
 pub use cells::{FrameCell, Most};
 pub use detail::{Detail, DetailBlock};
 
-use super::analyze::{SAMPLES, analyze_observed};
+use super::analyze::{Checkpoint, SAMPLES, analyze_observed};
 use super::blame::{CallFacts, Held, Piece, Pins};
 use super::heap_map::bands_of;
 use super::kinds::Scale;
@@ -109,13 +109,17 @@ pub struct Frames {
     pub details: Vec<Detail>,
 }
 
-/// The trace's measures, its frames, and the heap at the end: one pass.
-pub fn frames<'t>(trace: &'t Trace, symbols: &mut Symbols<'t>) -> (Analysis, Frames, Replay<'t>) {
+/// The trace's measures, its frames, the heap at the end, and a way back to before the process
+/// began to exit: one pass.
+pub fn frames<'t>(
+    trace: &'t Trace,
+    symbols: &mut Symbols<'t>,
+) -> (Analysis, Frames, Replay<'t>, Option<Checkpoint<'t>>) {
     let mut taking = Taking::new(trace, symbols);
-    let (analysis, replay) =
+    let (analysis, replay, checkpoint) =
         analyze_observed(trace, |index, time_ns, replay| taking.sample(index, time_ns, replay));
     let frames = taking.finish(&replay);
-    (analysis, frames, replay)
+    (analysis, frames, replay, checkpoint)
 }
 
 struct Taking<'a, 't> {

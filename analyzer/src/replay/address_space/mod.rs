@@ -54,7 +54,7 @@ pub struct Placed {
 }
 
 /// The address space of the traced process at one moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AddressSpace {
     space: Space,
     regions: Regions,

@@ -9,7 +9,7 @@ use fragtrace_format::Stamp;
 use std::ops::Range;
 
 /// The oldest scan, as it was found last.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct OldestScan {
     oldest: Option<Stamp>,
     /// Version of the scans it was found in; 0: none was looked at.

@@ -62,7 +62,7 @@ pub struct Change {
 }
 
 /// All regions that are known, by start. None overlap.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Regions {
     /// What became heap and what is none any more, since that was asked for last.
     changes: Vec<Change>,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The pages of the process that are in memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Residency {
     page_bytes: u64,
     /// Tiles as scans told them last: those of the process itself, and those of another one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Ranges of pages that ever held a block, by the kind of region they lay in first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Territory {
     by_start: BTreeMap<u64, (u64, Kind)>,
 }

@@ -95,7 +95,7 @@ impl Bitmap {
 }
 
 /// Bitmaps by number, places reused.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Bitmaps {
     all: Vec<Bitmap>,
     free: Vec<u32>,

@@ -24,7 +24,7 @@ pub(super) struct Slot {
 }
 
 /// A stretch of 64 children, of which only those exist that ever held something.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     /// Which stretch of that size.
     pub number: u64,

@@ -21,7 +21,7 @@ pub const FORESEEN: usize = 16;
 const CACHED_LEAVES: usize = 1 << 13;
 
 /// Bytes covered and touched, over the whole address space.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Space {
     pub(super) nodes: Vec<Node>,
     pub(super) leaves: Vec<Leaf>,
