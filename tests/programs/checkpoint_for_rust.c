@@ -12,6 +12,12 @@ void tell_now(void) {
     flush_answers();
 }
 
+/* What the kernel says of the heap just now, and when that is. Takes no block. */
+void tell_view(const char *when) {
+    answer_of(when, "unix_ns", now_unix_ns());
+    tell_kernels_view(when);
+}
+
 void checkpoint(const char *when, uint64_t live_bytes) {
     uint64_t from_ns = hold_still(LOOKS);
     answer_of(when, "live_bytes", live_bytes);

@@ -92,6 +92,11 @@ impl Answers {
         Self(numbers.collect())
     }
 
+    /// Whether the program said this.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// One answer; panics when the program did not give it.
     pub fn get(&self, key: &str) -> u64 {
         *self.0.get(key).unwrap_or_else(|| panic!("the program did not print {key}: {self:?}"))

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::check::Answers;
+use crate::check::{Answers, assert_near};
 use crate::report::Report;
 use crate::run::{command, run};
 use crate::tools;
@@ -14,6 +14,8 @@ use crate::traced::{Traced, preload_list};
 
 /// How far clocks of the program and of the report may be apart.
 const CLOCKS_NS: u64 = 1_000_000;
+/// What a page more or less of each of a few stacks and of the C library's comes to.
+const FEW_PAGES_BYTES: u64 = 64 << 10;
 /// Looks come often, so that a program need not hold for long.
 const LOOK_MS: &str = "20";
 
@@ -81,6 +83,55 @@ impl Checkpoints {
             states.filter(|state| still.contains(&number(state, "time_ns"))).cloned().collect();
         assert!(!states.is_empty(), "{}: no moment of the series lies in {still:?}", self.name);
         states
+    }
+
+    /// Asserts that the figures are true at a step of a program in Rust (`tests/linked/src/lib.rs`):
+    /// live bytes but for so many, usable bytes to a thousandth, resident bytes to 2 % of the kernel's,
+    /// and what the allocator says of itself as it said it. Returns how many of the latter were compared.
+    pub fn assert_true_at(&self, step: &str, of_threads_bytes: u64) -> usize {
+        let claim = |key: &str| format!("{}, {step}: {key}", self.name);
+        for state in self.states(step) {
+            for key in ["live_bytes", "usable_bytes"] {
+                // What the C library has for itself lives from the beginning on.
+                let of_others = self.of_others(key) - self.said("begin", key);
+                let expected = self.said(step, key) + of_others;
+                let slack = if key == "usable_bytes" { expected / 1000 } else { 0 };
+                assert_near(&claim(key), expected, number(&state, key), slack + of_threads_bytes);
+            }
+            let key = "heap_resident_bytes";
+            let found = number(&state, key);
+            let told = self.nearest(step, key, found);
+            assert_near(&claim(key), told, found, told / 50 + FEW_PAGES_BYTES);
+        }
+        self.states(step).iter().map(|state| self.assert_own_figures(step, state)).sum()
+    }
+
+    /// As above, of what the allocator said of itself while the program stood still.
+    fn assert_own_figures(&self, step: &str, state: &Value) -> usize {
+        let view = &state["allocator_view"];
+        let asked_ns = || number(state, "time_ns").checked_sub(view["age_ns"].as_u64()?);
+        let still_ns = self.said(&format!("{step}.before"), "unix_ns") + CLOCKS_NS;
+        let start_ns = self.report.number("/trace/start_unix_ns");
+        if asked_ns().is_none_or(|asked_ns| asked_ns + start_ns < still_ns) {
+            return 0;
+        }
+        let figures = view["figures"].as_object().expect("figures by name");
+        let told = figures.iter().filter(|(key, _)| self.answers.has(&format!("{step}.{key}")));
+        let compared = told.map(|(key, figure)| {
+            let figure = figure.as_u64().expect("a number of bytes");
+            let told = self.nearest(step, key, figure);
+            assert_near(&format!("{}, {step}: {key}", self.name), told, figure, 0);
+        });
+        compared.count()
+    }
+
+    /// Of all that a figure can have been while the program stood still, what is nearest to this: what
+    /// threads of the allocator's give back meanwhile goes one way, and was told before and after.
+    fn nearest(&self, step: &str, key: &str, found: u64) -> u64 {
+        let [before, after] = ["before", "after"].map(|part| format!("{step}.{part}"));
+        let told = [before.as_str(), step, after.as_str()].map(|when| self.said(when, key));
+        let (least, most) = (told.iter().min(), told.iter().max());
+        found.clamp(*least.unwrap_or(&found), *most.unwrap_or(&found))
     }
 
     /// A figure of the report at the program's first step, before it has any block: what the C

@@ -13,9 +13,15 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{CStr, CString, c_char};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const SLOTS: usize = 2048;
 const REQUESTS: usize = 60_000;
+/// How long nothing happens after the drop.
+const REST: Duration = Duration::from_secs(12);
+/// Nobody waits longer for an allocator's threads.
+pub const LATEST: Duration = Duration::from_secs(40);
 
 static ALLOCS: AtomicU64 = AtomicU64::new(0);
 static FREES: AtomicU64 = AtomicU64::new(0);
@@ -31,25 +37,31 @@ const SEGMENT_BYTES: u64 = 2 << 20;
 unsafe extern "C" {
     fn checkpoint(when: *const c_char, live_bytes: u64);
     fn tell_now();
+    fn tell_view(when: *const c_char);
     fn tell(when: *const c_char, key: *const c_char, value: u64);
 }
 
 /// An allocator, and an account of what is asked of it.
 pub struct Counted<A> {
     allocator: A,
-    usable_size: unsafe fn(*const u8) -> usize,
+    usable_size: Option<unsafe fn(*const u8) -> usize>,
 }
 
 impl<A> Counted<A> {
     pub const fn new(allocator: A, usable_size: unsafe fn(*const u8) -> usize) -> Self {
-        Counted { allocator, usable_size }
+        Counted { allocator, usable_size: Some(usable_size) }
+    }
+
+    /// An allocator that does not tell what may be used of its blocks: what was asked for.
+    pub const fn of_silent(allocator: A) -> Self {
+        Counted { allocator, usable_size: None }
     }
 
     /// # Safety
     /// The block is live.
     unsafe fn note(&self, block: *mut u8, size: usize, comes: bool) {
         // SAFETY: by the caller.
-        let usable = unsafe { (self.usable_size)(block) } as u64;
+        let usable = self.usable_size.map_or(size, |ask| unsafe { ask(block) }) as u64;
         if comes {
             let address = block as u64;
             for (all, place) in [(&ADDRESSES, address), (&OFFSETS, address % SEGMENT_BYTES)] {
@@ -115,14 +127,16 @@ pub fn tell_figure(when: &CStr, key: &CStr, value: u64) {
 }
 
 /// Says what is true now, and holds for the tracer to look. `own_figures`: what the allocator says
-/// of itself, told by [`tell_figure`].
+/// of itself, told by [`tell_figure`]. What may change meanwhile although the program does nothing,
+/// as memory is given back behind its back, is told before and after, too.
 pub fn say(when: &str, own_figures: fn(&CStr)) {
+    let text = |text: &str| CString::new(text).expect("no zero");
+    let name = text(when);
+    let [before, after] = ["before", "after"].map(|part| text(&format!("{when}.{part}")));
     // From here on no block comes or goes before the figures are told.
     let (live, usable) = (LIVE.load(Relaxed), USABLE.load(Relaxed));
     let counts = [("allocs", &ALLOCS), ("frees", &FREES), ("reallocs", &REALLOCS)]
         .map(|(key, count)| (key, count.load(Relaxed)));
-    let text = |text: &str| CString::new(text).expect("no zero");
-    let name = text(when);
     let tell = |key: &str, value| {
         let key = text(key);
         // SAFETY: two C strings.
@@ -134,8 +148,14 @@ pub fn say(when: &str, own_figures: fn(&CStr)) {
     tell("usable_bytes", usable);
     // The heap of the C library lies behind the program's own data.
     tell("program", (&raw const ALLOCS) as u64);
-    // SAFETY: a C string.
-    unsafe { checkpoint(name.as_ptr(), live + name.as_bytes_with_nul().len() as u64) };
+    own_figures(&before);
+    // SAFETY: C strings.
+    unsafe {
+        tell_view(before.as_ptr());
+        checkpoint(name.as_ptr(), live);
+        tell_view(after.as_ptr());
+    }
+    own_figures(&after);
     own_figures(&name);
 }
 
@@ -173,11 +193,13 @@ impl Random {
 
 /// The program.
 pub fn run() {
-    run_with(|_| {});
+    run_with(|_| {}, || true);
 }
 
-/// The program, on an allocator that knows figures of its own.
-pub fn run_with(own_figures: fn(&CStr)) {
+/// The program, on an allocator that knows figures of its own. With the argument `rest` it goes on
+/// after the drop, doing nothing for twelve seconds, and until the allocator `is_quiet`: where its
+/// threads give memory back, a busy machine may make them late.
+pub fn run_with(own_figures: fn(&CStr), is_quiet: fn() -> bool) {
     let mut due: Vec<Vec<Vec<u8>>> = (0..SLOTS).map(|_| Vec::new()).collect();
     let mut random = Random(88_172_645_463_325_252);
     say("begin", own_figures);
@@ -199,7 +221,15 @@ pub fn run_with(own_figures: fn(&CStr)) {
     }
     say("load", own_figures);
     drop(due);
+    let dropped = Instant::now();
     say("dropped", own_figures);
+    if std::env::args().nth(1).is_some_and(|argument| argument == "rest") {
+        sleep(REST.saturating_sub(dropped.elapsed()));
+        while !is_quiet() && dropped.elapsed() < LATEST {
+            sleep(Duration::from_millis(100));
+        }
+        say("after_12_s", own_figures);
+    }
 }
 
 #[repr(align(64))]

@@ -3,16 +3,15 @@
 mod common;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use common::{Account, STEPS, seen_exactly, true_at_each_step};
+use common::{Account, NO_DECAY, Resting, at_the_same_places, seen_exactly, true_at_each_step};
 use fragtrace_tests::check::{Answers, assert_numbers};
-use fragtrace_tests::checkpoint::Checkpoints;
-use fragtrace_tests::idle::idle_like_the_tracer;
+use fragtrace_tests::elf::readelf;
 use fragtrace_tests::report::analyze;
 use fragtrace_tests::run::{command, run};
 use fragtrace_tests::tools;
-use fragtrace_tests::traced::{Traced, run_at_fixed_addresses};
+use fragtrace_tests::traced::Traced;
 
 /// The tracer changes nothing that the program can see: it hands out the same offsets.
 fn undisturbed(program: &str) {
@@ -37,11 +36,6 @@ macro_rules! services {
             }
 
             #[test]
-            fn figures_are_true_at_each_step() {
-                super::true_at_each_step(stringify!($name), PROGRAM);
-            }
-
-            #[test]
             fn the_program_is_undisturbed() {
                 super::undisturbed(PROGRAM);
             }
@@ -50,36 +44,6 @@ macro_rules! services {
 }
 
 services! { jemalloc mimalloc snmalloc }
-
-/// What the last lines say, under a library that does nothing and under the tracer: the same, with
-/// looks as often as can be, in which jemalloc is asked for its figures.
-///
-/// The loader keeps what it knows of libraries in pages of its own: one more of these, for a longer
-/// path or table, and all that is mapped later lies a page lower. Whether the two libraries need as
-/// many depends on what else is there; so it is enough that places are the same with one of some
-/// lengths of its search path. What the tracer itself would move would be moved with each.
-fn at_the_same_places(program: &str, key: &str, settings: &[&str]) {
-    let mut all = Vec::new();
-    for length in [1, 500, 1000, 2000, 3000] {
-        let path = format!("LD_LIBRARY_PATH=/{}", "x".repeat(length));
-        let settings: Vec<_> =
-            settings.iter().copied().chain(["FRAGTRACE_LOOK_MS=1", path.as_str()]).collect();
-        let at = |preload: &Path| {
-            let outcome = run_at_fixed_addresses(preload, &settings, Path::new(program), &[])?;
-            Some(Answers::of(&outcome).get(key))
-        };
-        let Some(expected) = at(&idle_like_the_tracer()) else { return };
-        let found = at(&tools::tracer());
-        if found == Some(expected) {
-            return;
-        }
-        all.push((expected, found));
-    }
-    panic!("{program}: {key} differ: {all:?}");
-}
-
-/// Purging goes by time, and so does then what is used again.
-const NO_DECAY: &str = "_RJEM_MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1";
 
 #[test]
 fn blocks_have_the_same_addresses_as_without_the_tracer() {
@@ -93,33 +57,20 @@ fn blocks_have_the_same_addresses_as_without_the_tracer() {
     at_the_same_places(env!("CARGO_BIN_EXE_async_mimalloc"), "exit.offsets", &[]);
 }
 
-/// What jemalloc says of itself stands in the report as it told the program at the same moment.
+/// Under load, after the drop and after twelve seconds, jemalloc with threads that purge and without;
+/// and what jemalloc and mimalloc say of themselves stands in the report as they told the program.
 #[test]
-fn jemallocs_own_figures_are_shown_as_it_gave_them() {
-    let program = env!("CARGO_BIN_EXE_async_jemalloc");
-    let steps = Checkpoints::of("jemalloc", command(program), &[]);
-    for step in STEPS {
-        for state in steps.states(step) {
-            let figures = &state["allocator_view"]["figures"];
-            for key in ["stats.allocated", "stats.active", "stats.resident", "stats.retained"] {
-                assert_eq!(figures[key], steps.said(step, key), "{step}, {key}: {figures}");
-            }
-        }
-    }
-}
-
-#[test]
-fn mimallocs_own_figures_are_shown() {
-    let program = env!("CARGO_BIN_EXE_async_mimalloc");
-    let steps = Checkpoints::of("mimalloc", command(program), &[]);
-    for step in ["load", "dropped"] {
-        for state in steps.states(step) {
-            let figures = &state["allocator_view"]["figures"];
-            for key in ["current_commit", "peak_commit"] {
-                assert_eq!(figures[key], steps.said(step, key), "{step}, {key}: {figures}");
-            }
-        }
-    }
+fn figures_are_true_at_each_step_and_after_twelve_seconds() {
+    let jemalloc = Path::new(env!("CARGO_BIN_EXE_async_jemalloc"));
+    let runs = [
+        Resting::on_jemalloc("jemalloc", jemalloc, true),
+        Resting::on_jemalloc("jemalloc", jemalloc, false),
+        Resting::new("mimalloc", Path::new(env!("CARGO_BIN_EXE_async_mimalloc"))),
+        Resting::new("snmalloc", Path::new(env!("CARGO_BIN_EXE_async_snmalloc"))),
+        Resting::new("wee_alloc", Path::new(env!("CARGO_BIN_EXE_async_wee"))),
+    ];
+    let asked = true_at_each_step(&runs);
+    assert_eq!(asked, [true, true, true, false, false], "jemalloc and mimalloc tell of themselves");
 }
 
 #[test]
@@ -163,7 +114,7 @@ fn tensors_make_addresses_grow_only_where_nothing_is_coalesced() {
 }
 
 /// A copy without symbols.
-fn stripped(program: &str, folder: &std::path::Path) -> std::path::PathBuf {
+fn stripped(program: &str, folder: &Path) -> PathBuf {
     let copy = folder.join("stripped");
     run(command("strip").arg("-o").arg(&copy).arg(program)).expect_code(0);
     copy
@@ -173,7 +124,7 @@ fn stripped(program: &str, folder: &std::path::Path) -> std::path::PathBuf {
 fn doctor_says_what_is_hooked_and_what_to_do_where_nothing_can_be() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let jemalloc = env!("CARGO_BIN_EXE_async_jemalloc");
-    let doctor = |program: &std::path::Path| {
+    let doctor = |program: &Path| {
         let outcome = run(command(tools::analyzer()).arg("doctor").arg(program));
         outcome.expect_code(0).out()
     };
@@ -206,4 +157,49 @@ fn a_stripped_program_is_seen_through_the_wrapper_only() {
             ("frees", said.get("exit.frees"), account.frees),
         ],
     );
+}
+
+/// A program's symbols in a file of their own, where distributions put it, for as long as this lives.
+struct SymbolsApart(PathBuf);
+
+impl SymbolsApart {
+    /// `None`, after saying so, where they cannot be put there.
+    fn of(program: &str) -> Option<SymbolsApart> {
+        let notes = readelf("-n", Path::new(program));
+        let id = notes.split_once("Build ID: ").and_then(|(_, id)| id.split_whitespace().next());
+        let (Some(id), true) = (id, tools::is_root()) else {
+            tools::skip_anyway("only root may put symbols under /usr/lib/debug");
+            return None;
+        };
+        let (folder, name) = id.split_at(2);
+        let folder = Path::new("/usr/lib/debug/.build-id").join(folder);
+        std::fs::create_dir_all(&folder).expect("a folder for symbols");
+        let path = folder.join(format!("{name}.debug"));
+        let mut objcopy = command("objcopy");
+        run(objcopy.args(["--only-keep-debug", program]).arg(&path)).expect_code(0);
+        Some(SymbolsApart(path))
+    }
+}
+
+impl Drop for SymbolsApart {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+        // What others have there stays.
+        let _ = self.0.parent().map(std::fs::remove_dir);
+    }
+}
+
+/// No other test runs this one stripped, so nobody else is meant.
+#[test]
+fn symbols_in_a_file_of_their_own_are_enough() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = env!("CARGO_BIN_EXE_async_mimalloc");
+    let bare = stripped(program, folder.path());
+    let allocs =
+        |program: &Path| Traced::run_well(command(program)).report().number("/trace/allocs");
+    assert!(allocs(&bare) < 10_000, "it was to be stripped");
+    let Some(_apart) = SymbolsApart::of(program) else { return };
+    seen_exactly("mimalloc, symbols apart", bare.to_str().expect("a path in UTF-8"), true);
+    let doctor = run(command(tools::analyzer()).arg("doctor").arg(&bare)).expect_code(0).out();
+    assert!(doctor.contains("mimalloc, linked in as mi_malloc: the tracer hooks"), "{doctor}");
 }

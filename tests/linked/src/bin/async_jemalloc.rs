@@ -14,5 +14,5 @@ unsafe fn usable_size(block: *const u8) -> usize {
 static ALLOCATOR: Counted<Jemalloc> = Counted::new(Jemalloc, usable_size);
 
 fn main() {
-    run_with(jemalloc::own_figures);
+    run_with(jemalloc::own_figures, jemalloc::is_quiet);
 }

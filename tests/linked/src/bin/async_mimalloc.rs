@@ -37,5 +37,5 @@ fn own_figures(when: &CStr) {
 }
 
 fn main() {
-    run_with(own_figures);
+    run_with(own_figures, || true);
 }

@@ -1,8 +1,8 @@
 //! A burst on tikv-jemallocator, and then nothing for 12 seconds: what comes back is the
 //! allocator's decay.
 
-use fragtrace_linked_tests::jemalloc::{own_figures, statistic};
-use fragtrace_linked_tests::{Counted, say};
+use fragtrace_linked_tests::jemalloc::{is_quiet, own_figures};
+use fragtrace_linked_tests::{Counted, LATEST, say};
 use std::hint::black_box;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,8 +12,6 @@ const BLOCKS: usize = 2000;
 const BLOCK_BYTES: usize = 16 << 10;
 /// One in so many lives on.
 const KEPT: usize = 100;
-/// A busy machine's purging thread may be late: the last step waits for it, if there is one.
-const LATEST: Duration = Duration::from_secs(40);
 
 /// # Safety
 /// The block is live.
@@ -26,8 +24,6 @@ unsafe fn usable_size(block: *const u8) -> usize {
 static ALLOCATOR: Counted<Jemalloc> = Counted::new(Jemalloc, usable_size);
 
 fn main() {
-    let purged_behind_our_back =
-        std::env::args().nth(1).is_some_and(|argument| argument == "background");
     say("begin", own_figures);
     let mut blocks: Vec<Vec<u8>> = (0..BLOCKS).map(|_| black_box(vec![1; BLOCK_BYTES])).collect();
     say("load", own_figures);
@@ -42,10 +38,8 @@ fn main() {
     until(Duration::from_secs(3));
     say("after_3_s", own_figures);
     until(Duration::from_secs(12));
-    while purged_behind_our_back
-        && dropped.elapsed() < LATEST
-        && statistic(c"stats.resident") > BLOCKS * BLOCK_BYTES / 4
-    {
+    // A busy machine's purging thread may be late.
+    while !is_quiet() && dropped.elapsed() < LATEST {
         sleep(Duration::from_millis(100));
     }
     say("after_12_s", own_figures);
