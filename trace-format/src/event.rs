@@ -196,6 +196,11 @@ impl Flags {
     /// The allocator refused a realloc: the block released before lives on.
     pub const AGAIN: Flags = Flags(4);
 
+    /// The flags of these bits, as a wrapper tells them too.
+    pub const fn from_bits(bits: u32) -> Flags {
+        Flags(bits as u8 & (Flags::ZEROED.0 | Flags::REALLOC.0 | Flags::AGAIN.0))
+    }
+
     /// Both sets of flags.
     pub const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

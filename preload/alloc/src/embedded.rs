@@ -6,10 +6,9 @@
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use fragtrace_recorder::{self as recorder, Acquire, Caller, End, Facilities, Facts, Flags};
-use fragtrace_recorder::{UsableRule, WRAPPED};
+use fragtrace_recorder::{self as recorder, Caller, End, Facilities, Facts, UsableRule};
 
-use crate::tracer::{FUNCTIONS, KEPT, MOVED, ZEROED};
+use crate::tracer::FUNCTIONS;
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -87,17 +86,8 @@ extern "C" fn saw(_: *mut c_void) -> u32 {
     0
 }
 
-fn flags(bits: u32) -> Flags {
-    let pairs = [(ZEROED, Flags::ZEROED), (MOVED, Flags::REALLOC), (KEPT, Flags::AGAIN)];
-    let set = pairs.into_iter().filter(|(bit, _)| bits & bit != 0);
-    set.fold(Flags::NONE, |flags, (_, flag)| flags.with(flag))
-}
-
 extern "C" fn released(block: *mut c_void, bits: u32) {
-    match flags(bits) {
-        Flags::NONE => recorder::release(block as usize),
-        flags => recorder::release_with(block as usize, flags),
-    }
+    recorder::wrapped_released(block as usize, bits);
 }
 
 /// Hands on where it was called from, for the call stack.
@@ -128,9 +118,5 @@ extern "C" fn acquired_from(
     sp: usize,
     bp: usize,
 ) {
-    let align_log2 = if align > 16 { align.ilog2() as u8 } else { 0 };
-    let plain = recorder::bare_block(block as usize, size);
-    let usable = Some(size as u64);
-    let known = Acquire { flags: flags(bits), align_log2, usable, pool: WRAPPED, ..plain };
-    recorder::acquire_with(&known, Caller { sp, bp });
+    recorder::wrapped_acquired(block as usize, size, align, bits, Caller { sp, bp });
 }

@@ -3,6 +3,8 @@
 use core::ffi::{CStr, c_char, c_void};
 use core::mem::transmute;
 
+use crate::tracer::symbol;
+
 type Created = unsafe extern "C" fn(*const c_char, *const c_void, usize) -> u32;
 type Destroyed = unsafe extern "C" fn(u32);
 type Acquired = unsafe extern "C" fn(u32, *mut c_void, usize);
@@ -37,12 +39,6 @@ pub struct Pool {
     functions: Option<Functions>,
 }
 
-fn find(name: &CStr) -> Option<usize> {
-    // SAFETY: a C string.
-    let at = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as usize;
-    (at != 0).then_some(at)
-}
-
 impl Pool {
     /// A pool over so many bytes from `start` on. Nothing is read or written there.
     pub fn new(name: &CStr, start: *const u8, bytes: usize) -> Pool {
@@ -50,11 +46,11 @@ impl Pool {
     }
 
     fn told(name: &CStr, start: *const u8, bytes: usize) -> Option<Pool> {
-        let created = find(c"fragtrace_pool_created")?;
+        let created = symbol(c"fragtrace_pool_created")?;
         let (destroyed, acquired, released) = (
-            find(c"fragtrace_pool_destroyed")?,
-            find(c"fragtrace_pool_acquired")?,
-            find(c"fragtrace_pool_released")?,
+            symbol(c"fragtrace_pool_destroyed")?,
+            symbol(c"fragtrace_pool_acquired")?,
+            symbol(c"fragtrace_pool_released")?,
         );
         // SAFETY: the tracer's functions of these names are of these types (fragtrace.h).
         let (created, functions) = unsafe {

@@ -5,6 +5,7 @@ use core::mem::transmute;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicU8, AtomicUsize};
 
+// The bits are those that the trace has for the same.
 /// The memory was asked for in zeroes.
 pub(crate) const ZEROED: u32 = 1;
 /// One half of a realloc.
@@ -40,6 +41,20 @@ const NAMES: [&CStr; FUNCTIONS] = [
     c"fragtrace_released",
     c"fragtrace_saw",
 ];
+
+/// A function of the tracer's.
+#[cfg(unix)]
+pub(crate) fn symbol(name: &CStr) -> Option<usize> {
+    // SAFETY: a C string. Whatever dlsym takes from malloc is not our allocator's.
+    let at = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as usize;
+    (at != 0).then_some(at)
+}
+
+/// Nothing can be preloaded elsewhere.
+#[cfg(not(unix))]
+pub(crate) fn symbol(_: &CStr) -> Option<usize> {
+    None
+}
 
 #[derive(Debug)]
 pub(crate) struct Tracer {
@@ -112,18 +127,17 @@ impl Tracer {
     /// Looks for the tracer, in the first call of all.
     fn find(&self) {
         for (name, place) in NAMES.iter().zip(&self.functions) {
-            // SAFETY: a C string. Whatever dlsym takes from malloc is not our allocator's.
-            let at = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-            if at.is_null() {
-                return self.go_without();
-            }
-            place.store(at as usize, Relaxed);
+            let Some(at) = symbol(name) else { return self.go_without() };
+            place.store(at, Relaxed);
         }
     }
 
     /// There is no tracer in the process: the recorder that is linked in is told, or nobody.
     fn go_without(&self) {
-        #[cfg(feature = "embedded")]
+        #[cfg(all(
+            feature = "embedded",
+            any(unix, all(target_arch = "wasm32", not(target_feature = "atomics")))
+        ))]
         if let Some(functions) = crate::embedded::start() {
             for (place, at) in self.functions.iter().zip(functions) {
                 place.store(at, Relaxed);

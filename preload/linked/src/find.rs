@@ -205,6 +205,19 @@ mod tests {
         assert_eq!(allocator.usable_size, Some(0x3000));
     }
 
+    /// Linkers leave out what a program does not call, one function at a time.
+    #[test]
+    fn jemalloc_tells_usable_bytes_by_either_name() {
+        let symbols = [
+            symbol("_rjem_malloc", 0x1000, false),
+            symbol("_rjem_sdallocx", 0x2000, false),
+            symbol("_rjem_sallocx", 0x3000, false),
+        ];
+        let found = find_among(symbols.into_iter(), true);
+        assert_eq!(found.allocators().next().expect("one").usable_size, Some(0x3000));
+        assert_eq!(names(&found), ["_rjem_malloc", "_rjem_sdallocx"]);
+    }
+
     #[test]
     fn names_for_one_function_are_one_entry() {
         let symbols = [

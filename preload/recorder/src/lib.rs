@@ -41,6 +41,7 @@ mod stack;
 mod sync;
 mod sys;
 mod text;
+mod wrapped;
 
 pub use arch::stack_pointer;
 pub use classes::UsableSize;
@@ -63,3 +64,4 @@ pub use process::{
 };
 pub use stack::Caller;
 pub use text::Text;
+pub use wrapped::{wrapped_acquired, wrapped_released};

@@ -4,6 +4,8 @@
 //! on record twice, however threads interleave.
 
 use super::entry::entries;
+#[cfg(target_arch = "x86_64")]
+use super::entry::like_malloc;
 use crate::next::NEXT;
 use crate::start::{
     block_of_second, free_in_front, libc_is_glibc, malloc_is_glibc, malloc_is_musl,
@@ -51,35 +53,14 @@ fn compound<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
-/// By hand, as most events come through here: what the caller's registers hold is still there
-/// when the allocator has returned, and nothing need be kept for it meanwhile.
+/// See [`like_malloc`].
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset rbx, 0",
-        "mov rbx, rdi",
+    like_malloc!(
+        "",
         "call qword ptr [rip + {next} + {slot}]",
-        "mov rdi, rax",
-        "mov rsi, rbx",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbx",
-        "test rax, rax",
-        "jz 2f",
-        "mov rdx, rsp",
-        "mov rcx, rbp",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        "call {then}",
-        "pop rax",
-        ".cfi_adjust_cfa_offset -8",
-        "2: ret",
-        ".cfi_endproc",
         next = sym NEXT,
         slot = const core::mem::offset_of!(crate::next::Next, malloc),
         then = sym acquired_from,

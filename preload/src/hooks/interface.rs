@@ -5,17 +5,7 @@
 
 use super::entry::entries;
 use core::ffi::{CStr, c_char, c_void};
-use fragtrace_recorder::{self as recorder, Acquire, Caller, Flags, WRAPPED};
-
-const ZEROED: u32 = 1;
-const MOVED: u32 = 2;
-const KEPT: u32 = 4;
-
-fn flags(bits: u32) -> Flags {
-    let pairs = [(ZEROED, Flags::ZEROED), (MOVED, Flags::REALLOC), (KEPT, Flags::AGAIN)];
-    let set = pairs.into_iter().filter(|(bit, _)| bits & bit != 0);
-    set.fold(Flags::NONE, |flags, (_, flag)| flags.with(flag))
-}
+use fragtrace_recorder::{self as recorder, Caller};
 
 /// A call of an allocator's begins in the frame that calls this: until `fragtrace_end`, which
 /// takes what this returns, what it does with allocators that are hooked is its own business.
@@ -62,12 +52,7 @@ unsafe extern "C" fn acquired_from(
     sp: usize,
     bp: usize,
 ) {
-    let align_log2 = if align > 16 { align.ilog2() as u8 } else { 0 };
-    let plain = recorder::bare_block(block as usize, size);
-    // What may be used of it is not known; what was asked for can.
-    let usable = Some(size as u64);
-    let known = Acquire { flags: flags(bits), align_log2, usable, pool: WRAPPED, ..plain };
-    recorder::acquire_with(&known, Caller { sp, bp });
+    recorder::wrapped_acquired(block as usize, size, align, bits, Caller { sp, bp });
 }
 
 /// Whether the last event of this thread was about this block.
@@ -78,10 +63,7 @@ extern "C" fn fragtrace_saw(block: *mut c_void) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn fragtrace_released(block: *mut c_void, bits: u32) {
-    match flags(bits) {
-        Flags::NONE => recorder::release(block as usize),
-        flags => recorder::release_with(block as usize, flags),
-    }
+    recorder::wrapped_released(block as usize, bits);
 }
 
 /// The name is copied, up to 64 bytes. Returns 0 where nothing is recorded.

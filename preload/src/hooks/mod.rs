@@ -1,7 +1,7 @@
 //! The hooks: what a program calls instead of its C library.
 
 mod blocks;
-mod entry;
+pub(crate) mod entry;
 mod interface;
 mod mappings;
 mod process;

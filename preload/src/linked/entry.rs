@@ -6,6 +6,8 @@
 //! (for a thread's end, say) counts.
 
 use super::{BY_CLASS, Hook, NOBODY};
+#[cfg(target_arch = "x86_64")]
+use crate::hooks::entry::like_malloc;
 use core::sync::atomic::Ordering::Relaxed;
 use fragtrace_linked::{Alignment, Call, Length, Operation};
 use fragtrace_recorder::{self as recorder, Acquire, Caller, Cold, Flags, UsableSize};
@@ -96,32 +98,7 @@ unsafe extern "C" fn entered() {
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 unsafe extern "C" fn entered_malloc() {
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        "endbr64",
-        "push rbx",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_rel_offset rbx, 0",
-        "mov rbx, rdi",
-        "call [r11]",
-        "mov rdi, rax",
-        "mov rsi, rbx",
-        "pop rbx",
-        ".cfi_adjust_cfa_offset -8",
-        ".cfi_restore rbx",
-        "test rax, rax",
-        "jz 2f",
-        "mov rdx, rsp",
-        "mov rcx, rbp",
-        "push rax",
-        ".cfi_adjust_cfa_offset 8",
-        "call {then}",
-        "pop rax",
-        ".cfi_adjust_cfa_offset -8",
-        "2: ret",
-        ".cfi_endproc",
-        then = sym acquired_alone,
-    )
+    like_malloc!("endbr64", "call [r11]", then = sym acquired_alone,)
 }
 
 /// Where the stub of a function leads that is like free, and [alone](Hook::is_alone): with the hook
@@ -221,15 +198,11 @@ extern "C" fn before(frame: &mut Frame) -> bool {
         // Made by the allocator itself.
         return false;
     }
-    let is_alone = frame.hook.is_alone.load(Relaxed);
     match frame.hook.call().operation {
         Operation::Release(block) => {
             let block = frame.argument(block);
             if block != 0 {
                 release(block);
-            }
-            if is_alone {
-                return false;
             }
         }
         Operation::Move(block)
@@ -249,7 +222,8 @@ extern "C" fn before(frame: &mut Frame) -> bool {
         return true;
     }
     let begun = match frame.hook.is_mallocs.load(Relaxed) {
-        _ if is_alone => false,
+        // What of these ends blocks has a way of its own.
+        _ if frame.hook.is_alone.load(Relaxed) => false,
         true => recorder::begin_compound_at(sp),
         false => recorder::begin_linked(sp),
     };

@@ -21,6 +21,7 @@ pub const NAMES: Names = Names {
     any_prefix: true,
     lists: &[standard::FAMILY, List::own(EXTENDED), operators::OPERATORS],
     alone: &["malloc", "calloc", "free", "mallocx", "dallocx", "sdallocx"],
-    usable_size: &["malloc_usable_size"],
+    // No flag of sallocx's has a meaning, so it is asked as the other is.
+    usable_size: &["malloc_usable_size", "sallocx"],
     statistics: Some(Statistics::Mallctl),
 };
