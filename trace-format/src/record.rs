@@ -212,6 +212,8 @@ pub enum PageSource {
     Scan,
     /// Bit 63 of /proc/self/pagemap: the shared zero page counts as in memory.
     Pagemap,
+    /// Pages that hold anything but zeros, of memory that gives nothing back: wasm32's.
+    Contents,
 }
 
 /// One look at the kernel's view. Sizes in bytes. In the same frame follow `changes`

@@ -5,6 +5,7 @@
 mod aarch64;
 mod bench;
 mod debian;
+mod debian_rustc;
 mod demo;
 mod gallery;
 mod install;
@@ -13,6 +14,7 @@ mod shell;
 mod snmalloc;
 mod suites;
 mod test;
+mod wasm32;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

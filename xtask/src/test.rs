@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{aarch64, debian, project, shell, snmalloc, suites};
+use crate::{aarch64, debian, project, shell, snmalloc, suites, wasm32};
 
 /// How a step ended, when it did not fail.
 pub enum Outcome {
@@ -27,8 +27,18 @@ struct Step {
 }
 
 /// The steps by name, in their order.
-pub const STEPS: [&str; 9] =
-    ["packages", "format", "clippy", "clippy.so", "build", "snmalloc", "tests", "aarch64", "deny"];
+pub const STEPS: [&str; 10] = [
+    "packages",
+    "format",
+    "clippy",
+    "clippy.so",
+    "build",
+    "snmalloc",
+    "wasm32",
+    "tests",
+    "aarch64",
+    "deny",
+];
 
 struct Steps {
     only: Vec<String>,
@@ -95,6 +105,7 @@ pub fn run(only: Vec<String>) -> Result<()> {
     steps.cargo("clippy.so", "clippy --profile checks --package fragtrace-preload -- -D warnings");
     steps.cargo("build", "build --release");
     steps.run("snmalloc", snmalloc::step);
+    steps.run("wasm32", wasm32::build);
     steps.run("tests", suites::run);
     steps.run("aarch64", aarch64::check);
     steps.run("deny", deny);

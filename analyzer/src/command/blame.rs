@@ -220,7 +220,8 @@ fn flame_graph(
 pub fn stacks_of(trace: &Trace, symbols: &Symbols<'_>) -> Stacks {
     match trace.process().stack_depth {
         _ if symbols.any_stacks() => Stacks::There,
-        0 => Stacks::Off,
+        // A module of wasm32 is no process, and has none.
+        0 if trace.header().pid != 0 => Stacks::Off,
         _ => Stacks::None,
     }
 }

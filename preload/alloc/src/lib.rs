@@ -24,11 +24,17 @@
 //! blocks cut from it: so do not wrap allocators that stand on malloc.
 //!
 //! With the feature `embedded` the recorder itself is linked in, for programs that are linked
-//! statically. It records where `FRAGTRACE_OUT` says, and nothing where that is not set.
+//! statically. It records where `FRAGTRACE_OUT` says, and nothing where that is not set. On wasm32
+//! (without threads) that feature keeps the trace in linear memory, from the first block on, for
+//! whoever runs the module to save.
 #![no_std]
 
-#[cfg(feature = "embedded")]
+#[cfg(all(feature = "embedded", unix))]
 mod embedded;
+#[cfg(all(feature = "embedded", target_arch = "wasm32", not(target_feature = "atomics")))]
+mod linear;
+#[cfg(all(feature = "embedded", target_arch = "wasm32", not(target_feature = "atomics")))]
+use linear as embedded;
 mod pool;
 mod tracer;
 

@@ -177,11 +177,15 @@ pub fn list_heading() -> String {
 
 fn heading(trace: &TraceFacts) -> String {
     let program = program_name(trace);
-    let mut out = format!(
-        "{BOLD}{program}{BOLD:#}, process {}, {}\n",
-        trace.pid,
-        ending(&trace.end, trace.duration_ns)
-    );
+    let whose = match trace.pid {
+        // A module of wasm32 is none.
+        0 => format!(
+            " was seen for {}, until its trace was saved.",
+            scale::duration(trace.duration_ns)
+        ),
+        pid => format!(", process {pid}, {}", ending(&trace.end, trace.duration_ns)),
+    };
+    let mut out = format!("{BOLD}{program}{BOLD:#}{whose}\n");
     if let Some(command) = &trace.command {
         let _ = writeln!(out, "  {command}");
     }
