@@ -1,10 +1,13 @@
 //! A module of wasm32 with the recorder linked in: its trace grows in linear memory, and whoever runs
 //! the module saves the bytes.
 
+use std::path::PathBuf;
+
 use fragtrace_tests::check::{Answers, assert_numbers};
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::{command, run};
 use fragtrace_tests::tools;
+use tempfile::TempDir;
 
 const REQUESTS: u64 = 64;
 const TENSOR_BYTES: u64 = 1 << 20;
@@ -41,19 +44,26 @@ impl Account {
     }
 }
 
-#[test]
-fn a_module_keeps_its_trace_in_linear_memory() {
+/// Runs the module in node: so many requests, and then so many pairs of a block taken and given back.
+/// What it said, and its trace; `None`, after saying so, where it cannot be run.
+fn run_module(folder: &TempDir, requests: u64, pairs: u64) -> Option<(Answers, PathBuf)> {
     let module = tools::analyzer().with_file_name("fragtrace_wasm_tests.wasm");
     if !module.is_file() {
-        return tools::skip_anyway("no module for wasm32: `cargo xtask test wasm32` builds it");
+        tools::skip_anyway("no module for wasm32: `cargo xtask test wasm32` builds it");
+        return None;
     }
-    let Some(node) = tools::find("node") else { return };
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = tools::find("node")?;
     let trace = folder.path().join("module.ftr");
     let host = tools::workspace().join("tests/wasm/run.mjs");
     let mut line = command(node);
-    line.arg(host).arg(module).arg(&trace).arg(REQUESTS.to_string());
-    let said = Answers::of(&run(&mut line).expect_code(0));
+    line.arg(host).arg(module).arg(&trace).args([requests.to_string(), pairs.to_string()]);
+    Some((Answers::of(&run(&mut line).expect_code(0)), trace))
+}
+
+#[test]
+fn a_module_keeps_its_trace_in_linear_memory() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let Some((said, trace)) = run_module(&folder, REQUESTS, 0) else { return };
     let found = Account::of(&analyze("dump", &trace, &[]).expect_code(0).out());
     let report = Report::of(&trace);
     let at = |key: &str| report.number(key);
@@ -83,4 +93,28 @@ fn a_module_keeps_its_trace_in_linear_memory() {
     assert_eq!(first["id"], "address-growth", "{first}");
     let grown = first["evidence"]["growth_despite_fit_bytes"].as_u64().unwrap_or_default();
     assert!((REQUESTS - 4..REQUESTS + 4).contains(&(grown / TENSOR_BYTES)), "{first}");
+}
+
+/// A trace that is full keeps what it has, and counts what comes.
+#[test]
+fn a_trace_that_is_full_counts_what_it_has_no_room_for() {
+    const PAIRS: u64 = 2_000_000;
+    const MOST_BYTES: u64 = (16 << 20) + (256 << 10);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let Some((said, trace)) = run_module(&folder, 1, PAIRS) else { return };
+    assert!(trace.metadata().expect("a trace").len() <= MOST_BYTES);
+    let report = Report::of(&trace);
+    let (kept, dropped) = (report.number("/trace/events"), report.number("/trace/dropped_events"));
+    let told = said.get("allocs") + said.get("frees") + 2 * said.get("reallocs");
+    assert_numbers(
+        "a trace that is full",
+        &[
+            ("events", told + report.number("/trace/mmaps"), kept + dropped),
+            ("unknown frees", 0, report.number("/trace/unknown_frees")),
+        ],
+    );
+    // The last block that is on record may have come when the room was used up.
+    let (live, found) = (said.get("live_blocks"), report.number("/end/live_blocks"));
+    assert!((live..=live + 1).contains(&found), "{found} blocks found, {live} are live");
+    assert!(dropped > 0 && kept > 1_500_000, "{kept} kept, {dropped} dropped");
 }

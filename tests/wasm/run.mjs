@@ -1,8 +1,8 @@
 // Runs the module of this folder, saves its trace, and prints what the module knows of itself:
-// node run.mjs MODULE TRACE REQUESTS
+// node run.mjs MODULE TRACE REQUESTS PAIRS
 import { readFileSync, writeFileSync } from "node:fs";
 
-const [, , module, trace, requests] = process.argv;
+const [, , module, trace, requests, pairs] = process.argv;
 const { instance } = await WebAssembly.instantiate(readFileSync(module));
 const { memory, ...functions } = instance.exports;
 const bytesBefore = memory.buffer.byteLength;
@@ -13,6 +13,7 @@ for (let request = 0; request < Number(requests); request++) {
   functions.fragtrace_clock(performance.now(), Date.now());
   functions.serve(model, request);
 }
+functions.churn(Number(pairs));
 
 const bytes = new Uint8Array(
   memory.buffer, functions.fragtrace_trace(), functions.fragtrace_trace_bytes());

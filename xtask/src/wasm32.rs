@@ -33,7 +33,10 @@ pub fn build() -> Result<Outcome> {
         let Some(linker) = linker()? else {
             return Ok(Outcome::Skipped(format!("no linker for wasm32; {hint}")));
         };
-        compile_library(&compiler)?;
+        if let Err(error) = compile_library(&compiler) {
+            let why = format!("Debian's library cannot be compiled for wasm32: {error:#}");
+            return Ok(Outcome::Skipped(format!("{why}; {hint}")));
+        }
         compiler.used_by(&mut build);
         build.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
     }

@@ -43,3 +43,11 @@ unsafe extern "C" fn serve(current: *mut Vec<u8>, request: usize) {
     }
     black_box((text, alloc::vec![0u64; 1 + request % 200]));
 }
+
+/// Takes a block and gives it back, so many times.
+#[unsafe(no_mangle)]
+extern "C" fn churn(pairs: u32) {
+    for pair in 0..pairs {
+        black_box(Box::new(pair));
+    }
+}
