@@ -18,10 +18,28 @@ void tell_view(const char *when) {
     tell_kernels_view(when);
 }
 
+/* How far the C library's heap can grow before it meets a mapping. */
+static uint64_t room_above(uint64_t heap_end) {
+    size_t length = 0;
+    ssize_t got;
+    int file = open("/proc/self/maps", O_RDONLY);
+    while ((got = read(file, text + length, sizeof text - 1 - length)) > 0)
+        length += (size_t)got;
+    close(file);
+    text[length] = 0;
+    for (char *line = text; *line; line = strchr(line, '\n') + 1) {
+        uint64_t start = strtoull(line, NULL, 16);
+        if (start >= heap_end)
+            return start - heap_end;
+    }
+    return 0;
+}
+
 void checkpoint(const char *when, uint64_t live_bytes) {
-    uint64_t from_ns = hold_still(LOOKS);
+    uint64_t from_ns = hold_still(LOOKS), heap_end = (uint64_t)(uintptr_t)sbrk(0);
     answer_of(when, "live_bytes", live_bytes);
-    answer_of(when, "heap_end", (uint64_t)(uintptr_t)sbrk(0));
+    answer_of(when, "heap_end", heap_end);
+    answer_of(when, "heap_room", room_above(heap_end));
     tell_kernels_view(when);
     stay_still(when, from_ns);
 }

@@ -57,6 +57,12 @@ fn blocks_have_the_same_addresses_as_without_the_tracer() {
     at_the_same_places(env!("CARGO_BIN_EXE_async_mimalloc"), "exit.offsets", &[]);
 }
 
+/// Instructions that were moved lie near the program, but not where its heap grows to.
+#[test]
+fn the_heap_has_as_much_room_to_grow_as_without_the_tracer() {
+    at_the_same_places(env!("CARGO_BIN_EXE_async_jemalloc"), "begin.heap_room", &[NO_DECAY]);
+}
+
 /// Under load, after the drop and after twelve seconds, jemalloc with threads that purge and without;
 /// and what jemalloc and mimalloc say of themselves stands in the report as they told the program.
 #[test]
