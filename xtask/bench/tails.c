@@ -7,7 +7,8 @@
  *
  * usage: tails MILLIONS        prints, in nanoseconds, one a line:
  *   p50 p99 p99.9 p99.99 p99.999, the median and the greatest of the slowest calls of each
- *   million, calls set apart
+ *   million, calls set apart; then how many of a million took longer than 10, 20, 50, 100, 200 and
+ *   500 us
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -129,5 +130,12 @@ int main(int count, char **arguments)
     printf("%.0f\n%.0f\n", (double)slowest[millions / 2] / unit,
            (double)slowest[millions - 1] / unit);
     printf("%lu\n", (unsigned long)apart);
+    static const double longer_than_ns[] = { 1e4, 2e4, 5e4, 1e5, 2e5, 5e5 };
+    for (size_t i = 0; i < sizeof longer_than_ns / sizeof *longer_than_ns; i++) {
+        uint64_t longer = 0;
+        for (int at = bucket_of((uint64_t)(longer_than_ns[i] * unit)) + 1; at < BUCKETS; at++)
+            longer += buckets[at];
+        printf("%.2f\n", (double)longer / (double)millions);
+    }
     return 0;
 }

@@ -36,7 +36,7 @@ pub(crate) use hand_out::{
 };
 #[cfg(test)]
 pub(crate) use slow::testing;
-pub(crate) use slow::time_with;
+pub(crate) use slow::{STEP_BYTES, time_with};
 pub use slow::{bare_block, block, glibc_block, usable_bytes};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.

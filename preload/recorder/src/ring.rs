@@ -6,14 +6,16 @@
 //! ring is as large as it may be, that old chunks are [folded](crate::fold) and come back as
 //! spare ones: [`ownership`](crate::ownership).
 
+mod ahead;
 mod inherit;
 
+pub(crate) use ahead::{settle, step, unsettle};
 pub(crate) use inherit::inherit;
 
 use crate::file::Private;
-use crate::fold::{self, Outcome};
+use crate::fold::Outcome;
 use crate::ownership::Chunks;
-use crate::{clock, file, lane, sys};
+use crate::{file, lane, sys};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use fragtrace_format::chunk::{self, ChunkHeader};
 use fragtrace_format::event::MAX_WORD_BYTES;
@@ -29,20 +31,9 @@ static SPARE_COUNT: AtomicU32 = AtomicU32::new(0);
 /// Bytes of chunks that are mapped in and touched: part of the tracer's resident memory.
 static RESIDENT: AtomicU64 = AtomicU64::new(0);
 
-/// Stamps before which growing, and folding, are not tried again.
-static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);
-static NO_FOLD_BEFORE: AtomicU64 = AtomicU64::new(0);
-
 const PAGE: u64 = 4096;
-/// How long growing or folding is not tried after it found no room: on most machines about a
-/// second.
-const PAUSE_STAMPS: u64 = 1 << 26;
 /// A ring of at most this size stays in our memory.
 const SMALL_RING: u64 = 4 << 20;
-/// The file grows by so much at a time: small enough that nobody waits long for what is written.
-const GROWTH: u64 = 128 << 10;
-/// So many chunks are added to those that there are when there will be no more.
-const CHUNKS_FOR_GOOD: u64 = 64;
 /// How often a thread that finds no chunk, and another at making one, looks again: a
 /// few times at once, then after 100 µs each, as the other may not even be running. Not for
 /// ever, because the other may be stopped, by a debugger say.
@@ -153,83 +144,12 @@ pub(crate) fn start(ring_bytes: u64) -> bool {
     let header = file::header();
     header.ring_bytes.store(ring_bytes, Ordering::Relaxed);
     header.chunk_bytes.store(chunk_bytes, Ordering::Relaxed);
-    map_links() && grow(0)
+    map_links() && ahead::grow(0)
 }
 
 fn map_links() -> bool {
     let bytes = (4 * (most_chunks() as usize + 1)).next_multiple_of(PAGE as usize);
     file::map_private(file::private_start(Private::Links), bytes)
-}
-
-/// Chunks that there can be now: what the bound of the file allows, those of the ring or two for
-/// each lane; but no more than there are where a moment ago there was no room for another.
-fn bound() -> u64 {
-    let allowed = RING_CHUNKS.load(Ordering::Relaxed).max(2 * lane::count() as u64);
-    if clock::stamp() >= NOT_BEFORE.load(Ordering::Relaxed) {
-        return allowed;
-    }
-    allowed.min(POOL.load(Ordering::Acquire) >> 32)
-}
-
-/// Grows the file behind `backed` chunks. True: there is more room, or somebody makes it.
-fn grow(backed: u64) -> bool {
-    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
-    if POOL.load(Ordering::Acquire) >> 32 != backed {
-        return true;
-    }
-    let left = bound().saturating_sub(backed) * chunk_bytes;
-    // Many threads want chunks soon.
-    let bytes = GROWTH.max(u64::from(lane::count()) / 4 * chunk_bytes).min(left);
-    grow_by(backed, bytes)
-}
-
-/// See [`grow`].
-fn grow_by(backed: u64, bytes: u64) -> bool {
-    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
-    // Whole pages, whole chunks.
-    let bytes = bytes - bytes % chunk_bytes.max(PAGE);
-    if bytes == 0 {
-        return false;
-    }
-    // Who comes late, after another has grown it, has nothing to do any more.
-    let wanted = || if POOL.load(Ordering::Acquire) >> 32 == backed { bytes } else { 0 };
-    let publish = |bytes| {
-        POOL.fetch_add((bytes / chunk_bytes) << 32, Ordering::AcqRel);
-    };
-    let grown = file::grow(Area::Events, wanted, publish).unwrap_or(true);
-    if !grown {
-        // Where there was no room a moment ago there is none now: without this pause every chunk
-        // would ask the kernel again. Meanwhile the ring is as large as it is, and goes round.
-        NOT_BEFORE.store(clock::stamp() + PAUSE_STAMPS, Ordering::Relaxed);
-    }
-    grown
-}
-
-/// The file can grow no more from now on: makes it larger by so much while it can, for many
-/// threads in any case, and leaves it at that.
-pub(crate) fn settle(bytes: u64) {
-    let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);
-    let bytes = bytes.max(CHUNKS_FOR_GOOD * chunk_bytes);
-    let backed = POOL.load(Ordering::Acquire) >> 32;
-    grow_by(backed, bytes.min(bound().saturating_sub(backed) * chunk_bytes));
-    NOT_BEFORE.store(u64::MAX, Ordering::Relaxed);
-}
-
-/// The file may grow again, after [`settle`].
-pub(crate) fn unsettle() {
-    NOT_BEFORE.store(0, Ordering::Relaxed);
-}
-
-/// Spare chunks that folding sees to: enough for all that threads take while one of them
-/// folds, or is stopped while it does. More where nobody may sleep until it goes on.
-fn reserve_of(bound: u64) -> u64 {
-    if sys::forbidden() { bound / 2 } else { (bound / 4).min(16 + bound / 64) }
-}
-
-/// Chunks that can be taken without a fold.
-fn left(bound: u64) -> u64 {
-    let taken = POOL.load(Ordering::Relaxed) & 0xffff_ffff;
-    bound.saturating_sub(taken) + SPARE_COUNT.load(Ordering::Relaxed) as u64
 }
 
 /// Takes a chunk: which, and the number it has among all that were ever taken, from 1 on.
@@ -245,12 +165,12 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
         }
         let pool = POOL.load(Ordering::Acquire);
         let backed = pool >> 32;
-        let made = backed < bound() && grow(backed)
-            || tries < PATIENCE_WITH_CHILDREN && is_copied()
+        let made = backed < ahead::bound() && ahead::grow(backed)
+            || tries < PATIENCE_WITH_CHILDREN && ahead::is_copied()
             // Busy or too young: a moment later there will be a chunk. This is the one place
             // where a thread waits, when all that were spare are gone, and not for ever. Each
             // lane may hold one, so where there are no more than that none will come.
-            || backed > u64::from(lane::count()) && fold(2 * chunk_bytes) != Outcome::NoRoom;
+            || backed > u64::from(lane::count()) && ahead::fold(2 * chunk_bytes) != Outcome::NoRoom;
         if !made || tries == PATIENCE {
             file::header().limits.fetch_or(limit::RING_FULL, Ordering::Relaxed);
             return None;
@@ -262,7 +182,7 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
             _ => sys::sleep_100_us(),
         }
     };
-    keep_ahead();
+    ahead::keep();
     // One that comes back was written and is in memory.
     if is_fresh && !chunk.make_ready() {
         return None;
@@ -293,47 +213,6 @@ fn take_spare() -> Option<Chunk> {
     // SAFETY: the chunk is ours alone, and as long as that.
     unsafe { core::ptr::write_bytes(chunk.first() as *mut u8, 0, bytes) };
     Some(chunk)
-}
-
-/// Sees to it that there are chunks for those who come next.
-fn keep_ahead() {
-    let bound = bound();
-    let pool = POOL.load(Ordering::Acquire);
-    let (taken, backed) = (pool & 0xffff_ffff, pool >> 32);
-    // Many threads want to find chunks ready: room for a quarter of them is kept.
-    if taken + lane::count() as u64 / 4 >= backed && backed < bound {
-        grow(backed);
-    }
-    let (left, wanted) = (left(bound), reserve_of(bound));
-    if left < wanted {
-        let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed) as usize;
-        // A child of fork is about to copy the file: for a moment only what is urgent is folded.
-        let calm_until = file::header().fork.calm_until.load(Ordering::Relaxed);
-        if is_copied() || left >= wanted / 4 && clock::stamp() < calm_until {
-            return;
-        }
-        // As much as a chunk holds, and more where others could not fold.
-        fold(if left < wanted / 2 { 2 * chunk_bytes } else { chunk_bytes });
-    }
-}
-
-/// Whether a child of fork copies the ring at this moment.
-fn is_copied() -> bool {
-    let until = file::header().fork.copied_until.load(Ordering::Relaxed);
-    until != 0 && clock::stamp() < until
-}
-
-/// Folds about so many bytes of events, unless the table found no room a moment ago: else every
-/// event would come to that only after all the work of a fold.
-fn fold(bytes: usize) -> Outcome {
-    if clock::stamp() < NO_FOLD_BEFORE.load(Ordering::Relaxed) {
-        return Outcome::NoRoom;
-    }
-    let outcome = fold::advance(bytes);
-    if outcome == Outcome::NoRoom {
-        NO_FOLD_BEFORE.store(clock::stamp() + PAUSE_STAMPS, Ordering::Relaxed);
-    }
-    outcome
 }
 
 /// For the folder: maps a closed chunk in, by one call instead of a fault a page.
@@ -380,7 +259,7 @@ pub(crate) fn resident_bytes() -> u64 {
 
 /// Gives back the room of chunks that were never taken. More can be made again.
 pub(crate) fn cut() {
-    file::cut(Area::Events, || {
+    file::cut_events(|| {
         let pool = POOL.load(Ordering::Acquire);
         let taken = pool & 0xffff_ffff;
         let chunk_bytes = CHUNK_BYTES.load(Ordering::Relaxed);

@@ -136,19 +136,20 @@ pub(crate) fn pwrite_from(
     Ok(())
 }
 
+/// [`write_zeros`] writes so much at a time, from a multiple of it on: the kernel then takes many
+/// pages from its allocator in one piece.
+pub(crate) const ZEROS_AT_ONCE: u64 = 64 << 10;
+
 /// Writes zeros to a file. An error where not all of them can be written.
 pub(crate) fn write_zeros(fd: c_int, offset: u64, bytes: u64) -> Result<(), c_int> {
-    /// Many pages at a time: the kernel then takes them from its allocator in few pieces. These lie
-    /// at multiples of their size.
-    const MOST: u64 = 64 << 10;
     const PART: usize = 4096;
     /// Of a kind that could be written: others would stand in the library's file.
     static ZEROS: [AtomicU64; PART / 8] = [const { AtomicU64::new(0) }; PART / 8];
     let part = libc::iovec { iov_base: ZEROS.as_ptr() as *mut libc::c_void, iov_len: PART };
     let (mut at, end) = (offset, offset + bytes);
     while at < end {
-        let step = (MOST - at % MOST).min(end - at) as usize;
-        let mut parts = [part; MOST as usize / PART];
+        let step = (ZEROS_AT_ONCE - at % ZEROS_AT_ONCE).min(end - at) as usize;
+        let mut parts = [part; ZEROS_AT_ONCE as usize / PART];
         let count = step.div_ceil(PART);
         parts[count - 1].iov_len = step - (count - 1) * PART;
         let a = [fd as usize, parts.as_ptr() as usize, count, at as usize, 0, 0];

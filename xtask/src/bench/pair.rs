@@ -14,6 +14,7 @@ pub fn run(rig: &Rig) -> Result<(String, Row)> {
     let mut table = Table::new(&[
         "a pair",
         "bare",
+        "stamps alone",
         "without stacks",
         "with stacks",
         "heaptrack",
@@ -42,6 +43,7 @@ pub fn run(rig: &Rig) -> Result<(String, Row)> {
         table.row([
             format!("{threads} thread{}", if threads == 1 { "" } else { "s" }),
             ns(Variant::Bare),
+            ns(Variant::Stamps),
             ns(Variant::WithoutStacks),
             ns(Variant::Traced),
             ns(Variant::Heaptrack),
@@ -53,8 +55,10 @@ pub fn run(rig: &Rig) -> Result<(String, Row)> {
     let section = format!(
         "### What a pair costs\n\n\
          malloc(64) and its free, served by the thread's cache; threads share nothing. heaptrack \
-         takes stacks, and has its interpreter running beside it. The last columns: what a pair \
-         costs above bare, of what it costs above bare under heaptrack. {}\n\n{table}",
+         takes stacks, and has its interpreter running beside it. *Stamps alone*: under a library \
+         that reads the clock and stores eight bytes for each event, and does nothing else: no tracer \
+         goes below. The last columns: what a pair costs above bare, of what it costs above bare \
+         under heaptrack. {}\n\n{table}",
         caveats.join(" ")
     );
     Ok((section, row))

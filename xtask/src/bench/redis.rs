@@ -51,9 +51,11 @@ pub fn run(rig: &Rig) -> Result<(String, Row)> {
     let mut table = Table::new(&[
         "requests a second",
         "bare",
+        "stamps alone",
         "without stacks",
         "with stacks",
         "heaptrack",
+        "stamps keep",
         "without keeps",
         "with keeps",
         "heaptrack keeps",
@@ -64,9 +66,11 @@ pub fn run(rig: &Rig) -> Result<(String, Row)> {
         table.row([
             format!("{command}, pipeline {pipeline}"),
             rate(Variant::Bare),
+            rate(Variant::Stamps),
             rate(Variant::WithoutStacks),
             rate(Variant::Traced),
             rate(Variant::Heaptrack),
+            kept(Variant::Stamps),
             kept(Variant::WithoutStacks),
             kept(Variant::Traced),
             kept(Variant::Heaptrack),

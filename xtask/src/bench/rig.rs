@@ -17,6 +17,9 @@ use crate::shell;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     Bare,
+    /// Under a library that reads the clock and stores eight bytes for each event, and no more: what
+    /// no tracer can go below.
+    Stamps,
     /// Under libfragtrace.so as it comes: with stacks.
     Traced,
     /// Under libfragtrace.so with FRAGTRACE_STACKS=off.
@@ -67,6 +70,7 @@ pub struct Rig {
     pub runs: usize,
     pub quick: bool,
     folder: PathBuf,
+    stamps: PathBuf,
     heaptrack: Option<PathBuf>,
 }
 
@@ -78,14 +82,17 @@ impl Rig {
         let folder = artifacts.target.join("bench");
         let runs = if quick { 3 } else { 7 };
         let heaptrack = shell::find("heaptrack");
-        let rig = Rig { artifacts, runs, quick, folder, heaptrack };
+        let stamps = folder.join("libstamps.so");
+        let rig = Rig { artifacts, runs, quick, folder, stamps, heaptrack };
         rig.forget_traces()?;
+        rig.compile_as("stamps", "libstamps.so", &["-shared", "-fPIC", "-ldl"])?;
         Ok(rig)
     }
 
     /// The variants to compare, in the order in which they take turns.
     pub fn variants(&self) -> Vec<Variant> {
-        let mut variants = vec![Variant::Bare, Variant::Traced, Variant::WithoutStacks];
+        let mut variants =
+            vec![Variant::Bare, Variant::Stamps, Variant::Traced, Variant::WithoutStacks];
         variants.extend(self.heaptrack.as_ref().map(|_| Variant::Heaptrack));
         variants
     }
@@ -126,8 +133,11 @@ impl Rig {
                 command
             }
             (Variant::Heaptrack, None) => bail!("heaptrack is not installed"),
-            (Variant::Bare | Variant::Traced | Variant::WithoutStacks, _) => Command::new(program),
+            _ => Command::new(program),
         };
+        if variant == Variant::Stamps {
+            command.env("LD_PRELOAD", &self.stamps);
+        }
         if matches!(variant, Variant::Traced | Variant::WithoutStacks) {
             command.env("LD_PRELOAD", &self.artifacts.tracer);
             command.env("FRAGTRACE_OUT", self.traces().join("%e.%p.ftr"));

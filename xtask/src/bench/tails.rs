@@ -37,6 +37,9 @@ const COLUMNS: [&str; 8] = [
     "set apart",
 ];
 
+/// And behind that, calls of a million that took longer than this.
+const LONGER_THAN: [&str; 6] = ["10 µs", "20 µs", "50 µs", "100 µs", "200 µs", "500 µs"];
+
 /// Measures.
 pub fn run(rig: &Rig) -> Result<String> {
     let program = rig.compile("tails")?;
@@ -48,10 +51,13 @@ pub fn run(rig: &Rig) -> Result<String> {
             let text = shell::capture(command.envs(variables.iter().copied()))?;
             let figures: Vec<f64> =
                 text.lines().filter_map(|line| line.trim().parse().ok()).collect();
-            samples.push(<[f64; COLUMNS.len()]>::try_from(figures).ok().context("tails: figures")?);
+            let figures = <[f64; COLUMNS.len() + LONGER_THAN.len()]>::try_from(figures);
+            samples.push(figures.ok().context("tails: figures")?);
         }
     }
     let mut table = Table::new(&[&["a call"], &COLUMNS[..]].concat());
+    let mut histogram =
+        Table::new(&[&["calls of a million longer than"], &LONGER_THAN[..]].concat());
     for ((name, ..), samples) in SETTINGS.iter().zip(&samples) {
         let column = |at: usize| {
             let values: Vec<f64> = samples.iter().map(|figures| figures[at]).collect();
@@ -62,13 +68,16 @@ pub fn run(rig: &Rig) -> Result<String> {
             _ => in_words(column(at)),
         });
         table.row([(*name).to_owned()].into_iter().chain(cells));
+        let counts =
+            (COLUMNS.len()..COLUMNS.len() + LONGER_THAN.len()).map(|at| figure(column(at), 2, ""));
+        histogram.row([(*name).to_owned()].into_iter().chain(counts));
     }
     Ok(format!(
         "### The slowest calls\n\n{millions} million calls of malloc and free, each timed: random sizes \
          up to 4 KB in 20,000 slots. *Slowest of a million*: the median of the slowest ones of each \
          million. Calls in which the kernel gave the processor to somebody else are set apart, and \
          counted in the last column. Medians of {} runs. A look may take up to 1 ms of the call in \
-         which it falls due, at most every 50 ms.\n\n{table}",
+         which it falls due, at most every 50 ms.\n\n{table}\n{histogram}",
         rig.runs.min(RUNS)
     ))
 }

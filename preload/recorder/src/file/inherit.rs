@@ -6,11 +6,12 @@
 //! where the ring has no chunk left, and not for long. [`crate::inherit`] sorts out what is
 //! newer than the fork.
 
+use super::grow::reserve;
 use super::names::expand;
 use super::places::{GROWING_AREAS, of_area};
 use super::{
     AREAS, BASE, DESCRIPTION_BYTES, GROWING, GROWTH, Growth, Names, Private, area_start,
-    create_new, header, reserve, undumped, with_growth,
+    create_new, header, undumped, with_growth,
 };
 use crate::{clock, sys};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -151,7 +152,7 @@ fn fill(
         }
         let end = layout(growth).map(|(_, at, bytes)| at + bytes).last();
         let head = (HEADER_BYTES + DESCRIPTION_BYTES) as u64;
-        reserve(fd, 0, end.unwrap_or(head), 0, false).map_err(|_| libc::ENOSPC)?;
+        reserve(fd, 0, (end.unwrap_or(head), 0), &mut 0).map_err(|_| libc::ENOSPC)?;
         copy(fd, growth, events_bytes)?;
         fence(Acquire);
         let behind = (parents.folds.load(Relaxed), parents.folding.load(Relaxed));
@@ -211,11 +212,15 @@ fn map_own(fd: c_int, growth: &mut Growth) -> Result<(), c_int> {
     header.segment_count.store(0, Release);
     header.add_segment(Area::Description, HEADER_BYTES as u64, DESCRIPTION_BYTES as u64);
     growth.file_bytes = head as u64;
-    growth.last = Area::Description;
+    growth.aside_to = 0;
+    growth.last = Some(Area::Description);
     for (area, at, bytes) in layout(growth) {
         map(base + of_area(area), bytes as usize, at)?;
         header.add_segment(area, at, bytes);
-        (growth.file_bytes, growth.last, growth.last_bytes) = (at + bytes, area, bytes);
+        (growth.file_bytes, growth.last, growth.last_bytes) = (at + bytes, Some(area), bytes);
+        if area == Area::Events {
+            growth.events_end = at + bytes;
+        }
     }
     growth.identity = sys::identity(fd)?;
     Ok(())

@@ -15,7 +15,7 @@ const GROWTH_SHARE: u64 = 4;
 /// Leaves that get memory at once: address space only, until they are used.
 const LEAVES_STEP: u32 = 1 << 9;
 /// Entries are touched by calls of so many bytes ahead, instead of by a fault a page.
-const POPULATE_BYTES: usize = 64 << 10;
+const POPULATE_BYTES: usize = 16 << 10;
 const PAGE: u64 = 4096;
 const CACHE_LINE: usize = 64;
 /// What is read of an entry: its key, size and thread.

@@ -4,7 +4,7 @@ mod steps;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use steps::time_with;
+pub(crate) use steps::{STEP_BYTES, time_with};
 
 use super::hand_out::{deeper, detach, find_out, lane_here, replace};
 use super::{COMPOUND, LINKED, Lane, REASONS, STORING, lane_of_thread};

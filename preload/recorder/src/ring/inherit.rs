@@ -1,10 +1,7 @@
 //! The ring of a child of fork, whose file is a copy of its parent's: what was written before the
 //! fork stays where it is, and all other chunks are spare.
 
-use super::{
-    CHUNK_BYTES, Chunk, NO_FOLD_BEFORE, NOT_BEFORE, POOL, RESIDENT, SPARE, SPARE_COUNT, chunks,
-    map_links,
-};
+use super::{CHUNK_BYTES, Chunk, POOL, RESIDENT, SPARE, SPARE_COUNT, ahead, chunks, map_links};
 use crate::file::{self, Private};
 use crate::{lane, sys};
 use core::sync::atomic::Ordering::Relaxed;
@@ -30,9 +27,9 @@ pub(crate) fn inherit(copied: bool) -> Option<bool> {
     SPARE.store(0, Relaxed);
     SPARE_COUNT.store(0, Relaxed);
     RESIDENT.store(0, Relaxed);
-    // The parent may have found no room where the child does.
-    NOT_BEFORE.store(0, Relaxed);
-    NO_FOLD_BEFORE.store(0, Relaxed);
+    ahead::forget_pauses();
+    let backed = POOL.load(Relaxed) >> 32;
+    file::handed_out(backed * CHUNK_BYTES.load(Relaxed));
     let (folds, lanes) = (file::header().folds.load(Relaxed), lane::count());
     let whole = copied
         && (1..=lanes).all(|number| match lane::inherited(number) {

@@ -1,20 +1,20 @@
-//! What is done every few KiB of a thread's events: one call of the allocator's in about 1,024 is
-//! timed.
+//! What is done every few KiB of a thread's events, so that no single event waits for much: the ring
+//! gets its next chunks step by step, and one call of the allocator's in about 1,024 is timed.
 //!
 //! Events are not counted one by one: that would be an instruction on the path of each. The place
 //! up to which the event path may write is set short of the chunk's end instead, so that it comes
 //! by here.
 
 use super::super::Lane;
-use crate::clock;
 use crate::lane::count;
-use crate::ring::Chunk;
+use crate::ring::{self, Chunk};
+use crate::{clock, file};
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 /// From step to step: the bytes of so many events, of programs of different habits
 /// (docs/benchmarks.md).
-const STEP_BYTES: usize = 1024 * 5;
+pub(crate) const STEP_BYTES: usize = 1024 * 5;
 /// Where several threads record, at least this time lies between two calls that are timed, 16 to
 /// 64 µs: the next call is led astray by a word that all threads read, and each of them misses it
 /// in its cache after.
@@ -37,6 +37,9 @@ pub(super) fn if_due(lane: &Lane, now: u64) {
     }
     lane.step_from.store(cursor + STEP_BYTES, Relaxed);
     set_limit(lane);
+    if ring::step() {
+        file::header().slow_path_stamps.fetch_add(clock::stamp().saturating_sub(now), Relaxed);
+    }
     time_next_call(now);
 }
 
