@@ -80,7 +80,7 @@ fn note(event: &PoolEvent<'_>) -> bool {
         if let Some(_held) = LOCK.try_take_uninterrupted() {
             return JOURNAL.append(&|out| record::encode(event, out));
         }
-        sys::sleep_100_us();
+        sys::sleep_us(100);
     }
     false
 }

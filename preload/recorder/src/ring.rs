@@ -34,12 +34,16 @@ static RESIDENT: AtomicU64 = AtomicU64::new(0);
 const PAGE: u64 = 4096;
 /// A ring of at most this size stays in our memory.
 const SMALL_RING: u64 = 4 << 20;
-/// How often a thread that finds no chunk, and another at making one, looks again: a
-/// few times at once, then after 100 µs each, as the other may not even be running. Not for
-/// ever, because the other may be stopped, by a debugger say.
-const PATIENCE: u32 = 2000;
+/// How often a thread that finds no chunk, and another at making one, looks again: a few times at
+/// once, for 10 ms after 100 µs each, as the other may not even be running, and then more rarely, to
+/// leave it the processor, for 2 s in all. Not for ever, because the other may be stopped, by a
+/// debugger say.
+const PATIENCE: u32 = 2200;
 const PATIENCE_WITHOUT_SLEEP: u32 = 100;
-/// Where no call can be made, instead of a sleep: some 20 µs, so 40 ms at most.
+const PATIENCE_WITH_SHORT_SLEEP: u32 = 200;
+const SHORT_SLEEP_US: u32 = 100;
+const LONG_SLEEP_US: u32 = 1000;
+/// Where no call can be made, instead of a sleep: some 20 µs, so 44 ms at most.
 const SPINS: u32 = 400;
 /// Some 2 ms of that may go to a child of fork that copies the ring.
 const PATIENCE_WITH_CHILDREN: u32 = 120;
@@ -163,23 +167,26 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
         if let Some(chunk) = take_spare() {
             break (chunk, false);
         }
-        let pool = POOL.load(Ordering::Acquire);
-        let backed = pool >> 32;
-        let made = backed < ahead::bound() && ahead::grow(backed)
+        let backed = POOL.load(Ordering::Acquire) >> 32;
+        let outcome = if backed < ahead::bound() && ahead::grow(backed)
             || tries < PATIENCE_WITH_CHILDREN && ahead::is_copied()
-            // Busy or too young: a moment later there will be a chunk. This is the one place
-            // where a thread waits, when all that were spare are gone, and not for ever. Each
-            // lane may hold one, so where there are no more than that none will come.
-            || backed > u64::from(lane::count()) && ahead::fold(2 * chunk_bytes) != Outcome::NoRoom;
-        if !made || tries == PATIENCE {
+        {
+            Outcome::Busy
+        } else if backed > u64::from(lane::count()) {
+            ahead::fold(2 * chunk_bytes)
+        } else {
+            // Each lane may hold one, so where there are no more than that none will come.
+            Outcome::NoRoom
+        };
+        if outcome == Outcome::NoRoom || tries == PATIENCE {
             file::header().limits.fetch_or(limit::RING_FULL, Ordering::Relaxed);
             return None;
         }
         tries += 1;
-        match tries {
-            _ if sys::forbidden() => (0..SPINS).for_each(|_| core::hint::spin_loop()),
-            ..PATIENCE_WITHOUT_SLEEP => sys::yield_now(),
-            _ => sys::sleep_100_us(),
+        // Busy or too young: a moment later there will be a chunk. This is the one place where a
+        // thread waits, when all that were spare are gone.
+        if outcome != Outcome::Progress {
+            wait(tries);
         }
     };
     ahead::keep();
@@ -189,6 +196,16 @@ pub(crate) fn take() -> Option<(Chunk, u64)> {
     }
     let before = file::header().chunks_taken.fetch_add(1, Ordering::Relaxed);
     Some((chunk, before + 1))
+}
+
+/// Leaves the processor to whoever makes chunks, before another try.
+fn wait(tries: u32) {
+    match tries {
+        _ if sys::forbidden() => (0..SPINS).for_each(|_| core::hint::spin_loop()),
+        ..PATIENCE_WITHOUT_SLEEP => sys::yield_now(),
+        PATIENCE_WITHOUT_SLEEP..PATIENCE_WITH_SHORT_SLEEP => sys::sleep_us(SHORT_SLEEP_US),
+        _ => sys::sleep_us(LONG_SLEEP_US),
+    }
 }
 
 /// Takes a chunk that was never used.

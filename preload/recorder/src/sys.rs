@@ -452,9 +452,9 @@ pub(crate) fn yield_now() {
     number(libc::SYS_sched_yield);
 }
 
-/// Sleeps for 100 µs, or until a signal comes.
-pub(crate) fn sleep_100_us() {
-    let time = timespec { tv_sec: 0, tv_nsec: 100_000 };
+/// Sleeps for less than a second, or until a signal comes.
+pub(crate) fn sleep_us(us: u32) {
+    let time = timespec { tv_sec: 0, tv_nsec: i64::from(us) * 1000 };
     // SAFETY: the kernel reads the struct.
     let _ = unsafe { call(libc::SYS_nanosleep, [&raw const time as usize, 0, 0, 0, 0, 0]) };
 }

@@ -171,7 +171,7 @@ fn settled() -> Option<u64> {
         if parents.folding.load(Acquire) == folds {
             return Some(folds);
         }
-        sys::sleep_100_us();
+        sys::sleep_us(100);
     }
     None
 }

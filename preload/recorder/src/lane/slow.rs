@@ -10,7 +10,7 @@ use super::hand_out::{deeper, detach, find_out, lane_here, replace};
 use super::{COMPOUND, LINKED, Lane, REASONS, STORING, lane_of_thread};
 use crate::arch::stack_pointer;
 use crate::classes::UsableSize;
-use crate::clock::stamp;
+use crate::clock::{stamp, stamp_from};
 use crate::ring::{self, Chunk};
 use crate::stack::{self, Caller};
 use crate::sync::Signals;
@@ -197,31 +197,32 @@ pub(super) fn acquire_apart(address: usize, size: usize, caller: Caller, sp: usi
 #[cold]
 #[inline(never)]
 pub(super) fn acquire_block_apart(block: &Acquire, caller: Caller, sp: usize) {
-    enter(Kind::Acquire, sp, |lane| acquire_block(lane, stamp(), block, caller));
+    enter(Kind::Acquire, sp, |lane, now| acquire_block(lane, now, block, caller));
 }
 
 #[cold]
 #[inline(never)]
 pub(super) fn release_apart(address: usize, flags: Flags, sp: usize) {
-    enter(Kind::Release, sp, |lane| release_block(lane, stamp(), address, flags));
+    enter(Kind::Release, sp, |lane, now| release_block(lane, now, address, flags));
 }
 
 #[cold]
 #[inline(never)]
 pub(super) fn cold_apart(event: &Cold<'_>, sp: usize) {
-    enter(Kind::Other, sp, |lane| cold_within(lane, stamp(), event));
+    enter(Kind::Other, sp, |lane, now| cold_within(lane, now, event));
 }
 
-/// The event path found that its word does not do.
+/// The event path found that its word does not do. `read`: when, by the counter.
 #[cold]
 #[inline(never)]
-pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize, caller: Caller) {
+pub(super) fn acquire_within(lane: &Lane, read: u64, address: usize, size: usize, caller: Caller) {
     if process::is_forked() {
         // The lane was the parent's.
         return acquire_apart(address, size, caller, stack_pointer());
     }
-    acquire_block(lane, stamp(), &plain_block(address, size), caller);
-    leave(lane, Some(lane.stack.load(Relaxed)));
+    let now = stamp_from(read);
+    acquire_block(lane, now, &plain_block(address, size), caller);
+    leave(lane, now, Some(lane.stack.load(Relaxed)));
 }
 
 fn acquire_block(lane: &Lane, now: u64, block: &Acquire, caller: Caller) {
@@ -242,24 +243,25 @@ fn acquire_block(lane: &Lane, now: u64, block: &Acquire, caller: Caller) {
     }
 }
 
-/// The event path found that its word does not do.
+/// The event path found that its word does not do. `read`: when, by the counter.
 #[cold]
 #[inline(never)]
-pub(super) fn release_within(lane: &Lane, address: usize) {
+pub(super) fn release_within(lane: &Lane, read: u64, address: usize) {
     if process::is_forked() {
         return release_apart(address, Flags::NONE, stack_pointer());
     }
-    release_block(lane, stamp(), address, Flags::NONE);
-    leave(lane, None);
+    let now = stamp_from(read);
+    release_block(lane, now, address, Flags::NONE);
+    leave(lane, now, None);
 }
 
 /// The event path's work is done: the lane is free. `stack`: that of the block that came.
-fn leave(lane: &Lane, stack: Option<u32>) {
+fn leave(lane: &Lane, now: u64, stack: Option<u32>) {
     compiler_fence(SeqCst);
     lane.busy.store(0, Relaxed);
     find_out();
     if process::recording() {
-        look::if_due(stack);
+        look::if_due(now, stack);
     }
 }
 
@@ -409,7 +411,7 @@ fn open_chunk(lane: &Lane, now: u64) -> bool {
 
 /// Runs `work` on a lane that is this thread's and not in the middle of an event, and
 /// takes a look afterwards when one is due.
-fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
+fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane, u64)) {
     if !process::ready() {
         return;
     }
@@ -421,7 +423,12 @@ fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
     // goes on.
     let borrowed = lane.borrowed.load(Relaxed) != 0 && lane.busy.load(Relaxed) == 0;
     let signals = signals.filter(|_| borrowed);
-    let stack = on_free_lane(lane, kind, sp, work).filter(|_| kind == Kind::Acquire);
+    let mut now = 0;
+    let timed_work = |lane: &Lane| {
+        now = stamp();
+        work(lane, now);
+    };
+    let stack = on_free_lane(lane, kind, sp, timed_work).filter(|_| kind == Kind::Acquire);
     if borrowed {
         detach(lane);
     }
@@ -429,7 +436,7 @@ fn enter(kind: Kind, sp: usize, work: impl FnOnce(&Lane)) {
     find_out();
     // Calls on mappings may come from inside the allocator: no time for a look.
     if kind != Kind::Other {
-        look::if_due(stack);
+        look::if_due(now, stack);
     }
 }
 

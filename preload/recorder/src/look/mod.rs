@@ -119,8 +119,8 @@ pub(crate) fn soon() {
 
 /// Takes a look when one is due. Called between events, outside the allocator. `stack`: the call
 /// stack of a block that has just come, on a thread that is amid no other call that is known.
-pub(crate) fn if_due(stack: Option<u32>) {
-    if clock::stamp() >= NEXT.load(Relaxed) {
+pub(crate) fn if_due(now: u64, stack: Option<u32>) {
+    if now >= NEXT.load(Relaxed) {
         take(LookCause::Due, stack);
     } else if file::header().control.load(Relaxed) & control::LOOK_NOW != 0 {
         file::header().control.fetch_and(!control::LOOK_NOW, Relaxed);
