@@ -14,7 +14,7 @@
 enum { LEAST_REST_US = 30000, MOST_OF_LOADER_BYTES = 64 << 10, PAGE = 4096 };
 #define SECOND_NS 1000000000ull
 
-static char text[4 << 20];
+static char text[32 << 20];
 
 static uint64_t now_unix_ns(void) {
     struct timespec now;

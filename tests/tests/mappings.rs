@@ -4,16 +4,20 @@
 
 use std::fs;
 
-use fragtrace_tests::check::{Answers, assert_numbers};
+use fragtrace_tests::check::{Answers, assert_near, assert_numbers};
+use fragtrace_tests::checkpoint::{Checkpoints, number};
 use fragtrace_tests::programs::program;
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::command;
 use fragtrace_tests::tools::skip_anyway;
 use fragtrace_tests::traced::Traced;
+use serde_json::Value;
 
 const PAGE: u64 = 4096;
 /// Looks list no more than twice the kernel's default.
 const MOST_LISTED: u64 = 100_000;
+/// A look reads no more of a list that is longer.
+const MOST_IN_A_LOOK: u64 = 1000;
 
 fn with_mappings(count: u64) -> (Report, String) {
     let mut many = command(program("many_mappings"));
@@ -44,6 +48,57 @@ fn it_is_said_when_the_mappings_come_near_what_the_kernel_allows() {
     let words = text.replace('\n', " ");
     assert!(words.contains("that this machine allows (vm.max_map_count)"), "{text}");
     assert!(words.contains("sysctl vm.max_map_count="), "{text}");
+}
+
+/// Kernels from 6.11 on tell of single mappings; before, the list is read whole.
+fn tells_single_mappings() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux tells it");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (next(), next()) >= (6, 11)
+}
+
+/// However many mappings there are, a look reads no more than some; and what the report makes of the
+/// parts is what the kernel says of the heap and of the list.
+#[test]
+fn twenty_thousand_mappings_are_read_part_by_part() {
+    const MAPPINGS: u64 = 20_000;
+    // Twice over the list, as it may have changed behind what was read, and over the heap.
+    let mut looks = 2 * (MAPPINGS / 600) + 10;
+    let (run, states) = loop {
+        let mut crowd = command(program("crowd"));
+        crowd.args([MAPPINGS.to_string(), looks.to_string()]);
+        let run = Checkpoints::of("a crowd of mappings", crowd, &[]);
+        let states = run.states("trimmed");
+        let quiet_ns = run.said("trimmed", "quiet_unix_ns");
+        let quiet_ns = quiet_ns - run.report.number("/trace/start_unix_ns");
+        let all_read = |state: &Value| {
+            number(state, "time_ns") - number(state, "region_count_age_ns") > quiet_ns
+        };
+        if states.iter().all(all_read) {
+            break (run, states);
+        }
+        // Of a slow machine's list a look reads less.
+        looks *= 2;
+        assert!(looks < 1000, "the list is not read to its end");
+    };
+    let most = run.report.number("/trace/mappings/most_in_a_look");
+    if tells_single_mappings() {
+        assert!(most <= MOST_IN_A_LOOK, "{most} mappings read at a look");
+    }
+    let said = |key: &str| run.said("trimmed", key);
+    assert!(said("mappings") > MAPPINGS, "{} mappings", said("mappings"));
+    for state in states {
+        let near = |key: &str, hundredth: u64| {
+            assert_near(key, said(key), number(&state, key), said(key) / 100 * hundredth);
+        };
+        assert_numbers(
+            "the list",
+            &[("is whole", said("mappings"), number(&state, "region_count"))],
+        );
+        near("heap_mapped_bytes", 1);
+        near("heap_resident_bytes", 2);
+    }
 }
 
 /// Without looks between the first and the last, all of the heap's growth is told by its blocks;

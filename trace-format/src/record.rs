@@ -217,7 +217,8 @@ pub enum PageSource {
 }
 
 /// One look at the kernel's view. Sizes in bytes. In the same frame follow `changes`
-/// [`MappingChange`] records, then `scans` [`Scan`] records, then an [`AllocatorView`] or nothing.
+/// [`MappingChange`] records, then `scans` [`Scan`] records, then nothing, or an [`AllocatorView`]
+/// and [`LookPart`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Look {
     /// When.
@@ -300,6 +301,23 @@ pub struct Figure<'a> {
     pub name: &'a str,
     /// As the allocator gave it.
     pub bytes: u64,
+}
+
+/// What else a look tells: behind its [`AllocatorView`] (one without figures, where nothing was
+/// asked), one after the other up to the end of its frame. A reader leaves what follows the first
+/// one that it does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LookPart {
+    /// The look read the list of mappings in a part of the address space alone, or not at all: all
+    /// others are as looks before it told them. Where this is missing it read the whole list.
+    Listed {
+        /// First address: mappings that begin from here on were read.
+        from: u64,
+        /// Address behind the last one. The same as `from`: none was. `u64::MAX`: the rest.
+        to: u64,
+        /// How many mappings it read.
+        mappings: u32,
+    },
 }
 
 /// One record of the modules area: what happened to a loaded object.

@@ -5,8 +5,8 @@ use fragtrace_format::chunk::{self, bytes_for_ring};
 use fragtrace_format::event::{Acquire, Decoder, Encoded, Event, Flags, State};
 use fragtrace_format::header::{End, HEADER_BYTES, Header, HeaderError, HeaderInfo, MAGIC};
 use fragtrace_format::record::{
-    self, AllocatorView, Call, Cold, Description, Figure, Limits, Look, LookCause, Mapping,
-    MappingChange, Module, ModuleEvent, PageSource, Records, Scan, UsableRule,
+    self, AllocatorView, Call, Cold, Description, Figure, Limits, Look, LookCause, LookPart,
+    Mapping, MappingChange, Module, ModuleEvent, PageSource, Records, Scan, UsableRule,
 };
 use std::fmt::Write;
 use std::mem::offset_of;
@@ -245,6 +245,18 @@ fn what_an_allocator_says_of_itself() {
         at += len;
     }
     assert_eq!(at, bytes.len());
+}
+
+#[test]
+fn which_mappings_a_look_read() {
+    let none = AllocatorView::default();
+    let listed = LookPart::Listed { from: 0x1000, to: u64::MAX, mappings: 768 };
+    let bytes = [encode(&none), encode(&listed)].concat();
+    golden("look_parts", &bytes);
+    let (read, at) = record::decode::<AllocatorView>(&bytes).expect("decodes");
+    assert_eq!(read, none);
+    let (read, len) = record::decode::<LookPart>(&bytes[at..]).expect("decodes");
+    assert_eq!((read, at + len), (listed, bytes.len()));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::read::{Look, Trace};
 use crate::replay::{Handed, Replay};
 use fragtrace_format::Stamp;
 use fragtrace_format::header::Count;
-use fragtrace_format::record::UsableRule;
+use fragtrace_format::record::{LookCause, UsableRule};
 use std::cmp::Reverse;
 
 /// Moments of the series, but for the two peaks.
@@ -355,13 +355,15 @@ fn drift(trace: &Trace, replay: &Replay<'_>) -> DriftFacts {
 }
 
 fn mappings(trace: &Trace, looks: &[Look]) -> MappingFacts {
-    let seen = looks.iter().filter(|look| !look.mappings.is_empty());
+    let seen = looks.iter().filter_map(|look| Some((look.mapping_count?.0, look)));
     // Of equal ones the first.
-    let most = seen.min_by_key(|look| Reverse(look.mappings.len()));
+    let most = seen.filter(|(count, _)| *count > 0).min_by_key(|(count, _)| Reverse(*count));
+    let in_between = |look: &&Look| matches!(look.cause, LookCause::Due | LookCause::Asked);
     let limit = trace.process().max_map_count;
     MappingFacts {
-        most: most.map(|look| look.mappings.len() as u64),
-        most_at_ns: most.map(|look| trace.clock().time_ns(look.stamp)),
+        most: most.map(|(count, _)| count),
+        most_at_ns: most.map(|(_, look)| trace.clock().time_ns(look.stamp)),
+        most_in_a_look: looks.iter().filter(in_between).map(|look| look.mappings_read).max(),
         limit: limit.unwrap_or(MappingFacts::DEFAULT_LIMIT),
         limit_is_known: limit.is_some(),
     }

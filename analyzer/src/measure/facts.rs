@@ -132,6 +132,9 @@ pub struct MappingFacts {
     pub most: Option<u64>,
     /// When that was.
     pub most_at_ns: Option<u64>,
+    /// The most that one look read of the list while the process ran: it stops a thread. `None`:
+    /// there was no look between the first and the last.
+    pub most_in_a_look: Option<u64>,
     /// vm.max_map_count of the machine: beyond it mmap, munmap and mprotect fail. Where the trace
     /// does not tell it, the kernel's default.
     pub limit: u64,

@@ -87,6 +87,7 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
     let (heap_resident_bytes, oldest_scan) = space.residency_now().unzip();
     let fullness = if oldest_scan.is_some() { space.fullness() } else { None };
     let sum = |parts: &[Option<u64>]| parts.iter().copied().sum::<Option<u64>>();
+    let region_count = look.and_then(|look| look.mapping_count);
     let tracer_resident_bytes = look.map(|look| look.tracer_resident);
     State {
         time_ns,
@@ -125,7 +126,9 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
         growth_despite_fit_count: any_hole_serves.then_some(growth.count),
         cross_thread_frees: counts.cross_thread_frees,
         arena_count: space.arena_count(),
-        region_count: look.map(|look| look.mappings.len() as u64),
+        region_count: region_count.map(|(count, _)| count),
+        region_count_age_ns: region_count
+            .map(|(_, oldest)| time_ns.saturating_sub(clock.time_ns(oldest))),
         look_age_ns: look.map(|look| time_ns.saturating_sub(clock.time_ns(look.stamp))),
         drift_bytes: (drift.looks > 0).then_some(drift.last_bytes),
         allocator_view: replay.allocator_view().map(|view| AllocatorSays {

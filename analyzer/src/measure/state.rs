@@ -74,6 +74,8 @@ pub struct State {
     pub arena_count: Option<u64>,
     /// Mapped regions of the process.
     pub region_count: Option<u64>,
+    /// How long ago the part of their list was read of which that is longest ago.
+    pub region_count_age_ns: Option<u64>,
     /// How long ago the last look was.
     pub look_age_ns: Option<u64>,
     /// By how much the last look corrected the heap's extent, as events told it.

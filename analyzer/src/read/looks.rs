@@ -2,7 +2,8 @@
 
 use super::area::AreaBytes;
 use super::source::Source;
-use fragtrace_format::record::{self, LookCause, MappingChange, PageSource};
+use fragtrace_format::Stamp;
+use fragtrace_format::record::{self, LookCause, LookPart, MappingChange, PageSource};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,8 +38,16 @@ pub struct Look {
     pub lazyfree: Option<u64>,
     /// Anonymous huge pages.
     pub anon_huge: Option<u64>,
-    /// All mappings of the process, rising; empty = never seen.
+    /// The part of the address space of which the list of mappings was read: of others what looks
+    /// before say holds. Empty = it was not read.
+    pub listed: Range<u64>,
+    /// The mappings that begin there, rising; empty = never seen.
     pub mappings: Arc<[Mapping]>,
+    /// How many of them the look read.
+    pub mappings_read: u64,
+    /// How many the process has, and when the part of the list was read of which that is longest
+    /// ago; `None`: not all of it was read yet.
+    pub mapping_count: Option<(u64, Stamp)>,
     /// Tiles of pages are told from here on as if none had been before.
     pub afresh: bool,
     /// Where it was found out which pages are in memory.
@@ -49,6 +58,11 @@ pub struct Look {
     pub scans_end: bool,
     /// What the allocator said of itself, where it was asked.
     pub allocator: Option<Arc<AllocatorView>>,
+}
+
+impl Look {
+    /// `listed`, where the list was read as a whole.
+    pub const WHOLE: Range<u64> = 0..u64::MAX;
 }
 
 /// What an allocator said of itself.
@@ -126,7 +140,6 @@ pub(super) fn read(
         damage.append(&mut found);
     }
     looks.sort_by_key(|look| look.stamp);
-    share_mappings(&mut looks);
     looks
 }
 
@@ -148,13 +161,41 @@ pub(super) fn add_outside(
     }
 }
 
-/// Equal mappings of neighbours are one.
-fn share_mappings(looks: &mut [Look]) {
-    for at in 1..looks.len() {
-        if looks[at].mappings == looks[at - 1].mappings {
-            looks[at].mappings = looks[at - 1].mappings.clone();
+/// Tells how many mappings there were at each look, in order of time; and equal lists of one part of
+/// the address space are made one.
+pub(super) fn join_lists(looks: &mut [Look]) {
+    let mut known: BTreeMap<u64, Arc<[Mapping]>> = BTreeMap::new();
+    let mut starts: Vec<u64> = Vec::new();
+    let mut parts: Vec<(Range<u64>, Stamp)> = Vec::new();
+    for look in looks {
+        if !look.listed.is_empty() {
+            let before = known.get(&look.listed.start);
+            match before.filter(|before| **before == look.mappings) {
+                Some(before) => look.mappings = before.clone(),
+                None => drop(known.insert(look.listed.start, look.mappings.clone())),
+            }
+            read_again(&mut parts, &look.listed, look.stamp);
+            let from = starts.partition_point(|start| *start < look.listed.start);
+            let to = starts.partition_point(|start| *start < look.listed.end);
+            starts.splice(from..to, look.mappings.iter().map(|mapping| mapping.start));
         }
+        let listed: u64 = parts.iter().map(|(part, _)| part.end - part.start).sum();
+        let oldest = parts.iter().map(|(_, stamp)| *stamp).min();
+        let oldest = oldest.filter(|_| listed == u64::MAX);
+        look.mapping_count = oldest.map(|oldest| (starts.len() as u64, oldest));
     }
+}
+
+/// A part of the address space was listed now; of others it stays as it was.
+fn read_again(parts: &mut Vec<(Range<u64>, Stamp)>, listed: &Range<u64>, now: Stamp) {
+    let left = |(part, stamp): (Range<u64>, Stamp)| {
+        let below = part.start..part.end.min(listed.start);
+        let above = part.start.max(listed.end)..part.end;
+        [below, above].map(|part| (part, stamp))
+    };
+    let left = std::mem::take(parts).into_iter().flat_map(left);
+    *parts = left.filter(|(part, _)| part.start < part.end).collect();
+    parts.push((listed.clone(), now));
 }
 
 fn read_run(area: &AreaBytes, source: &Source, damage: &mut Vec<String>) -> Vec<Look> {
@@ -199,13 +240,16 @@ fn read_look(
         let range = scan.start..end;
         scans.push(Scan { range, tiles: scan.tiles.into() });
     }
-    let allocator = match payload.get(at..) {
-        Some(rest) if !rest.is_empty() => Some(Arc::new(read_view(rest)?)),
-        _ => None,
-    };
-    let mappings = match before {
-        Some(before) if look.changes == 0 && !look.afresh => before.mappings.clone(),
-        _ => known.values().cloned().collect(),
+    let mut rest = Rest { allocator: None, listed: Look::WHOLE, mappings_read: None };
+    if let Some(bytes) = payload.get(at..).filter(|bytes| !bytes.is_empty()) {
+        rest.read(bytes)?;
+    }
+    let listed = rest.listed;
+    let mappings: Arc<[Mapping]> = match before {
+        Some(before) if look.changes == 0 && !look.afresh && before.listed == listed => {
+            before.mappings.clone()
+        }
+        _ => known.range(listed.clone()).map(|(_, mapping)| mapping.clone()).collect(),
     };
     Some(Look {
         stamp: look.stamp,
@@ -220,22 +264,76 @@ fn read_look(
         brk_end: look.brk_end,
         lazyfree: look.lazyfree,
         anon_huge: look.anon_huge,
+        listed,
+        mappings_read: rest.mappings_read.unwrap_or(mappings.len() as u64),
+        mapping_count: None,
         mappings,
         afresh: look.afresh,
         scans,
         page_source: look.page_source,
         scans_end: look.scans_end,
-        allocator,
+        allocator: rest.allocator,
     })
 }
 
-fn read_view(bytes: &[u8]) -> Option<AllocatorView> {
-    let (view, mut at) = record::decode::<record::AllocatorView>(bytes)?;
-    let mut figures = Vec::new();
-    for _ in 0..view.figures {
-        let (figure, used) = record::decode::<record::Figure<'_>>(bytes.get(at..)?)?;
-        at += used;
-        figures.push((figure.name.into(), figure.bytes));
+/// What follows the scans of a look.
+struct Rest {
+    allocator: Option<Arc<AllocatorView>>,
+    listed: Range<u64>,
+    mappings_read: Option<u64>,
+}
+
+impl Rest {
+    fn read(&mut self, bytes: &[u8]) -> Option<()> {
+        let (view, mut at) = record::decode::<record::AllocatorView>(bytes)?;
+        let mut figures = Vec::new();
+        for _ in 0..view.figures {
+            let (figure, used) = record::decode::<record::Figure<'_>>(bytes.get(at..)?)?;
+            at += used;
+            figures.push((figure.name.into(), figure.bytes));
+        }
+        if !figures.is_empty() {
+            self.allocator = Some(Arc::new(AllocatorView { stamp: view.stamp, figures }));
+        }
+        // Later tracers may tell more.
+        while let Some((part, used)) = bytes.get(at..).and_then(record::decode::<LookPart>) {
+            at += used;
+            match part {
+                LookPart::Listed { from, to, mappings } => {
+                    self.listed = from..to.max(from);
+                    self.mappings_read = Some(mappings.into());
+                }
+            }
+        }
+        Some(())
     }
-    Some(AllocatorView { stamp: view.stamp, figures })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(stamp: Stamp, listed: Range<u64>, starts: &[u64]) -> Look {
+        let mapping = |start: &u64| {
+            Mapping::new(&record::Mapping { start: *start, bytes: 1, ..record::Mapping::default() })
+        };
+        Look { stamp, listed, mappings: starts.iter().map(mapping).collect(), ..Look::default() }
+    }
+
+    #[test]
+    fn parts_of_a_list_are_counted_together_with_the_age_of_the_oldest() {
+        let mut looks = [
+            look(1, 0..10, &[2, 5]),
+            look(2, 10..u64::MAX, &[12]),
+            look(3, 0..0, &[]),
+            look(4, 5..20, &[5, 7, 8]),
+            look(5, 0..10, &[2, 5]),
+            look(6, Look::WHOLE, &[1]),
+        ];
+        join_lists(&mut looks);
+        let counts: Vec<_> = looks.iter().map(|look| look.mapping_count).collect();
+        let expected = [None, Some((3, 1)), Some((3, 1)), Some((4, 1)), Some((2, 2)), Some((1, 6))];
+        assert_eq!(counts, expected);
+        assert!(Arc::ptr_eq(&looks[0].mappings, &looks[4].mappings), "equal lists are one");
+    }
 }

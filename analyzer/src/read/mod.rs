@@ -148,6 +148,7 @@ impl Trace {
         self.stacks = of(Area::Stacks);
         let outside = &of(Area::OutsideLooks);
         looks::add_outside(&mut self.looks, outside, &self.source, &mut self.damage);
+        looks::join_lists(&mut self.looks);
         self.clock = Clock::new(&self.header, &self.looks);
         if !self.clock.is_known() {
             self.damage.push(

@@ -197,7 +197,9 @@ impl Seen {
         let trace = self.path.to_str()?;
         let tracers = lines.iter().find(|line| line.name == trace)?.start;
         let tracers = tracers..tracers.saturating_add(TRACERS_SPAN);
-        Some(lines.into_iter().filter(|line| !tracers.contains(&line.start)).collect())
+        // The kernel's own page at the end of the list is no mapping of the process.
+        let of_process = |line: &Line| !tracers.contains(&line.start) && line.start >> 63 == 0;
+        Some(lines.into_iter().filter(of_process).collect())
     }
 
     /// Adds the looks to the trace as a segment of its own.

@@ -189,7 +189,8 @@ fn mappings_near_the_limit_are_told_with_where_the_limit_is_from() {
         let mut analysis = fragmented();
         let limit = MappingFacts::DEFAULT_LIMIT;
         let (most, most_at_ns) = (Some(most), Some(2 * SECOND));
-        analysis.trace.mappings = MappingFacts { most, most_at_ns, limit, limit_is_known };
+        analysis.trace.mappings =
+            MappingFacts { most, most_at_ns, limit, limit_is_known, ..MappingFacts::default() };
         plain(&analysis, unicode()).replace('\n', " ")
     };
     assert!(!text(40_000, true).contains("max_map_count"));

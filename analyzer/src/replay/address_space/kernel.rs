@@ -147,11 +147,17 @@ impl AddressSpace {
         }
         // Mappings that are as they were before say something new of regions that came since:
         // the look may have been in time for a heap, and its first block not.
-        let seen = Arc::ptr_eq(&look.mappings, &self.seen);
+        let whole = look.listed == Look::WHOLE;
+        let seen = whole && Arc::ptr_eq(&look.mappings, &self.seen);
         let corrected = seen && self.corrected == self.regions.edits();
         if !look.mappings.is_empty() && !corrected {
-            self.correct_regions(look.mappings.clone());
-            self.corrected = self.regions.edits();
+            if whole {
+                self.seen = look.mappings.clone();
+            } else {
+                self.see_part(look);
+            }
+            self.correct_regions(&look.listed);
+            self.corrected = if whole { self.regions.edits() } else { u64::MAX };
         }
         if look.brk_end.is_some() || !look.mappings.is_empty() {
             self.drift.end(look.stamp);
@@ -197,21 +203,41 @@ impl AddressSpace {
         }
     }
 
-    fn correct_regions(&mut self, seen: Arc<[Mapping]>) {
-        self.seen = seen.clone();
-        if let Some(heap) = seen.iter().find(|mapping| &*mapping.name == "[heap]") {
+    /// A look read a part of the list: what was seen elsewhere still holds.
+    fn see_part(&mut self, look: &Look) {
+        let Range { start, end } = look.listed;
+        let from = self.seen.partition_point(|mapping| mapping.start < start);
+        let to = self.seen.partition_point(|mapping| mapping.start < end).max(from);
+        let (before, behind) = (&self.seen[..from], &self.seen[to..]);
+        if before.last().is_none_or(|last| last.end <= start)
+            && self.seen[from..to] == *look.mappings
+        {
+            return;
+        }
+        // What began below is none of the part's.
+        let clipped =
+            |mapping: &Mapping| Mapping { end: mapping.end.min(start), ..mapping.clone() };
+        let before = before.iter().map(clipped);
+        self.seen = before.chain(look.mappings.iter().chain(behind).cloned()).collect();
+    }
+
+    /// Corrects what lies in a part of the address space by the mappings seen there.
+    fn correct_regions(&mut self, part: &Range<u64>) {
+        let seen = self.seen.clone();
+        let first = seen.partition_point(|mapping| mapping.start < part.start);
+        let listed = seen[first..].iter().take_while(|mapping| mapping.start < part.end);
+        if let Some(heap) = listed.clone().find(|mapping| &*mapping.name == "[heap]") {
             self.correct_brk_start(heap);
         }
-        let arenas: Vec<u64> = self
-            .regions
-            .iter()
-            .filter(|(start, region)| region.kind == Kind::Arena && *start % ARENA_HEAP_BYTES == 0)
-            .map(|(start, _)| start)
-            .collect();
-        for start in arenas {
-            self.correct_arena(start, &seen);
+        let known = self.regions.within(part);
+        // An arena's heap is judged as a whole.
+        let inside = |start: u64| start >= part.start && start + ARENA_HEAP_BYTES <= part.end;
+        for (start, region) in &known {
+            if region.kind == Kind::Arena && start % ARENA_HEAP_BYTES == 0 && inside(*start) {
+                self.correct_arena(*start, &seen);
+            }
         }
-        self.correct_segments(&seen);
+        self.correct_segments(part, &seen);
     }
 
     fn correct_brk_start(&mut self, heap: &Mapping) {
@@ -279,24 +305,21 @@ impl AddressSpace {
     }
 
     /// Segments and mappings are where the kernel has mappings, and nowhere else.
-    fn correct_segments(&mut self, seen: &[Mapping]) {
-        let known: Vec<(u64, Region)> = self
-            .regions
-            .iter()
-            .filter(|(_, region)| matches!(region.kind, Kind::Segment | Kind::Mapping))
-            .map(|(start, region)| (start, *region))
-            .collect();
+    fn correct_segments(&mut self, part: &Range<u64>, seen: &[Mapping]) {
+        let mut known = self.regions.within(part);
+        known.retain(|(_, region)| matches!(region.kind, Kind::Segment | Kind::Mapping));
         for (start, region) in known {
-            let mut at = start;
-            let first = seen.partition_point(|mapping| mapping.end <= start);
-            for mapping in seen[first..].iter().take_while(|mapping| mapping.start < region.end) {
+            let (from, to) = (start.max(part.start), region.end.min(part.end));
+            let mut at = from;
+            let first = seen.partition_point(|mapping| mapping.end <= from);
+            for mapping in seen[first..].iter().take_while(|mapping| mapping.start < to) {
                 self.drop_unmapped(at..mapping.start);
-                let part = mapping.start.max(start)..mapping.end.min(region.end);
-                self.correct_access(&part, mapping.accessible, region);
-                at = part.end;
+                let here = mapping.start.max(from)..mapping.end.min(to);
+                self.correct_access(&here, mapping.accessible, region);
+                at = here.end;
             }
-            self.drop_unmapped(at..region.end);
-            if region.mapping == claim::INFERRED {
+            self.drop_unmapped(at..to);
+            if region.mapping == claim::INFERRED && part.contains(&start) {
                 self.widen(start, seen);
             }
         }
@@ -391,7 +414,7 @@ mod tests {
         let accessible = HEAP..HEAP + 0x2_1000;
         let rest = accessible.end..HEAP + ARENA_HEAP_BYTES;
         let mappings: Arc<[Mapping]> = [mapping(accessible, true), mapping(rest, false)].into();
-        let look = Look { mappings, ..Look::default() };
+        let look = Look { mappings, listed: Look::WHOLE, ..Look::default() };
         space.look(&look);
         space.place(&(HEAP + 0x8a8..HEAP + 0x8c8), false);
         assert_eq!(space.mapped_bytes(), 0x1000, "as far as blocks tell");

@@ -163,6 +163,11 @@ pub(crate) fn is_ours(address: u64) -> bool {
     (base..base + SPAN).contains(&address)
 }
 
+/// Where that ends.
+pub(crate) fn end_of_ours() -> u64 {
+    BASE.load(Ordering::Relaxed) as u64 + SPAN
+}
+
 /// Where lanes are mapped.
 pub(crate) fn lanes_start() -> usize {
     BASE.load(Ordering::Relaxed) + LANES_AT

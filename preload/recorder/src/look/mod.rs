@@ -18,8 +18,8 @@ use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 use fragtrace_format::header::{Area, HEADER_BYTES, control};
-use fragtrace_format::record::{self, Look, LookCause};
-use maps::Maps;
+use fragtrace_format::record::{self, AllocatorView, Look, LookCause, LookPart};
+use maps::{Listed, Maps};
 use pages::{PageRegion, Pages, Room};
 use view::View;
 
@@ -41,8 +41,15 @@ const LAST_PAGES_NS: u64 = 200_000_000;
 /// Where looks do not reach as far back as events, the time between them grows up to this.
 const MAX_INTERVAL_NS: u64 = 10_000_000_000;
 
+/// What a look takes beside its pages and the list of mappings comes before them; so these get what
+/// is left of [`MAX_COST_NS`], and this much in any case.
+const LEAST_PAGES_NS: u64 = 100_000;
+
 /// The longest `Look` without what follows it.
 const LOOK_BYTES: usize = 256;
+/// What follows its scans, at most: the allocator's view, and parts.
+const REST_BYTES: usize = view::MOST_BYTES + PARTS_BYTES;
+const PARTS_BYTES: usize = 64;
 
 static HALVES: Halves = Halves::new(Area::Looks);
 static LOCK: TryLock = TryLock::new();
@@ -74,6 +81,8 @@ struct Looker {
     begun: bool,
     /// The next look must say all.
     afresh: bool,
+    /// Its thread's processor time when the look began.
+    begun_cpu_ns: u64,
     maps: Maps,
     pages: Pages,
 }
@@ -144,7 +153,7 @@ fn take(cause: LookCause, stack: Option<u32>) {
     let looker = unsafe { &mut *LOOKER.0.get() };
     let begun = clock::stamp();
     let begun_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
-    let begun_cpu_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
+    looker.begun_cpu_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
     let header = file::header();
     if looker.look(cause, begun, begun_ns, stack) {
         header.looks.fetch_add(1, Relaxed);
@@ -155,7 +164,7 @@ fn take(cause: LookCause, stack: Option<u32>) {
     let cost = clock::stamp().saturating_sub(begun);
     let length_ns = sys::clock_ns(libc::CLOCK_MONOTONIC).saturating_sub(begun_ns);
     // What others did on a busy machine in the middle of it was no cost.
-    let cpu_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(begun_cpu_ns);
+    let cpu_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(looker.begun_cpu_ns);
     header.slow_path_stamps.fetch_add(cost, Relaxed);
     if looker.interval_ns == 0 {
         return;
@@ -216,6 +225,7 @@ impl Looker {
         half_began: 0,
         begun: false,
         afresh: true,
+        begun_cpu_ns: 0,
         maps: Maps::NEW,
         pages: Pages::NEW,
     };
@@ -231,12 +241,11 @@ impl Looker {
         let view = View::ask(stack, now_ns);
         let mut look = Look { stamp: now, monotonic_ns: now_ns, cause, ..Look::default() };
         read_status(scratch.text, &mut look);
-        read_rollup(scratch.text, &mut look);
         look.brk_end = current_brk();
         let cursor = if cause == LookCause::Exit { 0 } else { self.pages.cursor() };
-        for _ in 0..2 {
+        for first in [true, false] {
             self.pages.go_back(cursor);
-            let payload = self.compose(&mut look, &view, scratch);
+            let payload = self.compose(&mut look, &view, first, scratch);
             let len = payload.len();
             SCRATCH_TOUCHED.fetch_max(len.next_multiple_of(4096) + (96 << 10), Relaxed);
             match HALVES.has_room(len) {
@@ -244,9 +253,6 @@ impl Looker {
                     let written = HALVES.append(&scratch.out[payload]);
                     // What is not on record was not told.
                     self.afresh = !written;
-                    if written {
-                        self.maps.accept();
-                    }
                     return written;
                 }
                 Some(false) if HALVES.begin_other_half() => {
@@ -274,8 +280,15 @@ impl Looker {
         self.half_began = now;
     }
 
-    /// Writes a look's record to `scratch.out`; where its payload lies there.
-    fn compose(&mut self, look: &mut Look, view: &View, scratch: &mut Scratch) -> Range<usize> {
+    /// Writes a look's record to `scratch.out`; where its payload lies there. `first`: it is tried
+    /// for the first time.
+    fn compose(
+        &mut self,
+        look: &mut Look,
+        view: &View,
+        first: bool,
+        scratch: &mut Scratch,
+    ) -> Range<usize> {
         look.afresh = self.afresh;
         if self.afresh {
             self.maps.forget();
@@ -283,9 +296,9 @@ impl Looker {
         }
         let mut end = LOOK_BYTES;
         // Mappings take most of a half, and pages what is left: all fits into one.
-        let most =
-            (HALVES.half_bytes() as usize).min(scratch.out.len()) - LOOK_BYTES - view::MOST_BYTES;
-        let changes = self.maps.read(scratch.text, |change| {
+        let most = (HALVES.half_bytes() as usize).min(scratch.out.len()) - LOOK_BYTES - REST_BYTES;
+        let last = look.cause == LookCause::Exit;
+        let listed = self.maps.read(scratch.text, last, |change| {
             let len = record::encode(change, &mut scratch.out[end..most / 4 * 3]);
             end += len.unwrap_or(0);
             len.is_some()
@@ -293,19 +306,25 @@ impl Looker {
         if self.maps.code_changed() {
             stack::code_changed();
         }
-        look.changes = changes.unwrap_or_else(|| {
+        look.changes = listed.map_or(0, |listed| listed.changes);
+        if listed.is_none() {
             // What was written of the list is left out again.
             end = LOOK_BYTES;
-            0
-        });
-        let time_ns = if look.cause == LookCause::Exit { LAST_PAGES_NS } else { PAGES_NS };
-        let deadline_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID) + time_ns;
+        }
+        // It walks over all mappings, which are too many for one look here.
+        if first && (last || !self.maps.takes_several_looks()) {
+            read_rollup(scratch.text, look);
+        }
+        let now_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
+        let left_ns = (self.begun_cpu_ns + MAX_COST_NS).saturating_sub(now_ns);
+        let time_ns = left_ns.clamp(LEAST_PAGES_NS, PAGES_NS);
+        let deadline_ns = now_ns + if last { LAST_PAGES_NS } else { time_ns };
         let Scratch { regions, tiles, out, .. } = scratch;
         let mut room = Room { regions, tiles, out: &mut out[end..most] };
-        let (scans, bytes) = self.pages.scan(self.maps.last_read(), &mut room, deadline_ns);
+        let (scans, bytes) = self.pages.scan(self.maps.known(), &mut room, deadline_ns);
         (look.scans, look.page_source) = (scans, self.pages.source());
         let end = end + bytes;
-        let bytes = view.encode(&mut scratch.out[end..end + view::MOST_BYTES]);
+        let bytes = encode_rest(view, listed, &mut scratch.out[end..end + REST_BYTES]);
         look.scans_end = scans > 0 && self.pages.cursor() == 0;
         look.tracer_resident = self.resident_bytes();
         look.cost_stamps = clock::stamp().saturating_sub(look.stamp);
@@ -335,6 +354,23 @@ impl Looker {
             + stack::resident_bytes(lane::count())
             + IMAGE_BYTES.load(Relaxed) as u64
     }
+}
+
+/// Writes what follows the scans of a look: the allocator's view, and which part of the list of
+/// mappings was read, if that was not all of it.
+fn encode_rest(view: &View, listed: Option<Listed>, out: &mut [u8]) -> usize {
+    let mut end = view.encode(out);
+    let (from, to) = listed.map_or((0, 0), |listed| (listed.from, listed.to));
+    if (from, to) != (0, u64::MAX) {
+        if end == 0 {
+            // Parts come behind a view, so there is one without figures.
+            end = record::encode(&AllocatorView::default(), out).unwrap_or(0);
+        }
+        let mappings = listed.map_or(0, |listed| listed.mappings);
+        let part = LookPart::Listed { from, to, mappings };
+        end += record::encode(&part, &mut out[end..]).unwrap_or(0);
+    }
+    end
 }
 
 fn current_brk() -> Option<u64> {

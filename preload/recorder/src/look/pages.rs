@@ -153,11 +153,11 @@ impl Pages {
         self.cursor = cursor;
     }
 
-    /// Scans mappings from where the last scan stopped, until the end of the list, or of the
-    /// time. How many scans were written to `out`, and their bytes.
+    /// Scans mappings, a list in two parts, from where the last scan stopped, until the end of the
+    /// list, or of the time. How many scans were written to `out`, and their bytes.
     pub(super) fn scan(
         &mut self,
-        mappings: &[Known],
+        mappings: [&[Known]; 2],
         room: &mut Room<'_>,
         deadline_ns: u64,
     ) -> (u32, usize) {
@@ -167,7 +167,8 @@ impl Pages {
         let Ok(fd) = sys::open(b"/proc/self/pagemap\0", libc::O_RDONLY, 0) else { return (0, 0) };
         let (mut scans, mut bytes) = (0, 0);
         let from = core::mem::take(&mut self.cursor);
-        for mapping in mappings.iter().filter(|known| known.may_be_heap && known.end > from) {
+        let ahead = mappings.map(|part| &part[part.partition_point(|known| known.end <= from)..]);
+        for mapping in ahead.into_iter().flatten().filter(|known| known.may_be_heap) {
             let range = mapping.start.max(from)..mapping.end;
             let left = (room.out.len() - bytes).saturating_sub(SCAN_BYTES).min(room.tiles.len());
             let tiles = &mut room.tiles[..left];
@@ -477,8 +478,8 @@ mod tests {
             let mut regions = [PageRegion::default(); 100];
             let (mut tiles, mut out) = (vec![0; 4096], vec![0; 4096]);
             let mut room = Room { regions: &mut regions, tiles: &mut tiles, out: &mut out };
-            let mapping = core::slice::from_ref(mapping);
-            let (scans, bytes) = pages.scan(mapping, &mut room, u64::MAX);
+            let mappings = [core::slice::from_ref(mapping), &[]];
+            let (scans, bytes) = pages.scan(mappings, &mut room, u64::MAX);
             assert_eq!((scans, pages.cursor()), (1, 0), "the whole range was scanned");
             out.truncate(bytes);
             out
