@@ -318,6 +318,13 @@ pub enum LookPart {
         /// How many mappings it read.
         mappings: u32,
     },
+    /// A heap of a secondary arena of glibc, told when it is new, or another arena's than before.
+    ArenaHeap {
+        /// Its first address.
+        start: u64,
+        /// That of the first heap of its arena: which arena it is.
+        first_heap: u64,
+    },
 }
 
 /// One record of the modules area: what happened to a loaded object.

@@ -248,15 +248,18 @@ fn what_an_allocator_says_of_itself() {
 }
 
 #[test]
-fn which_mappings_a_look_read() {
+fn what_else_a_look_tells() {
     let none = AllocatorView::default();
     let listed = LookPart::Listed { from: 0x1000, to: u64::MAX, mappings: 768 };
-    let bytes = [encode(&none), encode(&listed)].concat();
+    let heap = LookPart::ArenaHeap { start: 0x7f00_0800_0000, first_heap: 0x7f00_0000_0000 };
+    let bytes = [encode(&none), encode(&listed), encode(&heap)].concat();
     golden("look_parts", &bytes);
     let (read, at) = record::decode::<AllocatorView>(&bytes).expect("decodes");
     assert_eq!(read, none);
     let (read, len) = record::decode::<LookPart>(&bytes[at..]).expect("decodes");
-    assert_eq!((read, at + len), (listed, bytes.len()));
+    assert_eq!(read, listed);
+    let (read, more) = record::decode::<LookPart>(&bytes[at + len..]).expect("decodes");
+    assert_eq!((read, at + len + more), (heap, bytes.len()));
 }
 
 #[test]

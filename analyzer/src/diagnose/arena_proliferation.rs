@@ -3,49 +3,57 @@
 //! Each thread that finds the others' arenas busy gets one of its own, up to 8 a core, and what
 //! is free in one serves no thread of another.
 //!
-//! *Signature* (glibc only): at least four heaps of secondary arenas that hold 1 MiB or more and
-//! are at most a quarter live, and whose pages without a live byte have been so for the last tenth
+//! *Signature* (glibc only): at least four secondary arenas that hold 1 MiB or more and are at most
+//! a quarter live, and whose pages without a live byte have been so for the last tenth
 //! of the run.
 //!
 //! *Thresholds*: four, as a program of two or three threads gains nothing by sharing; a quarter,
 //! as half-full arenas are what threads that work leave behind.
 //!
-//! *At stake*: the pages of these heaps without a live byte. What lies unused on pages with live
+//! *At stake*: the pages of these arenas without a live byte. What lies unused on pages with live
 //! blocks is not counted: fewer arenas would not give it back, the blocks pin it.
 
 use super::case::Case;
 use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, MIB, Severity};
+use crate::measure::HeapPart;
 use crate::words;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-const LEAST_HEAPS: usize = 4;
+const LEAST_ARENAS: usize = 4;
 const LEAST_RESIDENT_BYTES: u64 = MIB;
 const MOST_LIVE_PART: u64 = 4;
 
-/// Heaps that hold much and use little.
+/// Arenas that hold much and use little.
 struct Sparse {
-    heaps: usize,
+    arenas: usize,
     live_bytes: u64,
     resident_bytes: u64,
     empty_bytes: u64,
 }
 
 fn sparse(case: &Case<'_>) -> Option<Sparse> {
-    let mut sparse = Sparse { heaps: 0, live_bytes: 0, resident_bytes: 0, empty_bytes: 0 };
+    let mut arenas: BTreeMap<u64, HeapPart> = BTreeMap::new();
     for heap in &case.shape.arenas {
-        if heap.resident_bytes >= LEAST_RESIDENT_BYTES
-            && heap.live_bytes <= heap.resident_bytes / MOST_LIVE_PART
+        let arena = arenas.entry(heap.first_heap).or_default();
+        arena.live_bytes += heap.live_bytes;
+        arena.resident_bytes += heap.resident_bytes;
+        arena.empty_bytes += heap.empty_bytes;
+    }
+    let mut sparse = Sparse { arenas: 0, live_bytes: 0, resident_bytes: 0, empty_bytes: 0 };
+    for arena in arenas.values() {
+        if arena.resident_bytes >= LEAST_RESIDENT_BYTES
+            && arena.live_bytes <= arena.resident_bytes / MOST_LIVE_PART
         {
-            sparse.heaps += 1;
-            sparse.live_bytes += heap.live_bytes;
-            sparse.resident_bytes += heap.resident_bytes;
-            sparse.empty_bytes += heap.empty_bytes;
+            sparse.arenas += 1;
+            sparse.live_bytes += arena.live_bytes;
+            sparse.resident_bytes += arena.resident_bytes;
+            sparse.empty_bytes += arena.empty_bytes;
         }
     }
-    (sparse.heaps >= LEAST_HEAPS).then_some(sparse)
+    (sparse.arenas >= LEAST_ARENAS).then_some(sparse)
 }
 
 /// Bytes that lie free in many arenas; 0 where there are few.
@@ -55,7 +63,7 @@ pub(super) fn held_bytes(case: &Case<'_>) -> u64 {
 
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let sparse = sparse(case)?;
-    let Sparse { heaps: count, live_bytes: live, resident_bytes: resident, .. } = sparse;
+    let Sparse { arenas: count, live_bytes: live, resident_bytes: resident, .. } = sparse;
     let bytes = sparse.empty_bytes;
     if !case.lasts(bytes) {
         return None;
@@ -70,7 +78,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         most: Severity::Serious,
         of: Of::EmptyPages,
         evidence: BTreeMap::from([
-            ("sparse_arena_heaps", json!(count)),
+            ("sparse_arenas", json!(count)),
             ("arena_heaps", json!(case.shape.arenas.len())),
             ("resident_bytes", json!(resident)),
             ("empty_page_bytes", json!(bytes)),
@@ -79,7 +87,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("site", case.filling_site()),
         ]),
         explanation: format!(
-            "{} threads ran; {count} heaps of secondary arenas have {} in memory and only {} live \
+            "{} threads ran; {count} secondary arenas have {} in memory and only {} live \
              in them; {} are whole pages without a live block.{}",
             words::count(threads),
             words::bytes(resident),

@@ -189,19 +189,23 @@ fn blocks_at_the_end_hold_what_lies_right_below() {
 fn free_memory_in_four_arenas_is_proliferation() {
     let mut case = drained(60 * MIB);
     case.0.end.pinned_waste_bytes = Some(0);
-    let heap = |live_bytes| HeapPart {
+    let heap = |live_bytes, first_heap| HeapPart {
         live_bytes,
+        first_heap,
         resident_bytes: 12 * MIB,
         empty_bytes: 11 * MIB,
         ..HeapPart::default()
     };
     case.2.brk = None;
-    case.2.arenas = vec![heap(3 * MIB); 4];
+    let arenas = |live_bytes, count: u64| (0..count).map(|at| heap(live_bytes, at)).collect();
+    case.2.arenas = arenas(3 * MIB, 4);
     let found = judge(&case).list.remove(0);
     assert_eq!((found.id, found.bytes), ("arena-proliferation", 44 * MIB));
-    case.2.arenas = vec![heap(3 * MIB); 3];
+    case.2.arenas = arenas(3 * MIB, 3);
     assert_eq!(ids(&case), ["retained-after-burst"], "three are not many");
-    case.2.arenas = vec![heap(3 * MIB + 1); 4];
+    case.2.arenas = vec![heap(3 * MIB, 0); 4];
+    assert_eq!(ids(&case), ["retained-after-burst"], "all four are heaps of one arena");
+    case.2.arenas = arenas(3 * MIB + 1, 4);
     assert_eq!(ids(&case), ["retained-after-burst"], "more than a quarter is live");
 }
 
@@ -290,7 +294,7 @@ fn arenas_whose_pages_are_pinned_are_no_proliferation() {
     let mut case = drained(0);
     case.2.brk = None;
     let heap = HeapPart { live_bytes: MIB, resident_bytes: 16 * MIB, ..HeapPart::default() };
-    case.2.arenas = vec![heap; 4];
+    case.2.arenas = (0..4).map(|first_heap| HeapPart { first_heap, ..heap }).collect();
     assert_eq!(ids(&case), ["pinned-pages"]);
     case.2.arenas[0].empty_bytes = 8 * MIB;
     case.2.empty_bytes = Some(8 * MIB);

@@ -2,6 +2,7 @@
 //! ([`analyze`]), the holes at one of them, and what the heap map draws.
 
 mod analyze;
+mod arenas;
 pub mod blame;
 mod facts;
 pub mod frames;
@@ -32,6 +33,7 @@ mod usage;
 pub use analyze::{
     Checkpoint, analyze, analyze_to_end, analyze_to_exit, analyze_until, process_facts,
 };
+pub use arenas::{ArenaFacts, ArenaThread};
 pub use facts::{Analysis, DriftFacts, MappingFacts, ThreadPair, TraceFacts};
 pub use gaps::with_gaps;
 pub use heap_map::{heap_map, heap_pages};

@@ -4,7 +4,7 @@
 
 use super::blame::{By, PinnedHeap};
 use super::playback::heap_at_peak;
-use super::{Analysis, FreePlaces, PoolFacts, SlopClass, slop};
+use super::{Analysis, ArenaFacts, FreePlaces, PoolFacts, SlopClass, slop};
 use crate::read::Trace;
 use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay, TILE_BYTES};
 use rustc_hash::FxHashMap;
@@ -21,6 +21,8 @@ pub struct HeapFacts {
     pub kind: &'static str,
     /// First address; of arena heaps and the brk heap alone.
     pub start: Option<u64>,
+    /// Of an arena's heap, where the arena's first heap begins. `None`: no look has read it.
+    pub first_heap: Option<u64>,
     /// What blocks and the allocator's own data at its start cover.
     pub live_bytes: u64,
     /// Pages touched and not given back.
@@ -70,6 +72,8 @@ pub struct Utilisation {
 pub struct Parts {
     /// In order of kind and address.
     pub heaps: Vec<HeapFacts>,
+    /// By arena of glibc, the main one first. `None`: they are not known.
+    pub arenas: Option<Vec<ArenaFacts>>,
     /// In order of number.
     pub threads: Vec<ThreadFacts>,
     /// Over all heaps.
@@ -116,11 +120,15 @@ impl Parts {
 
     /// The heap as the replay, which stands at `at_ns`, has it.
     pub fn of(trace: &Trace, replay: &Replay<'_>, at_ns: u64) -> Parts {
-        Parts {
+        let mut parts = Parts {
             threads: threads(trace, replay, at_ns),
             slop_by_class: slop::by_class(replay),
             ..Parts::brief(trace, replay, at_ns)
+        };
+        if let Some(arenas) = &mut parts.arenas {
+            ArenaFacts::add_threads(arenas, replay);
         }
+        parts
     }
 
     /// The same without threads and size classes, for which all blocks have to be gone through.
@@ -135,6 +143,7 @@ impl Parts {
             let heap = heaps.entry((kind, start)).or_insert_with(|| HeapFacts {
                 kind: kind.label(),
                 start: start.or((kind == Kind::Brk).then_some(range.start)),
+                first_heap: start.and_then(|start| space.first_heap_of(start)),
                 resident_bytes: known.then_some(0),
                 releasable_bytes: known.then_some(0),
                 crossed_bytes: start.map(|start| replay.habits().freed_in(start).crossed_bytes),
@@ -158,7 +167,9 @@ impl Parts {
             });
         }
         let small_pages = trace.process().page_bytes == TILE_BYTES;
+        let by_kind = heaps.iter().map(|((kind, _), heap)| (*kind, heap));
         Parts {
+            arenas: ArenaFacts::all(replay, by_kind),
             heaps: heaps.into_values().collect(),
             threads: Vec::new(),
             page_utilisation: Utilisation {

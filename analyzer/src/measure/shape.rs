@@ -42,6 +42,8 @@ pub struct HeapShape {
 pub struct HeapPart {
     /// First address.
     pub start: u64,
+    /// Of an arena's heap, where the arena's first heap begins, or itself where that is not known.
+    pub first_heap: u64,
     /// What blocks cover.
     pub live_bytes: u64,
     /// Pages in memory.
@@ -106,7 +108,9 @@ impl HeapShape {
                 }
                 Kind::Arena => {
                     let start = range.start & !(ARENA_HEAP_BYTES - 1);
-                    arenas.entry(start).or_insert(HeapPart { start, ..HeapPart::default() })
+                    let first_heap = space.first_heap_of(start).unwrap_or(start);
+                    let part = HeapPart { start, first_heap, ..HeapPart::default() };
+                    arenas.entry(start).or_insert(part)
                 }
                 _ => &mut other,
             };

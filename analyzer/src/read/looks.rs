@@ -56,6 +56,9 @@ pub struct Look {
     pub page_source: PageSource,
     /// The scans came to the end of the process's memory.
     pub scans_end: bool,
+    /// Heaps of secondary arenas of glibc that are new to looks: where each begins, and where the
+    /// first heap of its arena does.
+    pub arena_heaps: Vec<(u64, u64)>,
     /// What the allocator said of itself, where it was asked.
     pub allocator: Option<Arc<AllocatorView>>,
 }
@@ -240,7 +243,8 @@ fn read_look(
         let range = scan.start..end;
         scans.push(Scan { range, tiles: scan.tiles.into() });
     }
-    let mut rest = Rest { allocator: None, listed: Look::WHOLE, mappings_read: None };
+    let mut rest =
+        Rest { allocator: None, listed: Look::WHOLE, mappings_read: None, arena_heaps: Vec::new() };
     if let Some(bytes) = payload.get(at..).filter(|bytes| !bytes.is_empty()) {
         rest.read(bytes)?;
     }
@@ -272,6 +276,7 @@ fn read_look(
         scans,
         page_source: look.page_source,
         scans_end: look.scans_end,
+        arena_heaps: rest.arena_heaps,
         allocator: rest.allocator,
     })
 }
@@ -281,6 +286,7 @@ struct Rest {
     allocator: Option<Arc<AllocatorView>>,
     listed: Range<u64>,
     mappings_read: Option<u64>,
+    arena_heaps: Vec<(u64, u64)>,
 }
 
 impl Rest {
@@ -302,6 +308,9 @@ impl Rest {
                 LookPart::Listed { from, to, mappings } => {
                     self.listed = from..to.max(from);
                     self.mappings_read = Some(mappings.into());
+                }
+                LookPart::ArenaHeap { start, first_heap } => {
+                    self.arena_heaps.push((start, first_heap));
                 }
             }
         }

@@ -62,6 +62,8 @@ pub fn report(
     value(&diagnoses.judged_at_ns, out)?;
     out.write_all(b",\n\"heaps\": ")?;
     value(&parts.end.heaps, out)?;
+    out.write_all(b",\n\"arenas\": ")?;
+    value(&parts.end.arenas, out)?;
     out.write_all(b",\n\"threads\": ")?;
     value(&parts.end.threads, out)?;
     out.write_all(b",\n\"pools\": ")?;
@@ -137,6 +139,7 @@ mod tests {
             "series",
             "diagnoses",
             "heaps",
+            "arenas",
             "threads",
             "free_places",
             "slop_by_class",

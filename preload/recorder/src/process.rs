@@ -179,7 +179,8 @@ fn begin(
     MAY_NEST.store(facts.may_nest, Relaxed);
     PID.store(sys::process_id(), Relaxed);
     clock::choose();
-    look::know(facts.image_bytes, facilities.current_brk);
+    let glibc = facts.usable_rule == UsableRule::Glibc;
+    look::know(facts.image_bytes, facilities.current_brk, glibc);
     if !create_file(config, environment) {
         return false;
     }

@@ -1,8 +1,8 @@
-//! Tables for `report --details`: heap by heap, thread by thread, free bytes by place, slop by
-//! size class. JSON has all of it under `heaps`, `threads`, `free_places`, `slop_by_class`.
+//! Tables for `report --details`: heap by heap, arena by arena, thread by thread, free bytes by place, slop by
+//! size class. JSON has all of it under `heaps`, `arenas`, `threads`, `free_places`, `slop_by_class`.
 
 use super::{BOLD, plural, scale};
-use crate::measure::{FreePlaces, HeapFacts, Parts, SlopClass, ThreadFacts};
+use crate::measure::{ArenaFacts, FreePlaces, HeapFacts, Parts, SlopClass, ThreadFacts};
 use std::cmp::Reverse;
 use std::fmt::Write;
 
@@ -12,6 +12,7 @@ const MOST_ROWS: usize = 24;
 /// All tables, each behind an empty line.
 pub(super) fn tables(parts: &Parts) -> String {
     let mut out = heaps(&parts.heaps);
+    out += &arenas(parts.arenas.as_deref().unwrap_or_default());
     out += &threads(&parts.threads);
     out += &places(&parts.free_places);
     out += &slop(parts.slop_by_class.as_deref());
@@ -58,6 +59,30 @@ fn heaps(heaps: &[HeapFacts]) -> String {
         row(&mut out, &format!("{}{at}", heap.kind), figures.into_iter().chain(seen));
     }
     left_out(&mut out, heaps.len(), "heap");
+    out
+}
+
+fn arenas(arenas: &[ArenaFacts]) -> String {
+    let mut out = String::new();
+    if arenas.is_empty() {
+        return out;
+    }
+    let columns = ["heaps", "threads", "live", "free", "footprint", "resident"];
+    heading(&mut out, "Arenas, largest first", "", &columns);
+    let mut sorted: Vec<&ArenaFacts> = arenas.iter().collect();
+    sorted.sort_by_key(|arena| Reverse(arena.footprint_bytes));
+    for arena in sorted.iter().take(MOST_ROWS) {
+        let name = match (arena.start, arena.told) {
+            (None, _) => "main".to_owned(),
+            (Some(start), true) => format!("at {start:#x}"),
+            (Some(start), false) => format!("heap at {start:#x}"),
+        };
+        let counts = [arena.heaps, arena.threads.len() as u64].map(scale::count);
+        let figures = [arena.live_bytes, arena.free_bytes, arena.footprint_bytes].map(scale::bytes);
+        let seen = [known(arena.resident_bytes)];
+        row(&mut out, &name, counts.into_iter().chain(figures).chain(seen));
+    }
+    left_out(&mut out, arenas.len(), "arena");
     out
 }
 

@@ -77,7 +77,7 @@ impl AddressSpace {
         let region = Region { end: brk.end, kind: Kind::Brk, accessible: true, mapping };
         self.regions.put(brk.start, region);
         if self.glibc && !std::mem::replace(&mut self.brk_begun, true) {
-            self.has_main_arena = true;
+            self.arenas.has_main = true;
             self.copy_scanned(&brk);
             self.set_head(brk.start, extent.start);
         }
@@ -88,14 +88,14 @@ impl AddressSpace {
         let heap = start..start.saturating_add(ARENA_HEAP_BYTES).min(MAX_ADDRESS);
         if !self.regions.within(&heap).is_empty() || pages.end > heap.end {
             // Something else is there: the main arena, on a mapping because brk failed.
-            self.has_main_arena = true;
+            self.arenas.has_main = true;
             return self.infer_segment(pages);
         }
         let mapping = self.regions.new_mapping();
         let kind = Kind::Arena;
         self.regions.put(start, Region { end: heap.end, kind, accessible: false, mapping });
         self.regions.set_access(&(start..pages.end), true);
-        self.arenas.insert(start);
+        self.arenas.add(start);
         self.copy_scanned(&heap);
         self.set_head(start, extent.start);
     }

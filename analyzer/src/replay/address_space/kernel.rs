@@ -162,6 +162,9 @@ impl AddressSpace {
         if look.brk_end.is_some() || !look.mappings.is_empty() {
             self.drift.end(look.stamp);
         }
+        for (heap, first) in &look.arena_heaps {
+            self.arenas.tell(*heap, *first);
+        }
         self.take_pages(look);
     }
 
@@ -289,6 +292,7 @@ impl AddressSpace {
         self.regions.carve(&heap);
         if accessible_end == start {
             self.forget_heads(&heap);
+            self.arenas.lose(start);
             return;
         }
         let kind = if reserved_end == heap.end { Kind::Arena } else { Kind::Segment };
@@ -299,8 +303,8 @@ impl AddressSpace {
             self.regions.put(accessible_end, rest);
         } else {
             // No arena has a heap that is not reserved whole: the main arena fell back.
-            self.arenas.remove(&start);
-            self.has_main_arena = true;
+            self.arenas.remove(start);
+            self.arenas.has_main = true;
         }
     }
 

@@ -4,6 +4,7 @@
 //! hooks is [inferred](claim) from where blocks appear, and [looks](kernel) at the kernel's
 //! mappings correct it; by how much is counted as drift.
 
+mod arenas;
 mod claim;
 mod drift;
 mod glibc;
@@ -24,12 +25,13 @@ pub use space::{
 pub use territory::Territory;
 
 use crate::read::Mapping;
+use arenas::Arenas;
 use fragtrace_format::Stamp;
 use oldest::OldestScan;
 use region::Regions;
 use residency::Residency;
 use space::Space;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -74,8 +76,7 @@ pub struct AddressSpace {
     /// What the allocator keeps at the start of its heaps: start and length.
     heads: BTreeMap<u64, u64>,
     head_bytes: u64,
-    arenas: BTreeSet<u64>,
-    has_main_arena: bool,
+    arenas: Arenas,
     territory: Territory,
     residency: Residency,
     oldest_scan: OldestScan,
@@ -101,8 +102,7 @@ impl AddressSpace {
             corrected: 0,
             heads: BTreeMap::new(),
             head_bytes: 0,
-            arenas: BTreeSet::new(),
-            has_main_arena: false,
+            arenas: Arenas::default(),
             territory: Territory::default(),
             residency: Residency::new(page_bytes),
             oldest_scan: OldestScan::default(),
@@ -262,10 +262,15 @@ impl AddressSpace {
         self.heads.iter().map(|(start, bytes)| *start..start + bytes)
     }
 
-    /// Arenas that ever held a block: the main one, and one for each heap of another. An
-    /// arena can have several heaps of 64 MiB, which cannot be told from outside.
+    /// Arenas that ever held a block: the main one, and others. A heap of which no look has read
+    /// yet whose it is counts as one.
     pub fn arena_count(&self) -> Option<u64> {
-        self.arena_heaps.then(|| u64::from(self.has_main_arena) + self.arenas.len() as u64)
+        self.arena_heaps.then(|| self.arenas.count())
+    }
+
+    /// The first heap of the arena that a heap is of, by where it begins; `None`: no look has read it.
+    pub fn first_heap_of(&self, heap: u64) -> Option<u64> {
+        self.arenas.of(heap)
     }
 
     /// By how much looks corrected what had been inferred.

@@ -19,6 +19,7 @@ pub(crate) use lines::{for_each_line, mapping};
 
 use crate::file::{self, Private};
 use crate::sys;
+use core::ops::Range;
 use fragtrace_format::record::{Mapping, MappingChange};
 use query::Questions;
 
@@ -29,9 +30,10 @@ const LIST_BYTES: usize = MAX_MAPPINGS * size_of::<Known>();
 const MOST_AT_ONCE: u32 = 768;
 const MOST_NS: u64 = 300_000;
 const BETWEEN_CLOCKS: u32 = 64;
-/// Mappings in one stretch of this size belong together, as those of a heap of glibc do: where a
-/// part ends inside of one, the next part begins with it again, if these are not too many.
-const TOGETHER_BYTES: u64 = 64 << 20;
+/// Heaps of glibc's secondary arenas begin at multiples of this, and are as large (HEAP_MAX_SIZE). So
+/// mappings in one such stretch belong together: where a part ends inside of one, the next part
+/// begins with it again, if these are not too many.
+pub(super) const HEAP_BYTES: u64 = 64 << 20;
 const MOST_AGAIN: usize = 16;
 
 const SHARED: u8 = 8;
@@ -48,6 +50,9 @@ pub(super) struct Known {
     pub(super) start: u64,
     pub(super) end: u64,
     hash: u32,
+    /// Of a heap of a secondary arena, where the arena's first heap begins, as it was told: in units
+    /// of [`HEAP_BYTES`], 0 = it was not.
+    first_heap: u32,
     /// Whether its pages may be heap: private, without a file, accessible, no stack of main.
     pub(super) may_be_heap: bool,
     /// Whether it may be executed.
@@ -56,7 +61,7 @@ pub(super) struct Known {
 
 #[cfg(test)]
 impl Known {
-    pub(super) fn of(range: core::ops::Range<u64>) -> Known {
+    pub(super) fn of(range: Range<u64>) -> Known {
         Known { start: range.start, end: range.end, may_be_heap: true, ..Known::default() }
     }
 }
@@ -91,6 +96,8 @@ pub(super) struct Maps {
     told: usize,
     passed: usize,
     read: usize,
+    /// The list, and what of it, that was read last.
+    last: (usize, Range<usize>),
 }
 
 impl Maps {
@@ -105,6 +112,7 @@ impl Maps {
         told: 0,
         passed: 0,
         read: 0,
+        last: (0, 0..0),
     };
 
     fn begin(&mut self) -> bool {
@@ -121,8 +129,15 @@ impl Maps {
         unsafe { core::slice::from_raw_parts_mut(start as *mut Known, count) }
     }
 
+    /// What was read last.
+    pub(super) fn last_read(&self) -> &'static mut [Known] {
+        let (side, range) = &self.last;
+        if self.begun { &mut self.list(*side, range.end)[range.clone()] } else { &mut [] }
+    }
+
     /// Nothing was told.
     pub(super) fn forget(&mut self) {
+        self.last = (0, 0..0);
         (self.told, self.passed, self.read, self.code_read) = (0, 0, 0, 0);
     }
 
@@ -134,6 +149,7 @@ impl Maps {
         all: bool,
         visit: impl FnMut(&MappingChange<'_>) -> bool,
     ) -> Option<Listed> {
+        self.last = (0, 0..0);
         if !self.begin() {
             return None;
         }
@@ -148,6 +164,7 @@ impl Maps {
         };
         let listed = part.finish(end);
         let (passed, read) = (self.passed + part.passed(), part.count);
+        self.last = (1 - self.side, read - (part.mappings as usize).min(read)..read);
         (self.passed, self.read, self.code_read) = (passed, read, part.code);
         if listed.to == u64::MAX {
             (self.side, self.told) = (1 - self.side, read);
@@ -255,7 +272,7 @@ impl<V: FnMut(&MappingChange<'_>) -> bool> Part<V> {
     /// its neighbour has, and those in one stretch with it.
     fn go_back(&mut self) {
         let Some(last) = self.read[..self.count].last() else { return };
-        let together = (last.end - 1) & !(TOGETHER_BYTES - 1);
+        let together = (last.end - 1) & !(HEAP_BYTES - 1);
         let recent = &self.read[self.count.saturating_sub(MOST_AGAIN)..self.count];
         let before = recent.partition_point(|known| known.start < together);
         let again = &recent[before.min(recent.len() - 1)..];
@@ -307,8 +324,9 @@ impl<V: FnMut(&MappingChange<'_>) -> bool> Part<V> {
         if self.count == self.read.len() || !self.pass(mapping.start) {
             return false;
         }
-        let known = Known::as_told(mapping);
+        let mut known = Known::as_told(mapping);
         let before = self.before().filter(|before| before.start == mapping.start);
+        known.first_heap = before.map_or(0, |before| before.first_heap);
         if before.is_none_or(|before| before.hash != known.hash)
             && !self.tell(&MappingChange::There(*mapping))
         {
@@ -416,9 +434,25 @@ impl Known {
             start: mapping.start,
             end: mapping.start + mapping.bytes,
             hash: hash(mapping),
+            first_heap: 0,
             may_be_heap: may_be_heap(mapping),
             is_code: mapping.permissions & EXECUTE != 0,
         }
+    }
+
+    /// Whether an arena's heap may begin with it.
+    pub(super) fn may_begin_a_heap(&self) -> bool {
+        self.may_be_heap && self.start.is_multiple_of(HEAP_BYTES)
+    }
+
+    /// Whether it was told to be a heap of another arena, or not of any.
+    pub(super) fn is_new(&self, first_heap: u64) -> bool {
+        u64::from(self.first_heap) != first_heap / HEAP_BYTES
+    }
+
+    /// It was told.
+    pub(super) fn told_first_heap(&mut self, first_heap: u64) {
+        self.first_heap = (first_heap / HEAP_BYTES) as u32;
     }
 
     /// Its part in the sum over code.

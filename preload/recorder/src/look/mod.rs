@@ -4,6 +4,7 @@
 //! A look is never waited for: one thread takes it, the others go on. The time to the next
 //! grows with the cost of the last, so that looks stay below 1 % of run time.
 
+mod heaps;
 pub(crate) mod maps;
 mod pages;
 mod view;
@@ -16,7 +17,7 @@ use crate::{classes, clock, file, fold, lane, pools, process, ring, stack, sys};
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use fragtrace_format::header::{Area, HEADER_BYTES, control};
 use fragtrace_format::record::{self, AllocatorView, Look, LookCause, LookPart};
 use maps::{Listed, Maps};
@@ -49,7 +50,7 @@ const LEAST_PAGES_NS: u64 = 100_000;
 const LOOK_BYTES: usize = 256;
 /// What follows its scans, at most: the allocator's view, and parts.
 const REST_BYTES: usize = view::MOST_BYTES + PARTS_BYTES;
-const PARTS_BYTES: usize = 64;
+const PARTS_BYTES: usize = 4096;
 
 static HALVES: Halves = Halves::new(Area::Looks);
 static LOCK: TryLock = TryLock::new();
@@ -65,6 +66,7 @@ static ROLLUP_BYTES: AtomicU64 = AtomicU64::new(0);
 static SCRATCH_TOUCHED: AtomicUsize = AtomicUsize::new(0);
 static IMAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 static CURRENT_BRK: AtomicUsize = AtomicUsize::new(0);
+static HEAPS_ARE_GLIBCS: AtomicBool = AtomicBool::new(false);
 
 struct Guarded(UnsafeCell<Looker>);
 
@@ -95,7 +97,8 @@ pub(crate) fn reserve(ring_bytes: u64) -> bool {
 }
 
 /// What looks need to know of the process beyond the kernel.
-pub(crate) fn know(image_bytes: usize, current_brk: Option<*const usize>) {
+pub(crate) fn know(image_bytes: usize, current_brk: Option<*const usize>, glibc: bool) {
+    HEAPS_ARE_GLIBCS.store(glibc, Relaxed);
     IMAGE_BYTES.store(image_bytes, Relaxed);
     CURRENT_BRK.store(current_brk.map_or(0, |at| at as usize), Relaxed);
 }
@@ -324,7 +327,7 @@ impl Looker {
         let (scans, bytes) = self.pages.scan(self.maps.known(), &mut room, deadline_ns);
         (look.scans, look.page_source) = (scans, self.pages.source());
         let end = end + bytes;
-        let bytes = encode_rest(view, listed, &mut scratch.out[end..end + REST_BYTES]);
+        let bytes = self.encode_rest(view, listed, &mut scratch.out[end..end + REST_BYTES]);
         look.scans_end = scans > 0 && self.pages.cursor() == 0;
         look.tracer_resident = self.resident_bytes();
         look.cost_stamps = clock::stamp().saturating_sub(look.stamp);
@@ -333,6 +336,28 @@ impl Looker {
         let len = record::encode(look, &mut head).unwrap_or(0);
         scratch.out[LOOK_BYTES - len..LOOK_BYTES].copy_from_slice(&head[..len]);
         LOOK_BYTES - len..end + bytes
+    }
+
+    /// Writes what follows the scans of a look: the allocator's view, which part of the list of
+    /// mappings was read, if that was not all of it, and what is new of arenas' heaps in there.
+    fn encode_rest(&mut self, view: &View, listed: Option<Listed>, out: &mut [u8]) -> usize {
+        let (start, mut end) = (view::MOST_BYTES, view::MOST_BYTES);
+        let (from, to) = listed.map_or((0, 0), |listed| (listed.from, listed.to));
+        if (from, to) != (0, u64::MAX) {
+            let mappings = listed.map_or(0, |listed| listed.mappings);
+            let part = LookPart::Listed { from, to, mappings };
+            end += record::encode(&part, &mut out[end..]).unwrap_or(0);
+        }
+        if HEAPS_ARE_GLIBCS.load(Relaxed) {
+            end += heaps::tell(self.maps.last_read(), &mut self.pages, &mut out[end..]);
+        }
+        let mut len = view.encode(&mut out[..start]);
+        if len == 0 && start < end {
+            // Parts come behind a view, so there is one without figures.
+            len = record::encode(&AllocatorView::default(), out).unwrap_or(0);
+        }
+        out.copy_within(start..end, len);
+        len + end - start
     }
 
     /// Our own pages in the process's resident set: files and lanes as accounted for, the
@@ -354,23 +379,6 @@ impl Looker {
             + stack::resident_bytes(lane::count())
             + IMAGE_BYTES.load(Relaxed) as u64
     }
-}
-
-/// Writes what follows the scans of a look: the allocator's view, and which part of the list of
-/// mappings was read, if that was not all of it.
-fn encode_rest(view: &View, listed: Option<Listed>, out: &mut [u8]) -> usize {
-    let mut end = view.encode(out);
-    let (from, to) = listed.map_or((0, 0), |listed| (listed.from, listed.to));
-    if (from, to) != (0, u64::MAX) {
-        if end == 0 {
-            // Parts come behind a view, so there is one without figures.
-            end = record::encode(&AllocatorView::default(), out).unwrap_or(0);
-        }
-        let mappings = listed.map_or(0, |listed| listed.mappings);
-        let part = LookPart::Listed { from, to, mappings };
-        end += record::encode(&part, &mut out[end..]).unwrap_or(0);
-    }
-    end
 }
 
 fn current_brk() -> Option<u64> {

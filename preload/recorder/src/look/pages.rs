@@ -128,6 +128,15 @@ impl Pages {
         (self.slots_taken * size_of::<Slot>() as u64).next_multiple_of(4096)
     }
 
+    /// Whether the last scan found the page at an address in memory.
+    pub(super) fn has_in_memory(&mut self, address: u64) -> bool {
+        let (tile, page) = (address / TILE_BYTES, address / PAGE % TILE_PAGES);
+        let slot = if self.begun { self.slot(tile) } else { None };
+        slot.is_some_and(|slot| {
+            slot.key >> 2 == tile && slot.resident[page as usize / 64] >> (page % 64) & 1 != 0
+        })
+    }
+
     /// No tile was told.
     pub(super) fn forget(&mut self) {
         if self.slots_taken > 0 {
