@@ -6,6 +6,7 @@
 #![no_std]
 
 mod elf;
+mod glibc;
 mod hooks;
 mod linked;
 mod next;

@@ -2,7 +2,7 @@
 
 use crate::elf::{self, Object};
 use crate::next::NEXT;
-use crate::{linked, statistics, timed};
+use crate::{glibc, linked, statistics, timed};
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use fragtrace_linked::names::Statistics;
@@ -136,8 +136,8 @@ pub(crate) fn start() {
         }
     });
     let provider = next(c"malloc").map(|(object, _)| object);
-    let glibc = provider.is_some_and(|object| object.find(c"gnu_get_libc_version").is_some())
-        && version.is_some_and(is_known_glibc);
+    let is_glibc = provider.is_some_and(|object| object.find(c"gnu_get_libc_version").is_some())
+        && version.is_some_and(glibc::is_known);
     let mut ours = false;
     elf::each_object(|object| {
         ours = is_ours(object);
@@ -151,7 +151,7 @@ pub(crate) fn start() {
     });
     FREE_IN_FRONT.store(free.unwrap_or(0), Ordering::Relaxed);
     let linked = linked::hook(is_ours);
-    IS_GLIBC.store(glibc && !linked.main, Ordering::Relaxed);
+    IS_GLIBC.store(is_glibc && !linked.main, Ordering::Relaxed);
     // What a C library maps is its own business: its malloc calls past the hooks.
     let is_libc = |object: &Object| object.find(c"__libc_start_main").is_some();
     let object = provider.filter(|object| !is_libc(object)).map(|object| object.range());
@@ -174,7 +174,7 @@ pub(crate) fn start() {
     // each of the C library's says what may be used of it.
     let usable_size = if linked.main { linked.usable_size } else { of_provider };
     if linked.main {
-        SECOND.store(if glibc { SECOND_GLIBC } else { SECOND_OTHER }, Ordering::Relaxed);
+        SECOND.store(if is_glibc { SECOND_GLIBC } else { SECOND_OTHER }, Ordering::Relaxed);
         SECOND_USABLE.store(of_provider.map_or(0, |at| at as usize), Ordering::Relaxed);
     }
     let statistics = match provider {
@@ -200,7 +200,7 @@ pub(crate) fn start() {
         },
         // glibc's own calls go past the hooks. musl's calloc calls malloc by name, its
         // posix_memalign calls aligned_alloc, and of others nothing is known.
-        may_nest: !glibc,
+        may_nest: !is_glibc,
         image_bytes: own_bytes(),
     };
     // SAFETY: each symbol is of the type that libc gives it.
@@ -231,16 +231,6 @@ pub(crate) fn start() {
 fn statistics_of(library: &Object) -> Option<(Statistics, usize)> {
     let at = |which: Statistics| library.find(which.name()).map(|at| (which, at));
     Statistics::ALL.into_iter().find_map(at)
-}
-
-/// Versions whose layout of a block's header is known: unchanged since 2.17 at least.
-fn is_known_glibc(version: &CStr) -> bool {
-    let Some(minor) = version.to_bytes().strip_prefix(b"2.") else { return false };
-    let minor = minor
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .fold(0u32, |value, digit| value * 10 + (digit - b'0') as u32);
-    (17..=43).contains(&minor)
 }
 
 fn name_libc<'a>(version: Option<&CStr>, into: &'a mut [u8; 32]) -> &'a str {

@@ -14,6 +14,7 @@ use super::case::{Case, share};
 use super::claims::Of;
 use super::remedy::Remedy;
 use super::{Finding, Severity, top_pinned};
+use crate::allocators::glibc;
 use crate::words;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
 /// Bytes that cached chunks hold; 0 where they are too few for that.
 pub(super) fn held_bytes(case: &Case<'_>) -> u64 {
     let shape = case.shape;
-    let off = case.analysis.trace.allocator_env.iter().any(|set| set.contains("mxfast=0"));
+    let off = glibc::has_no_fast_bins(&case.analysis.trace.allocator_env);
     if !shape.glibc || off {
         return 0;
     }

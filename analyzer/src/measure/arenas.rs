@@ -1,7 +1,8 @@
 //! The heap by arena of glibc: what each holds, and whose blocks lie in it.
 
 use super::HeapFacts;
-use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay};
+use crate::allocators::glibc::ARENA_HEAP_BYTES;
+use crate::replay::{Kind, Replay};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -5,8 +5,9 @@
 use super::blame::{By, PinnedHeap};
 use super::playback::heap_at_peak;
 use super::{Analysis, ArenaFacts, FreePlaces, PoolFacts, SlopClass, slop};
+use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use crate::read::Trace;
-use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay, TILE_BYTES};
+use crate::replay::{Kind, Replay, TILE_BYTES};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -3,8 +3,9 @@
 
 use super::blame::{CallFacts, Held};
 use super::{Step, Survivors, Usage};
+use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use crate::read::Trace;
-use crate::replay::{ARENA_HEAP_BYTES, Block, Kind, Reclaim, Replay, TILE_BYTES};
+use crate::replay::{Block, Kind, Reclaim, Replay, TILE_BYTES};
 use crate::symbols::Symbols;
 use fragtrace_format::Stamp;
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 //! Every figure is defined in docs/metrics.md. `None` means that the figure cannot be
 //! known from what the trace holds, and is shown as such: never guessed, never zero.
 
+use crate::allocators::OWN_BYTES;
 use crate::read::AllocatorView;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -89,7 +90,7 @@ impl State {
     pub fn own_bytes(&self) -> Option<u64> {
         self.metadata_bytes.or_else(|| {
             let figures = &self.allocator_view.as_ref()?.figures.figures;
-            let (_, bytes) = figures.iter().find(|(name, _)| &**name == "stats.metadata")?;
+            let (_, bytes) = figures.iter().find(|(name, _)| OWN_BYTES.contains(&&**name))?;
             Some(*bytes)
         })
     }

@@ -1,5 +1,6 @@
 //! Blocks, and where the allocator puts them.
 
+use crate::allocators::glibc;
 use crate::order::Note;
 use crate::read::Classes;
 use crate::replay::address_space::{GRANULE_BYTES, MAX_ADDRESS};
@@ -42,15 +43,6 @@ pub struct Layout {
     classes: Classes,
 }
 
-/// Whether an allocator, by the name of its library, is known to keep blocks of different sizes
-/// apart, in slabs or spans or groups of one size class each.
-pub fn keeps_sizes_apart(library: &str) -> bool {
-    let name = library.rsplit('/').next().unwrap_or(library);
-    ["jemalloc", "mimalloc", "tcmalloc", "snmalloc", "musl"]
-        .iter()
-        .any(|known| name.contains(known))
-}
-
 /// What a layout makes of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -58,12 +50,6 @@ pub struct Place {
     pub extent: Range<u64>,
     pub own_mapping: bool,
 }
-
-/// glibc, 64 bit (malloc/malloc.c): a block's size word is the 8 bytes in front of it. What
-/// malloc.c calls a chunk begins 8 bytes earlier, but these are the last of the block below,
-/// which may use them.
-const GLIBC_HEADER_BYTES: u64 = 8;
-const GLIBC_LEAST_USABLE: u64 = 24;
 
 impl Layout {
     /// The layout of an allocator by its rule.
@@ -87,8 +73,8 @@ impl Layout {
         if self.rule == UsableRule::Glibc && note.is_none() {
             // The short way: a plain block in a heap.
             let usable = glibc_usable(size);
-            let start = address.wrapping_sub(GLIBC_HEADER_BYTES);
-            let extent = start..start.wrapping_add(usable + GLIBC_HEADER_BYTES);
+            let start = address.wrapping_sub(glibc::HEADER_BYTES);
+            let extent = start..start.wrapping_add(usable + glibc::HEADER_BYTES);
             return Place { usable: Some(usable), extent: sound(extent), own_mapping: false };
         }
         self.place_with_note(address, size, align_log2, note)
@@ -118,8 +104,8 @@ impl Layout {
         let of_glibc = self.rule == UsableRule::Glibc && note.is_none_or(|note| note.pool == 0);
         let extent = match usable {
             Some(usable) if of_glibc => {
-                let start = address.wrapping_sub(GLIBC_HEADER_BYTES);
-                start..start.saturating_add(usable + GLIBC_HEADER_BYTES)
+                let start = address.wrapping_sub(glibc::HEADER_BYTES);
+                start..start.saturating_add(usable + glibc::HEADER_BYTES)
             }
             _ => {
                 let bytes = usable.unwrap_or(size).min(MAX_ADDRESS);
@@ -130,14 +116,10 @@ impl Layout {
     }
 }
 
-/// malloc/malloc.c, request2size: the chunk is the request and its size word, rounded up to
-/// 16, and at least 32; all but the size word is the program's.
+/// What no process can have is as much as any can.
 #[inline]
 fn glibc_usable(size: u64) -> u64 {
-    let chunk = size.min(MAX_ADDRESS).next_multiple_of(16);
-    let chunk =
-        if chunk - size.min(MAX_ADDRESS) >= GLIBC_HEADER_BYTES { chunk } else { chunk + 16 };
-    (chunk - GLIBC_HEADER_BYTES).max(GLIBC_LEAST_USABLE)
+    glibc::usable(size.min(MAX_ADDRESS))
 }
 
 /// An extent as the simulator takes it: whole granules, below the end of the address space.
@@ -152,14 +134,6 @@ mod tests {
     use super::*;
     use fragtrace_format::classes::Learnt;
     use fragtrace_format::event::WRAPPED;
-
-    #[test]
-    fn usable_sizes_of_glibc() {
-        let known = [(0, 24), (1, 24), (24, 24), (25, 40), (40, 40), (41, 56), (4096, 4104)];
-        for (size, usable) in known {
-            assert_eq!(glibc_usable(size), usable, "of {size}");
-        }
-    }
 
     #[test]
     fn chunks_of_glibc_adjoin() {

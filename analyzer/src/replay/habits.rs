@@ -3,7 +3,8 @@
 //! given back only to be taken again. Numbers of stacks and addresses only; what they are called
 //! is for later stages.
 
-use super::{ARENA_HEAP_BYTES, Block, Who};
+use super::{Block, Who};
+use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
 use std::ops::Range;

@@ -25,8 +25,8 @@ mod table;
 mod timed;
 
 pub use address_space::{
-    ARENA_HEAP_BYTES, AddressSpace, BUCKETS, Drift, FORESEEN, Fullness, GRANULE_BYTES, Gaps, Kind,
-    Stretch, TILE_BYTES,
+    AddressSpace, BUCKETS, Drift, FORESEEN, Fullness, GRANULE_BYTES, Gaps, Kind, Stretch,
+    TILE_BYTES,
 };
 pub use block::Block;
 pub use counts::Counts;
@@ -37,6 +37,7 @@ pub use reclaim::Reclaim;
 pub use sources::Sources;
 pub use timed::{TimedCall, TimedCalls};
 
+use crate::allocators::{Allocator, glibc};
 use crate::order::{Action, Event, Note};
 use crate::read::{AllocatorView, Ending, Look, Trace};
 use block::Layout;
@@ -112,11 +113,12 @@ impl<'t> Replay<'t> {
         let mut replay = Replay {
             space: AddressSpace::new(
                 glibc,
-                address_space::arena_heaps_are_known(&process.allocator_env),
+                glibc::arena_heaps_are_known(&process.allocator_env),
                 process.page_bytes,
             ),
             layout,
-            sizes_apart: block::keeps_sizes_apart(&process.allocator),
+            sizes_apart: Allocator::of_library(&process.allocator)
+                .is_some_and(|known| known.keeps_sizes_apart),
             blocks: Blocks::default(),
             counts: Counts::default(),
             handovers: Handovers::default(),

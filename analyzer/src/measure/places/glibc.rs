@@ -2,11 +2,12 @@
 //! in a thread's cache, a fast bin or a bin, and which of them it is in, no one can see from
 //! outside; what is behind the last block is the top, and chunks in caches that border on it.
 //!
-//! Which heap of an arena with several is its last cannot be told either: each of them counts its
-//! end as top.
+//! Of an arena with several heaps only the last has a top. Which one that is, looks do not read: each
+//! of them counts its end as top.
 
 use super::{Caches, Top};
-use crate::replay::{ARENA_HEAP_BYTES, Kind, Replay};
+use crate::allocators::glibc::{ARENA_HEAP_BYTES, has_no_thread_caches};
+use crate::replay::{Kind, Replay};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -75,25 +76,5 @@ pub(super) fn caches(replay: &Replay<'_>, tops: &[Top], environment: &[String]) 
         bins_bytes: without_caches.then_some(bytes),
         caches_and_bins_bytes: Some(bytes),
         asked_age_ns: None,
-    }
-}
-
-/// Whether the environment turned them off.
-fn has_no_thread_caches(environment: &[String]) -> bool {
-    let tunables = environment.iter().filter_map(|line| line.strip_prefix("GLIBC_TUNABLES="));
-    let mut settings = tunables.flat_map(|list| list.split(':'));
-    settings.any(|setting| setting == "glibc.malloc.tcache_count=0")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thread_caches_are_known_to_be_empty_only_where_they_are_off() {
-        let off = |tunables: &str| has_no_thread_caches(&[format!("GLIBC_TUNABLES={tunables}")]);
-        assert!(off("glibc.malloc.mxfast=0:glibc.malloc.tcache_count=0"));
-        assert!(!off("glibc.malloc.tcache_count=07"));
-        assert!(!has_no_thread_caches(&["MALLOC_ARENA_MAX=1".into()]));
     }
 }

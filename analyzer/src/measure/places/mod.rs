@@ -1,11 +1,12 @@
 //! Where the free bytes of the heap are, seen twice: as the program sees holes, by pages and by
 //! what lies beside them; and as the allocator could use them, which it can tell, or its layout,
-//! or nobody. What an allocator lets be told is a file each; pages are the same for all.
+//! or nobody. What is made of the first and of the second is a file each; which it is, allocators'
+//! own files say (`crate::allocators`). Pages are the same for all.
 
+mod asked;
 mod glibc;
-mod jemalloc;
-mod musl;
 
+use crate::allocators::{self, Allocator};
 use crate::read::Trace;
 use crate::replay::{AddressSpace, Replay, Stretch};
 use serde::Serialize;
@@ -105,18 +106,20 @@ impl FreePlaces {
 }
 
 fn caches(trace: &Trace, replay: &Replay<'_>, tops: &[Top], at_ns: u64) -> Caches {
-    let allocator = &*trace.process().allocator;
-    let library = allocator.rsplit('/').next().unwrap_or(allocator);
     if replay.is_glibc() {
-        glibc::caches(replay, tops, &trace.process().allocator_env)
-    } else if library.contains("jemalloc") {
-        let asked_ns = replay.allocator_view().map(|view| trace.clock().time_ns(view.stamp));
-        let age_ns = asked_ns.map(|asked_ns| at_ns.saturating_sub(asked_ns));
-        jemalloc::caches(replay, age_ns).unwrap_or_default()
-    } else if library.contains("musl") {
-        musl::caches()
-    } else {
-        Caches::default()
+        return glibc::caches(replay, tops, &trace.process().allocator_env);
+    }
+    let known = Allocator::of_library(&trace.process().allocator);
+    match known.map(|known| &known.caches) {
+        Some(allocators::Caches::AsItSays { allocated, active }) => {
+            let asked_ns = replay.allocator_view().map(|view| trace.clock().time_ns(view.stamp));
+            let age_ns = asked_ns.map(|asked_ns| at_ns.saturating_sub(asked_ns));
+            asked::caches(replay, (*allocated, *active), age_ns).unwrap_or_default()
+        }
+        Some(allocators::Caches::NoneOfThreads) => {
+            Caches { thread_caches_bytes: Some(0), ..Caches::default() }
+        }
+        Some(allocators::Caches::Untold) | None => Caches::default(),
     }
 }
 

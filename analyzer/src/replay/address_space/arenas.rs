@@ -3,7 +3,7 @@
 //! A secondary arena that outgrows its heap of 64 MiB gets another one, and from outside all of them
 //! look alike. Looks read which is whose; of a heap that no look has seen yet it is not known.
 
-use super::glibc::ARENA_HEAP_BYTES;
+use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Arenas that ever held a block.

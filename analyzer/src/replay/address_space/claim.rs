@@ -6,9 +6,9 @@
 //! other allocators nothing is assumed: the mapping that the kernel showed there counts, or
 //! the block's own pages until the next look.
 
-use super::glibc::ARENA_HEAP_BYTES;
 use super::region::{Kind, Region};
 use super::{AddressSpace, MAX_ADDRESS};
+use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use crate::read::Mapping;
 use fragtrace_format::event::half;
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! What the kernel did: events of mappings, and looks at all of them.
 
-use super::glibc::ARENA_HEAP_BYTES;
 use super::region::{Kind, Region};
 use super::{AddressSpace, MAX_ADDRESS, claim};
+use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use crate::read::{Look, Mapping};
 use std::ops::Range;
 use std::sync::Arc;

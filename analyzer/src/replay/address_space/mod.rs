@@ -7,7 +7,6 @@
 mod arenas;
 mod claim;
 mod drift;
-mod glibc;
 mod kernel;
 mod oldest;
 mod region;
@@ -16,7 +15,6 @@ mod space;
 mod territory;
 
 pub use drift::Drift;
-pub use glibc::{ARENA_HEAP_BYTES, arena_heaps_are_known};
 pub use kernel::{Purpose, Removed};
 pub use region::{Kind, Region};
 pub use space::{
