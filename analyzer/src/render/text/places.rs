@@ -26,10 +26,12 @@ fn as_allocator(places: &AllocatorPlaces) -> String {
     let mut kept = Vec::new();
     if let Some(top) = places.top_bytes {
         let in_memory = places.top_resident_bytes.map_or("an unknown part".into(), scale::bytes);
-        kept.push(format!(
-            "{} at the top of heaps ({in_memory} of it in memory)",
-            scale::bytes(top)
-        ));
+        // Small chunks that are kept apart may lie between the last block and what malloc.c calls top.
+        let what = match places.bins_bytes {
+            Some(_) => "at the top of heaps",
+            None => "behind the last blocks of heaps, as top or kept apart there",
+        };
+        kept.push(format!("{} {what} ({in_memory} of it in memory)", scale::bytes(top)));
     }
     match (places.thread_caches_bytes, places.bins_bytes, places.caches_and_bins_bytes) {
         (Some(cached), Some(bins), _) => {
@@ -104,11 +106,14 @@ mod tests {
             line(&places(glibc)).as_deref(),
             Some(
                 "Of what is free, 3.00 MiB beside live blocks and 2.00 MiB on whole pages in \
-                 memory. The allocator has 2.00 MiB at the top of heaps (1.00 MiB of it in \
-                 memory) and 4.00 MiB in thread caches and bins, which it keeps to itself; 1.00 \
-                 MiB of it are whole pages in memory, 7.00 MiB pages that are not, the top left \
-                 out."
+                 memory. The allocator has 2.00 MiB behind the last blocks of heaps, as top or \
+                 kept apart there (1.00 MiB of it in memory) and 4.00 MiB in thread caches and \
+                 bins, which it keeps to itself; 1.00 MiB of it are whole pages in memory, 7.00 \
+                 MiB pages that are not, the top left out."
             )
         );
+        let without_caches = AllocatorPlaces { bins_bytes: Some(0), ..glibc };
+        let text = line(&places(without_caches)).unwrap_or_default();
+        assert!(text.contains("has 2.00 MiB at the top of heaps (1.00 MiB"), "{text}");
     }
 }

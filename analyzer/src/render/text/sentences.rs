@@ -12,6 +12,7 @@ pub(super) fn all(analysis: &Analysis) -> Vec<String> {
     out.extend(out_of_memory(analysis));
     out.extend(held_at_end(&analysis.end));
     out.extend(fall_from_peaks(analysis));
+    out.extend(freed_in_vain(analysis));
     out.extend(share_of_rss(&analysis.end));
     out.extend(latency(analysis));
     out.extend(drift(analysis));
@@ -135,6 +136,42 @@ fn fall_from_peaks(analysis: &Analysis) -> Option<String> {
     ))
 }
 
+/// So many holes with so much in them are told of.
+const TELLING_HOLES: u64 = 100;
+const TELLING_FREE_BYTES: u64 = 128 << 10;
+/// Of what is free, at most one part in so many is on whole pages.
+const HARDLY_ANY: u64 = 100;
+
+/// When most of what was freed lay beside live blocks on every page: then RSS does not move.
+fn freed_in_vain(analysis: &Analysis) -> Option<String> {
+    let peak = &analysis.peak;
+    let after = analysis.series.iter().filter(|state| state.time_ns >= peak.time_ns);
+    let (state, free, releasable) = after
+        .filter(|state| state.hole_count.is_some_and(|count| count >= TELLING_HOLES))
+        .filter_map(|state| Some((state, state.free_bytes?, state.releasable_bytes?)))
+        .filter(|(state, free, releasable)| {
+            state.live_bytes < peak.live_bytes
+                && *free >= TELLING_FREE_BYTES
+                && *releasable <= free / HARDLY_ANY
+        })
+        .max_by_key(|(_, free, _)| *free)?;
+    let pages = match releasable {
+        0 => "no page in memory was without a live block, so nothing of it could go back".into(),
+        whole => format!(
+            "only {} of it were whole pages in memory, and nothing else could go back",
+            scale::bytes(whole)
+        ),
+    };
+    Some(format!(
+        "At {} {} less were live than at the peak, and {} lay free in {}, the largest {}: {pages}.",
+        scale::duration(state.time_ns),
+        scale::bytes(peak.live_bytes - state.live_bytes),
+        scale::bytes(free),
+        plural(state.hole_count?, "hole"),
+        scale::bytes(state.largest_hole_bytes?)
+    ))
+}
+
 fn share_of_rss(end: &State) -> Option<String> {
     let rss = end.rss_bytes.filter(|rss| *rss > 0)?;
     let footprint = end.footprint_bytes?;
@@ -167,4 +204,40 @@ fn too_small(analysis: &Analysis) -> Option<String> {
             scale::bytes(most)
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 5,000 blocks of 64 bytes were freed between as many of 4 KiB; then those, too.
+    #[test]
+    fn what_was_freed_beside_live_blocks_on_every_page_is_said_to_stay() {
+        let peak = State { time_ns: 1_000_000, live_bytes: 20 << 20, ..State::default() };
+        let freed = |time_ns, releasable_bytes| State {
+            time_ns,
+            live_bytes: (20 << 20) - (320 << 10),
+            free_bytes: Some(400 << 10),
+            hole_count: Some(5000),
+            largest_hole_bytes: Some(80),
+            releasable_bytes: Some(releasable_bytes),
+            ..State::default()
+        };
+        let of = |series: Vec<State>| {
+            freed_in_vain(&Analysis { peak: peak.clone(), series, ..Analysis::default() })
+        };
+        let text = of(vec![peak.clone(), freed(2_000_000, 0), State::default()]);
+        assert_eq!(
+            text.as_deref(),
+            Some(
+                "At 2.00 ms 320 KiB less were live than at the peak, and 400 KiB lay free in 5,000 \
+                 holes, the largest 80 B: no page in memory was without a live block, so nothing \
+                 of it could go back."
+            )
+        );
+        let whole_pages = of(vec![freed(2_000_000, 8 << 10), freed(500_000, 0)]);
+        assert_eq!(whole_pages, None, "much of it is whole pages, or it was before the peak");
+        let text = of(vec![freed(2_000_000, 4 << 10)]).unwrap_or_default();
+        assert!(text.contains("only 4.00 KiB of it were whole pages"), "{text}");
+    }
 }
