@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use fragtrace_tests::check::{Answers, assert_numbers};
-use fragtrace_tests::programs::program;
+use fragtrace_tests::programs::{musl_program, program};
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::command;
-use fragtrace_tests::traced::Traced;
+use fragtrace_tests::tools::tracer;
+use fragtrace_tests::traced::{Traced, preload_list};
 use serde_json::Value;
+use std::path::Path;
 
 /// How long the program holds its blocks before it frees every second one.
 const WAIT_NS: u64 = 100_000_000;
@@ -104,6 +106,46 @@ fn holes_lie_where_the_program_freed() {
         let expected: Vec<u64> =
             (0..answers.get("holes")).map(|hole| first - 8 + (2 * hole + 1) * bytes).collect();
         assert!(found == expected, "{arguments:?}: holes at {found:x?}, expected {expected:x?}");
+    }
+}
+
+/// On each allocator, each where the program freed: from the end of what may be used of the block below
+/// to the block above.
+#[test]
+fn holes_on_other_allocators_lie_where_the_program_freed() {
+    const SIZE: u64 = 2000;
+    let preloaded = ["libjemalloc.so.2", "libmimalloc.so.2", "libtcmalloc_minimal.so.4"];
+    let with = |library: &str| {
+        let mut command = command(program("holes_anywhere"));
+        command.env("LD_PRELOAD", preload_list(&[&tracer(), Path::new(library)]));
+        command
+    };
+    let mut runs: Vec<_> = preloaded.map(|library| (library, with(library))).into();
+    runs.extend(musl_program("holes_anywhere").map(|program| ("musl", command(program))));
+    for (name, mut command) in runs {
+        command.arg(SIZE.to_string());
+        let traced = Traced::run_well(command);
+        let said = Answers::of(&traced.outcome);
+        let holes = Report::holes(&traced.trace(), &["--largest", "100000"]);
+        let between = |hole: &&Value| hole["before"] == SIZE && hole["after"] == SIZE;
+        let freed = said.get("usable")..2 * said.get("usable");
+        let found: Vec<_> = holes.array("/largest").iter().filter(between).collect();
+        let found = found.into_iter().filter(|hole| freed.contains(&integer(hole, "bytes")));
+        let (mut count, mut bytes, mut addresses) = (0, 0, 0);
+        for hole in found {
+            count += 1;
+            bytes += integer(hole, "bytes");
+            addresses ^= integer(hole, "address");
+        }
+        assert!(said.get("holes") > 500, "{name}: {said:?}");
+        assert_numbers(
+            &format!("holes on {name}"),
+            &[
+                ("holes", said.get("holes"), count),
+                ("bytes", said.get("hole_bytes"), bytes),
+                ("addresses", said.get("addresses"), addresses),
+            ],
+        );
     }
 }
 
