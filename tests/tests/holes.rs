@@ -1,7 +1,7 @@
 //! `fragtrace holes` on a program whose holes are known, down to the byte.
 #![forbid(unsafe_code)]
 
-use fragtrace_tests::check::{Answers, assert_numbers};
+use fragtrace_tests::check::{Answers, assert_near, assert_numbers};
 use fragtrace_tests::programs::{musl_program, program};
 use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::command;
@@ -196,6 +196,26 @@ fn holes_that_are_filled_again_are_a_reserve() {
     );
     let text = analyze("holes", &traced.trace(), &["--at", &at]).expect_code(0).out();
     assert!(text.contains("of that is a reserve"), "{text}");
+}
+
+/// The same where an allocator keeps sizes apart and gives the same places out again: those of one
+/// class are a reserve, whole slabs of the other are none.
+#[test]
+fn holes_that_are_filled_again_are_a_reserve_on_other_allocators_too() {
+    for library in ["libjemalloc.so.2", "libtcmalloc_minimal.so.4"] {
+        let mut cycles = command(program("cycles"));
+        cycles.env("LD_PRELOAD", preload_list(&[&tracer(), Path::new(library)]));
+        let traced = Traced::run_well(cycles);
+        let (said, start_ns) =
+            (Answers::of(&traced.outcome), traced.report().number("/trace/start_unix_ns"));
+        let at_ns = said.get("moment_unix_ns") - start_ns;
+        let at = format!("{}.{:09}s", at_ns / 1_000_000_000, at_ns % 1_000_000_000);
+        let holes = Report::holes(&traced.trace(), &["--at", &at]);
+        // What may be used of a block: the program counts glibc's header with it.
+        let again = said.get("holes") * (said.get("again_bytes") - 8);
+        let reserve = holes.number("/reserve_bytes");
+        assert_near(&format!("reserve on {library}"), again, reserve, again / 100);
+    }
 }
 
 #[test]
