@@ -149,6 +149,28 @@ static uint64_t sum(const struct kept *blocks, int count, uint64_t *usable, uint
     return bytes;
 }
 
+/* Stretches of 2 MiB that live blocks have a part in. */
+static uint64_t stretches(const struct kept *blocks, int count) {
+    static uint64_t seen[4096];
+    static uint64_t found;
+    for (int i = 0; i < count; i++) {
+        uint64_t start = (uintptr_t)blocks[i].block;
+        if (!start)
+            continue;
+        uint64_t last = start + malloc_usable_size(blocks[i].block) - 1;
+        for (uint64_t at = (start - 8) >> 21; at <= last >> 21; at++) {
+            uint64_t known = 0;
+            while (known < found && seen[known] != at)
+                known++;
+            if (known == sizeof seen / sizeof *seen)
+                _exit(98);
+            if (known == found)
+                seen[found++] = at;
+        }
+    }
+    return found;
+}
+
 static uint64_t resident_bytes(void) {
     uint64_t pages = 0;
     read_file("/proc/self/statm");
@@ -178,6 +200,9 @@ int main(int count, char **arguments) {
     answer("live_bytes", live);
     answer("live_blocks", blocks);
     answer("usable_bytes", usable);
+    stretches(small, SMALL);
+    stretches(in_arena, IN_ARENA);
+    answer("stretches_of_2m", stretches(large, LARGE));
     read_file("/proc/self/maps");
     if (count == 1) {
         answer("heap_mapped_bytes", heap_mapped());
