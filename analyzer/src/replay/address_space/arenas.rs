@@ -7,7 +7,7 @@ use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Arenas that ever held a block.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Arenas {
     /// The main one did.
     pub has_main: bool,
