@@ -129,8 +129,10 @@ fn sets_room_aside(growth: &mut Growth, bytes: u64) -> bool {
 /// folios of the page cache, which makes each of their pages cheaper than if it came alone.
 fn next_piece(growth: &mut Growth, most: u64) -> u64 {
     let bytes = growth.events_ahead.min(most);
+    let (end, handed_out_to) = (growth.events_end, growth.events_end - growth.events_ahead);
     growth.events_ahead -= bytes;
-    let (from, end) = (growth.events_written_to, growth.events_end);
+    // Where a piece before could not be written, there are events by now.
+    let from = growth.events_written_to.max(handed_out_to);
     let to = (end - growth.events_ahead).next_multiple_of(sys::ZEROS_AT_ONCE).min(end);
     // Beyond the limit a signal would kill the program, which may have set it since.
     if from < to
