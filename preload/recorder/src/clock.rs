@@ -43,11 +43,6 @@ pub(crate) fn stamp() -> u64 {
     if by_counter() { counter_stamp() } else { sys::clock_ns(libc::CLOCK_MONOTONIC) >> CLOCK_SHIFT }
 }
 
-/// The stamp of an event that read the counter: what it read, or now where that is not the clock.
-pub(crate) fn stamp_from(read: u64) -> u64 {
-    if by_counter() { read } else { stamp() }
-}
-
 /// The time in a test; 0 = the true one.
 #[cfg(test)]
 pub(crate) static TESTS_CLOCK: core::sync::atomic::AtomicU64 =

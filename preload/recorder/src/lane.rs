@@ -242,12 +242,12 @@ fn acquire_within(
     let word = pack_acquire(side, time_step, size as u64, step);
     let mut cursor = lane.cursor().load(Relaxed);
     if !word.fits | !plain | (cursor >= lane.limit.load(Relaxed)) {
-        return slow::acquire_within(lane, now, address, size, caller);
+        return slow::acquire_within(lane, address, size, caller);
     }
     if let Some(stack) = stack.filter(|stack| *stack != lane.stack.load(Relaxed)) {
         let prefix = pack_prefix(Prefix::Stack, stack.into());
         if cursor + prefix.len as usize >= lane.limit.load(Relaxed) {
-            return slow::acquire_within(lane, now, address, size, caller);
+            return slow::acquire_within(lane, address, size, caller);
         }
         // SAFETY: the cursor is below the limit, also behind this word.
         unsafe { put(lane, cursor, prefix) };
@@ -279,7 +279,7 @@ pub fn release(address: usize) {
     let word = pack_release(side, time_step, step);
     let cursor = lane.cursor().load(Relaxed);
     if !word.fits | (address & 15 != 0) | (cursor >= lane.limit.load(Relaxed)) {
-        return slow::release_within(lane, now, address);
+        return slow::release_within(lane, address);
     }
     // SAFETY: the cursor is below the limit.
     unsafe { put(lane, cursor, word) };

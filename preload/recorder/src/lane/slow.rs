@@ -10,7 +10,7 @@ use super::hand_out::{deeper, detach, find_out, lane_here, replace};
 use super::{COMPOUND, LINKED, Lane, REASONS, STORING, lane_of_thread};
 use crate::arch::stack_pointer;
 use crate::classes::UsableSize;
-use crate::clock::{stamp, stamp_from};
+use crate::clock::stamp;
 use crate::ring::{self, Chunk};
 use crate::stack::{self, Caller};
 use crate::sync::Signals;
@@ -212,15 +212,16 @@ pub(super) fn cold_apart(event: &Cold<'_>, sp: usize) {
     enter(Kind::Other, sp, |lane, now| cold_within(lane, now, event));
 }
 
-/// The event path found that its word does not do. `read`: when, by the counter.
+/// The event path found that its word does not do. The time is read again: to hand it over, the path
+/// of all events would keep it longer.
 #[cold]
 #[inline(never)]
-pub(super) fn acquire_within(lane: &Lane, read: u64, address: usize, size: usize, caller: Caller) {
+pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize, caller: Caller) {
     if process::is_forked() {
         // The lane was the parent's.
         return acquire_apart(address, size, caller, stack_pointer());
     }
-    let now = stamp_from(read);
+    let now = stamp();
     acquire_block(lane, now, &plain_block(address, size), caller);
     leave(lane, now, Some(lane.stack.load(Relaxed)));
 }
@@ -243,14 +244,15 @@ fn acquire_block(lane: &Lane, now: u64, block: &Acquire, caller: Caller) {
     }
 }
 
-/// The event path found that its word does not do. `read`: when, by the counter.
+/// The event path found that its word does not do. The time is read again: to hand it over, the path
+/// of all events would keep it longer.
 #[cold]
 #[inline(never)]
-pub(super) fn release_within(lane: &Lane, read: u64, address: usize) {
+pub(super) fn release_within(lane: &Lane, address: usize) {
     if process::is_forked() {
         return release_apart(address, Flags::NONE, stack_pointer());
     }
-    let now = stamp_from(read);
+    let now = stamp();
     release_block(lane, now, address, Flags::NONE);
     leave(lane, now, None);
 }
