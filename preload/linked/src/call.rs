@@ -19,6 +19,8 @@ pub enum Operation {
     MoveOrKeep(u8),
     /// The same, but null always means that the block is gone.
     MoveOrRelease(u8),
+    /// Nothing to blocks of the program's; what it does to the allocator's own is that one's business.
+    Inside,
     /// Resizes the block in the argument where it stands: returns the bytes that it has then,
     /// fewer than asked for if it was not to be done.
     Resize(u8),
@@ -50,11 +52,31 @@ pub enum Alignment {
     Flags(u8),
 }
 
+/// A function's name, in place: of a text elsewhere the loader would have to be told where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name([u8; Name::MOST_BYTES]);
+
+impl Name {
+    const MOST_BYTES: usize = 36;
+
+    const fn new(name: &str) -> Name {
+        let mut bytes = [0; Name::MOST_BYTES];
+        // Fails where it is too long, when it is compiled.
+        bytes.split_at_mut(name.len()).0.copy_from_slice(name.as_bytes());
+        Name(bytes)
+    }
+
+    /// Whether it is this.
+    pub fn is(&self, name: &[u8]) -> bool {
+        self.0.get(..name.len()) == Some(name) && self.0.get(name.len()).is_none_or(|end| *end == 0)
+    }
+}
+
 /// A function of an allocator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
     /// Its name, less the prefix of its allocator.
-    pub name: &'static str,
+    pub name: Name,
     /// What it does.
     pub operation: Operation,
     /// What is asked of it.
@@ -69,17 +91,18 @@ pub struct Call {
 
 /// The short words of the tables.
 impl Call {
-    const fn new(name: &'static str, operation: Operation, length: Length) -> Call {
-        Call { name, operation, length, alignment: Alignment::Usual, zeroed: false, throws: false }
+    const fn new(name: &str, operation: Operation, length: Length) -> Call {
+        let (name, alignment) = (Name::new(name), Alignment::Usual);
+        Call { name, operation, length, alignment, zeroed: false, throws: false }
     }
 
     /// Returns a block of as many bytes as the argument says.
-    pub(crate) const fn acquire(name: &'static str, bytes: u8) -> Call {
+    pub(crate) const fn acquire(name: &str, bytes: u8) -> Call {
         Call::new(name, Operation::Acquire, Length::Bytes(bytes))
     }
 
     /// Returns a block for so many things of so many bytes.
-    pub(crate) const fn acquire_array(name: &'static str, count: u8, bytes: u8) -> Call {
+    pub(crate) const fn acquire_array(name: &str, count: u8, bytes: u8) -> Call {
         Call::new(name, Operation::Acquire, Length::Product(count, bytes))
     }
 
@@ -89,27 +112,32 @@ impl Call {
     }
 
     /// posix_memalign, whatever it is called.
-    pub(crate) const fn acquire_into(name: &'static str, into: u8, align: u8, bytes: u8) -> Call {
+    pub(crate) const fn acquire_into(name: &str, into: u8, align: u8, bytes: u8) -> Call {
         Call::new(name, Operation::AcquireInto(into), Length::Bytes(bytes)).aligned(align)
     }
 
     /// Ends a block.
-    pub(crate) const fn release(name: &'static str, block: u8) -> Call {
+    pub(crate) const fn release(name: &str, block: u8) -> Call {
         Call::new(name, Operation::Release(block), Length::None)
     }
 
+    /// Makes or ends something of the allocator's that is no block.
+    pub(crate) const fn inside(name: &str) -> Call {
+        Call::new(name, Operation::Inside, Length::None)
+    }
+
     /// realloc, whatever it is called.
-    pub(crate) const fn resize(name: &'static str, block: u8, bytes: u8) -> Call {
+    pub(crate) const fn resize(name: &str, block: u8, bytes: u8) -> Call {
         Call::new(name, Operation::Move(block), Length::Bytes(bytes))
     }
 
     /// reallocarray, whatever it is called.
-    pub(crate) const fn resize_array(name: &'static str, block: u8, count: u8, bytes: u8) -> Call {
+    pub(crate) const fn resize_array(name: &str, block: u8, count: u8, bytes: u8) -> Call {
         Call::new(name, Operation::Move(block), Length::Product(count, bytes))
     }
 
     /// Resizes in place.
-    pub(crate) const fn expand(name: &'static str, block: u8, bytes: u8) -> Call {
+    pub(crate) const fn expand(name: &str, block: u8, bytes: u8) -> Call {
         Call::new(name, Operation::Resize(block), Length::Bytes(bytes))
     }
 
@@ -126,7 +154,7 @@ impl Call {
     }
 
     /// operator new, whatever it is called.
-    pub(crate) const fn acquire_or_throw(name: &'static str, bytes: u8) -> Call {
+    pub(crate) const fn acquire_or_throw(name: &str, bytes: u8) -> Call {
         Call { throws: true, ..Call::acquire(name, bytes) }
     }
 

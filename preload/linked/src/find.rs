@@ -157,7 +157,7 @@ fn note<'a>(
             Scope::Standard => !bare || symbol.global && !interposed,
             Scope::Operators => bare && symbol.global,
         };
-        if counts && let Some(call) = list.calls.iter().find(|call| call.name.as_bytes() == name) {
+        if counts && let Some(call) = list.calls.iter().find(|call| call.name.is(name)) {
             let (address, bytes) = (symbol.address, symbol.bytes);
             found.note_entry(Entry { call, name: symbol.name, allocator: number, address, bytes });
         }

@@ -214,7 +214,7 @@ extern "C" fn before(frame: &mut Frame) -> bool {
                 recorder::release_with(block, Flags::REALLOC);
             }
         }
-        Operation::Acquire | Operation::AcquireInto(_) => {}
+        Operation::Acquire | Operation::AcquireInto(_) | Operation::Inside => {}
     }
     if frame.hook.call().throws {
         frame.begun_at = recorder::reach();
@@ -237,7 +237,7 @@ extern "C" fn after(frame: &Frame, sp: usize, bp: usize) {
     let caller = Caller { sp, bp };
     let result = frame.result[0];
     match frame.hook.call().operation {
-        Operation::Release(_) => {}
+        Operation::Release(_) | Operation::Inside => {}
         Operation::Acquire => acquired(frame, result, Flags::NONE, caller),
         Operation::AcquireInto(place) => {
             if result as i32 == 0 {

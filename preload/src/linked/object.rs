@@ -101,7 +101,8 @@ fn hook_allocator(
     for ((entry, hook), cell) in entries().zip(hooks).zip((island..).step_by(CELL_BYTES)) {
         hook.usable_size.store(ask, Relaxed);
         hook.is_mallocs.store(is_mallocs, Relaxed);
-        hook.is_alone.store(allocator.names.alone.contains(&entry.call.name), Relaxed);
+        let is_it = |alone: &&str| entry.call.name.is(alone.as_bytes());
+        hook.is_alone.store(allocator.names.alone.iter().any(is_it), Relaxed);
         match plan(object, file, entry, (cell + TRAMPOLINE_AT) as u64) {
             Ok(detour) if prepare(hook, cell, entry, &detour) => {}
             result => {

@@ -7,7 +7,10 @@
 #![allow(missing_docs, reason = "a test program's insides")]
 
 pub mod jemalloc;
+mod tally;
 pub mod tensors;
+
+pub use tally::Tally;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{CStr, CString, c_char};

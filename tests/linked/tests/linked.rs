@@ -119,6 +119,33 @@ fn tensors_make_addresses_grow_only_where_nothing_is_coalesced() {
     assert_eq!(system.number("/trace/wrapped_blocks"), 0);
 }
 
+/// Each call once, however the allocator's functions call each other; and of what is asked only, none.
+/// What a run without any call has is the C library's.
+#[test]
+fn whole_interfaces_are_seen() {
+    for program in [env!("CARGO_BIN_EXE_calls_jemalloc"), env!("CARGO_BIN_EXE_calls_mimalloc")] {
+        let [(_, idle), (said, busy)] = ["0", "50"].map(|rounds| {
+            let mut line = command(program);
+            line.arg(rounds);
+            let traced = Traced::run_well(line);
+            (Answers::of(&traced.outcome), traced.report())
+        });
+        // As the process ends mimalloc frees a table of its own, which it had inside of a call.
+        let own = busy.number("/trace/unknown_frees");
+        let keys = ["/trace/allocs", "/trace/frees", "/trace/reallocs", "/end/live_bytes"];
+        let numbers = keys.map(|key| {
+            let name = key.rsplit('/').next().unwrap_or(key);
+            let of_others = idle.number(key) + if name == "frees" { own } else { 0 };
+            (name, said.get(&format!("calls.{name}")), busy.number(key) - of_others)
+        });
+        assert_numbers(program, &numbers);
+        assert!(own <= u64::from(program.contains("mimalloc")), "{own} unknown frees");
+        for key in ["/trace/order_anomalies", "/trace/dropped_events"] {
+            assert_eq!(busy.number(key), 0, "{program}: {key}");
+        }
+    }
+}
+
 /// A copy without symbols.
 fn stripped(program: &str, folder: &Path) -> PathBuf {
     let copy = folder.join("stripped");
