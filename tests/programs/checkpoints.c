@@ -188,7 +188,8 @@ static void checkpoint(const char *when, uint64_t looks) {
 
 int main(int count, char **arguments) {
     size_t megabytes = argument(count, arguments, 1, 10);
-    uint64_t looks = BEGIN_LOOKS + megabytes / 40;
+    /* A gigabyte takes the kernel 6 to 20 ms, and a look half a millisecond of that. */
+    uint64_t looks = BEGIN_LOOKS + megabytes / 20;
     pthread_t running[MOST_THREADS];
     threads = argument(count, arguments, 2, 1);
     if (threads < 1 || threads > MOST_THREADS)

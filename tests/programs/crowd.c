@@ -89,7 +89,6 @@ int main(int count, char **arguments) {
     pthread_join(thread, NULL);
     empty(of_main);
     malloc_trim(0);
-    answer_of("trimmed", "quiet_unix_ns", now_unix_ns());
     from_ns = hold_still(looks);
     answer_of("trimmed", "mappings", count_mappings());
     tell_kernels_view("trimmed");

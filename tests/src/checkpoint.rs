@@ -134,6 +134,13 @@ impl Checkpoints {
         found.clamp(*least.unwrap_or(&found), *most.unwrap_or(&found))
     }
 
+    /// Whether what the report says of a moment is no older than the step's rest, by a key of its age.
+    pub fn is_since_rest(&self, step: &str, state: &Value, age: &str) -> bool {
+        let start_ns = self.report.number("/trace/start_unix_ns");
+        let found_ns = number(state, "time_ns").saturating_sub(number(state, age));
+        found_ns > self.said(step, "quiet_unix_ns") - start_ns
+    }
+
     /// A figure of the report at the program's first step, before it has any block: what the C
     /// library, libstdc++ and the allocator's library took for themselves.
     pub fn of_others(&self, key: &str) -> u64 {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::tools::soak;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process, kill_process_group};
 
@@ -105,6 +106,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Longer where heaps are wanted that are larger than those of every day.
+fn time_out() -> Duration {
+    TIME_OUT * (1 + soak("FRAGTRACE_TEST_MEGABYTES", 10) as u32 / 512)
+}
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Outcome {
     Running::start(command).finish()
@@ -156,7 +162,7 @@ impl Running {
     }
 
     fn of(child: Child, command: String, stdout: Stream, stderr: Stream) -> Self {
-        let deadline = Instant::now() + TIME_OUT;
+        let deadline = Instant::now() + time_out();
         Self { child, command, stdout, stderr, deadline, finished: false }
     }
 
@@ -192,7 +198,7 @@ impl Running {
                 break status;
             }
             if Instant::now() > self.deadline {
-                self.give_up(&format!("still running after {TIME_OUT:?}"));
+                self.give_up(&format!("still running after {:?}", time_out()));
             }
             thread::sleep(POLL);
         };

@@ -70,12 +70,10 @@ fn twenty_thousand_mappings_are_read_part_by_part() {
         crowd.args([MAPPINGS.to_string(), looks.to_string()]);
         let run = Checkpoints::of("a crowd of mappings", crowd, &[]);
         let states = run.states("trimmed");
-        let quiet_ns = run.said("trimmed", "quiet_unix_ns");
-        let quiet_ns = quiet_ns - run.report.number("/trace/start_unix_ns");
-        let all_read = |state: &Value| {
-            number(state, "time_ns") - number(state, "region_count_age_ns") > quiet_ns
-        };
-        if states.iter().all(all_read) {
+        let ages = ["region_count_age_ns", "residency_age_ns"];
+        let is_new =
+            |state: &Value| ages.iter().all(|age| run.is_since_rest("trimmed", state, age));
+        if states.iter().all(is_new) {
             break (run, states);
         }
         // Of a slow machine's list a look reads less.
