@@ -12,8 +12,9 @@ use fragtrace_tests::tools::tracer;
 /// A small file, as it is mapped into every process: recording, folding, looks, forks, walking
 /// stacks, hooking what is linked in (about 45 KiB: tables of names, reading instructions), what
 /// allocators and programs tell themselves (5 KiB: statistics, pools), filters on system calls and
-/// limits (6 KiB). 247 KiB when this was written.
-const MOST_BYTES: u64 = 248 * 1024;
+/// limits (6 KiB), lists of mappings in parts and whose heap is which (6 KiB). 254 KiB when this was
+/// written.
+const MOST_BYTES: u64 = 256 * 1024;
 
 /// glibc of CentOS 7, the oldest that is still met.
 const NEWEST_GLIBC: (u32, u32) = (2, 17);
