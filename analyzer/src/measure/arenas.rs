@@ -13,7 +13,8 @@ use std::ops::Range;
 pub struct ArenaFacts {
     /// Where its first heap begins; `None`: the main arena.
     pub start: Option<u64>,
-    /// Whether it is known to be one: no look has read yet of which arena this heap is.
+    /// Whether a look has read that it is one. Else this is a heap of which no look has read yet whose
+    /// it is.
     pub told: bool,
     /// How many heaps it has.
     pub heaps: u64,

@@ -419,7 +419,7 @@ impl<V: FnMut(&MappingChange<'_>) -> bool> Part<V> {
         };
         let to = if self.pass(to) { to } else { self.full_at.map_or(to, |full| to.min(full)) };
         // What was not come to again stays as it was told.
-        while self.old < self.again_len {
+        while self.old < self.again_len && self.count < self.read.len() {
             self.read[self.count] = self.again[self.old];
             self.code = self.code.wrapping_add(self.read[self.count].code());
             (self.count, self.old) = (self.count + 1, self.old + 1);
