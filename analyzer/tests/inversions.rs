@@ -124,7 +124,7 @@ fn exchanges_at_one_address_are_undone_exactly() {
                     cross_thread_frees: cross_thread_frees(&history),
                     ..Counts::default()
                 };
-                assert_eq!(*replay.counts(), counts, "{told}");
+                assert_eq!(replay.counts(), counts, "{told}");
                 let pairs = replay.handovers().pairs().into_iter();
                 let pairs: BTreeMap<(u32, u32), (u64, u64)> =
                     pairs.map(|(pair, handed)| (pair, (handed.blocks, handed.bytes))).collect();
@@ -246,7 +246,7 @@ proptest! {
         prop_assert_eq!(holes, history.naive.holes());
         let counts = replay.counts();
         prop_assert_eq!((counts.order_anomalies, counts.unknown_frees), (0, 0));
-        prop_assert_eq!(replay.blocks().live_bytes(), history.naive.live_bytes());
+        prop_assert_eq!(replay.live().bytes, history.naive.live_bytes());
     }
 
     /// Stamps wrong by up to three events in any direction: of blocks that overlap, it may
@@ -335,7 +335,7 @@ fn a_realloc_stamped_before_its_block_came_is_a_realloc_of_that_block() {
     assert_eq!((block.size, block.birth, block.thread), (10, 2000, 1));
 
     let trace = moved.say(2, 3000, realloc_to(FIRST + 64, 20)).open();
-    let counts = *replayed(&trace).counts();
+    let counts = replayed(&trace).counts();
     let expected = Counts { events: 3, allocs: 1, reallocs: 1, ..Counts::default() };
     assert_eq!(counts, expected, "a realloc on another thread is no free on another thread");
 }
@@ -346,6 +346,6 @@ fn a_realloc_to_nothing_is_a_free() {
     builder.say(1, 1000, malloc(FIRST, 10)).say(2, 2000, realloc_from(FIRST));
     builder.say(2, 3000, Said::Cold(fragtrace_format::record::Cold::ReallocFreed { address: 0 }));
     let trace = builder.open();
-    let counts = *replayed(&trace).counts();
+    let counts = replayed(&trace).counts();
     assert_eq!((counts.frees, counts.reallocs, counts.cross_thread_frees), (1, 0, 1));
 }

@@ -139,8 +139,8 @@ impl Figures {
             blocks.iter().map(|(address, block)| (address, block.size)).collect();
         live.sort_unstable();
         Figures {
-            live: (blocks.live_bytes(), blocks.count()),
-            usable: blocks.usable_bytes().expect("known of every block"),
+            live: (replay.live().bytes, blocks.count()),
+            usable: replay.live().usable_bytes().expect("known of every block"),
             footprint: space.footprint_bytes(),
             free: space.free_bytes(),
             high_water: space.high_water_bytes(),

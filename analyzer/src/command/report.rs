@@ -14,11 +14,10 @@ use fragtrace_analyzer::measure::{self, Analysis, Parts};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::render::{json, text};
 use fragtrace_format::header::MAGIC;
+use rayon::prelude::*;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread::{self, ScopedJoinHandle};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -153,17 +152,12 @@ fn report_folder(arguments: &Arguments, output: &Output) -> Result<u8> {
         output.print(&text::list_heading())?;
     }
     let mut readable = false;
-    // As many at once as there are processors; lines come in order, as soon as they can. Not on
-    // rayon's threads: they decode chunks ahead of whoever replays, and wait for it.
+    // As many at once as there are processors; lines come in order, as soon as they can.
     for paths in traces.chunks(rayon::current_num_threads()) {
-        let open = |path| input::open(path).map(|trace| analyze(&trace, arguments));
-        let analyses = thread::scope(|scope| {
-            let running: Vec<_> =
-                paths.iter().map(|path| scope.spawn(move || open(path))).collect();
-            running.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>()
-        });
+        let open = |path: &PathBuf| input::open(path).map(|trace| analyze(&trace, arguments));
+        let analyses: Vec<_> = paths.par_iter().map(open).collect();
         for (path, analysis) in paths.iter().zip(analyses) {
-            match analysis.unwrap_or_else(|panic| resume_unwind(panic)) {
+            match analysis {
                 Err(error) => {
                     let _ = writeln!(io::stderr(), "fragtrace: {error:#}");
                 }

@@ -7,13 +7,13 @@
 //! would be one. Little is evaluated anew each time, as sums are kept up to date.
 
 use super::moment::{self, end_ns, start_ns};
-use super::playback::{Section, Watch, play, stop_at_times};
+use super::playback::{Section, Watch, play, play_observed, stop_at_times};
 use super::stairs::Stairs;
 use super::teardown::late_from_ns;
 use super::{Analysis, DriftFacts, Latency, MappingFacts, State, ThreadPair, TraceFacts};
-use crate::order::{Action, Event, Told};
+use crate::order::Told;
 use crate::read::{Look, Trace};
-use crate::replay::{Handed, Replay};
+use crate::replay::{Change, Handed, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
 use fragtrace_format::header::Count;
 use fragtrace_format::record::{LookCause, UsableRule};
@@ -44,10 +44,10 @@ impl Peak {
         }
     }
 
-    fn settle(&mut self, trace: &Trace, replay: &mut Replay<'_>) {
+    fn settle(&mut self, trace: &Trace, heap: &mut Heap<'_>) {
         if std::mem::take(&mut self.pending) {
             self.state =
-                Some(moment::state(replay, trace.clock(), trace.clock().time_ns(self.reached)));
+                Some(moment::state(heap, trace.clock(), trace.clock().time_ns(self.reached)));
         }
     }
 }
@@ -66,33 +66,23 @@ struct Peaks {
 impl Peaks {
     /// To be called before each event, and behind the last.
     #[inline]
-    fn watch(&mut self, trace: &Trace, next: Option<&Event>, replay: &mut Replay<'_>) {
-        let (live, footprint) = (replay.blocks().live_bytes(), replay.space().footprint_bytes());
+    fn watch(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
+        let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
         self.live.note(live, self.last);
         self.footprint.note(footprint, self.last);
         self.stairs
             .get_or_insert_with(|| Stairs::new(self.last, live, footprint))
             .note(self.last, live, footprint);
         if self.footprint.pending {
-            self.footprint.settle(trace, replay);
+            self.footprint.settle(trace, heap);
         }
-        if self.live.pending && !next.is_some_and(|next| raises_live(next, replay)) {
-            self.live.settle(trace, replay);
+        if self.live.pending && !next.is_some_and(Change::raises_live) {
+            self.live.settle(trace, heap);
         }
         if let Some(next) = next {
             // Of a thread that was stopped in the middle of an event it may be earlier.
             self.last = self.last.max(next.stamp);
         }
-    }
-}
-
-/// Whether an event is sure to make live bytes more.
-fn raises_live(event: &Event, replay: &Replay<'_>) -> bool {
-    match &event.action {
-        Action::Acquire { address, size, .. } => {
-            *size > 0 && replay.blocks().get(*address).is_none()
-        }
-        _ => false,
     }
 }
 
@@ -117,7 +107,7 @@ impl<'t> Course<'t> {
     /// The measures, with the heap as it is at the end or at another moment.
     fn finish(self, replay: &mut Replay<'t>, told: &Told, end_ns: u64) -> Analysis {
         let Course { trace, mut series, peaks, .. } = self;
-        let end = moment::state(replay, trace.clock(), end_ns);
+        let end = moment::state(&mut replay.heap, trace.clock(), end_ns);
         let (live, footprint) = (end.live_bytes, replay.space().footprint_bytes());
         let steps = peaks.stairs.map_or_else(Vec::new, |stairs| {
             stairs.finish(live, footprint, |stamp| trace.clock().time_ns(stamp))
@@ -150,29 +140,41 @@ pub struct Checkpoint<'t> {
 const MOST_COPIED_BLOCKS: u64 = 1 << 20;
 
 /// An analysis under way.
-struct Pass<'t, F> {
+struct Pass<'t> {
     course: Course<'t>,
-    /// Sees the heap at the moments of the series that are evenly spread, with their numbers and
-    /// times.
-    at_sample: F,
     /// The moment to be copied.
     copied: Option<usize>,
-    checkpoint: Option<Checkpoint<'t>>,
+    copy: Option<(Course<'t>, Heap<'t>)>,
 }
 
-impl<'t, F: FnMut(usize, u64, &Replay<'t>)> Watch<'t> for Pass<'t, F> {
-    #[inline]
-    fn before(&mut self, next: Option<&Event>, replay: &mut Replay<'t>) {
-        self.course.peaks.watch(self.course.trace, next, replay);
+impl<'t> Pass<'t> {
+    /// `copied_ns`: the heap is kept as it was at the last moment of the series that is not later.
+    fn new(trace: &'t Trace, copied_ns: Option<u64>) -> Pass<'t> {
+        let course = Course::new(trace);
+        let copied = copied_ns.and_then(|copied_ns| {
+            course.times_ns.partition_point(|time_ns| *time_ns <= copied_ns).checked_sub(1)
+        });
+        Pass { course, copied, copy: None }
     }
 
-    fn at_stop(&mut self, stop: usize, replay: &mut Replay<'t>) {
+    /// What there is to go on from, with the live blocks as they were then.
+    fn checkpoint(&mut self, matching: Option<Matching<'t>>) -> Option<Checkpoint<'t>> {
+        let ((course, heap), matching) = (self.copy.take()?, matching?);
+        Some(Checkpoint { course, replay: Replay::of(matching, heap), stop: self.copied? })
+    }
+}
+
+impl<'t> Watch<'t> for Pass<'t> {
+    #[inline]
+    fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'t>) {
+        self.course.peaks.watch(self.course.trace, next, heap);
+    }
+
+    fn at_stop(&mut self, stop: usize, heap: &mut Heap<'t>) {
         let Course { trace, times_ns, series, .. } = &mut self.course;
-        series.push(moment::state(replay, trace.clock(), times_ns[stop]));
-        (self.at_sample)(stop, times_ns[stop], replay);
-        if self.copied == Some(stop) && replay.blocks().count() <= MOST_COPIED_BLOCKS {
-            let (course, replay) = (self.course.clone(), replay.clone());
-            self.checkpoint = Some(Checkpoint { course, replay, stop });
+        series.push(moment::state(heap, trace.clock(), times_ns[stop]));
+        if self.copied == Some(stop) && heap.live().blocks <= MOST_COPIED_BLOCKS {
+            self.copy = Some((self.course.clone(), heap.clone()));
         }
     }
 }
@@ -184,41 +186,51 @@ pub fn analyze(trace: &Trace) -> Analysis {
 
 /// Replays the trace and takes its measures; with the heap as it is in the end.
 pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
-    let (analysis, replay, _) = pass(trace, None, |_, _, _| {});
+    let (analysis, replay, _) = analyze_and_copy(trace, None);
     (analysis, replay)
 }
 
 /// The same; with a way back to before the process began to exit, if it did and that is cheap.
 pub fn analyze_to_exit(trace: &Trace) -> (Analysis, Replay<'_>, Option<Checkpoint<'_>>) {
-    analyze_observed(trace, |_, _, _| {})
+    analyze_and_copy(trace, exit_ns(trace))
 }
 
-/// The same; `at_sample` sees the heap at the moments of the series that are evenly spread, with
-/// their numbers and times.
+/// From when on a process that ended may have been about to.
+fn exit_ns(trace: &Trace) -> Option<u64> {
+    trace.ending().is_clean().then(|| late_from_ns(start_ns(trace), end_ns(trace)))
+}
+
+fn analyze_and_copy(
+    trace: &Trace,
+    copied_ns: Option<u64>,
+) -> (Analysis, Replay<'_>, Option<Checkpoint<'_>>) {
+    let mut pass = Pass::new(trace, copied_ns);
+    let stops_ns = pass.course.times_ns.clone();
+    let section = Section { stops_ns: &stops_ns, from: None, until: None };
+    let copied = pass.copied.map(|stop| (stop, MOST_COPIED_BLOCKS));
+    let (mut replay, told, copy) = play(trace, Replay::new(trace), section, copied, &mut pass);
+    let checkpoint = pass.checkpoint(copy);
+    let analysis = pass.course.finish(&mut replay, &told, end_ns(trace));
+    (analysis, replay, checkpoint)
+}
+
+/// As [`analyze_to_exit`]; `at_sample` sees the heap with its blocks at the moments of the series
+/// that are evenly spread, with their numbers and times.
 pub(super) fn analyze_observed<'t>(
     trace: &'t Trace,
-    at_sample: impl FnMut(usize, u64, &Replay<'t>),
+    mut at_sample: impl FnMut(usize, u64, &Replay<'t>),
 ) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
-    let late_ns = late_from_ns(start_ns(trace), end_ns(trace));
-    pass(trace, Some(late_ns).filter(|_| trace.ending().is_clean()), at_sample)
-}
-
-/// `copied_ns`: the heap is kept as it was at the last moment of the series that is not later.
-fn pass<'t>(
-    trace: &'t Trace,
-    copied_ns: Option<u64>,
-    at_sample: impl FnMut(usize, u64, &Replay<'t>),
-) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
-    let course = Course::new(trace);
-    let stops_ns = course.times_ns.clone();
-    let copied = copied_ns.and_then(|copied_ns| {
-        stops_ns.partition_point(|time_ns| *time_ns <= copied_ns).checked_sub(1)
+    let mut pass = Pass::new(trace, exit_ns(trace));
+    let (stops_ns, copied, mut copy) = (pass.course.times_ns.clone(), pass.copied, None);
+    let (mut replay, told) = play_observed(trace, &stops_ns, &mut pass, |stop, replay| {
+        at_sample(stop, stops_ns[stop], replay);
+        if copied == Some(stop) && replay.blocks().count() <= MOST_COPIED_BLOCKS {
+            copy = Some(replay.matching.clone());
+        }
     });
-    let mut pass = Pass { course, at_sample, copied, checkpoint: None };
-    let section = Section { stops_ns: &stops_ns, from: None, until: None };
-    let (mut replay, told) = play(trace, Replay::new(trace), section, &mut pass);
+    let checkpoint = pass.checkpoint(copy);
     let analysis = pass.course.finish(&mut replay, &told, end_ns(trace));
-    (analysis, replay, pass.checkpoint)
+    (analysis, replay, checkpoint)
 }
 
 /// The measures as if the trace had ended at a moment, in nanoseconds since the start; from a
@@ -233,11 +245,11 @@ pub fn analyze_until<'t>(
         Some(Checkpoint { course, replay, stop }) => (course, replay, Some(stop)),
         None => (Course::new(trace), Replay::new(trace), None),
     };
-    let mut pass = Pass { course, at_sample: |_, _, _: &_| {}, copied: None, checkpoint: None };
+    let mut pass = Pass { course, copied: None, copy: None };
     let stops_ns = pass.course.times_ns.clone();
     let until = Some(trace.clock().stamp_at(until_ns));
     let section = Section { stops_ns: &stops_ns, from, until };
-    let (mut replay, told) = play(trace, replay, section, &mut pass);
+    let (mut replay, told, _) = play(trace, replay, section, None, &mut pass);
     let mut analysis = pass.course.finish(&mut replay, &told, until_ns);
     // Bytes were counted of what was read: not all events from the beginning.
     analysis.trace.bytes_per_event = None;
@@ -253,7 +265,7 @@ pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
         trace,
         &[],
         |next, replay| {
-            live.note(replay.blocks().live_bytes(), last);
+            live.note(replay.live().bytes, last);
             last = next.map_or(last, |next| next.stamp.max(last));
         },
         |_, _| {},

@@ -120,7 +120,7 @@ pub struct FitMoment {
 /// one. Where it is not known where blocks end nothing is said.
 pub fn holes_at(trace: &Trace, at_ns: u64, listed: usize) -> Holes {
     let mut replay = heap_at(trace, at_ns);
-    let state = moment::state(&mut replay, trace.clock(), at_ns);
+    let state = moment::state(&mut replay.heap, trace.clock(), at_ns);
     let pages = state.page_live_histogram.map(|by_share| PageUse {
         by_share,
         empty: state.releasable_bytes.map(|bytes| bytes / trace.process().page_bytes.max(1)),

@@ -3,7 +3,7 @@
 use super::analyze::peak_time_ns;
 use super::{AllocatorSays, State};
 use crate::read::{Clock, Trace};
-use crate::replay::{Replay, TILE_BYTES};
+use crate::replay::{Heap, TILE_BYTES};
 use thiserror::Error;
 
 /// A moment as a user names it.
@@ -70,16 +70,14 @@ pub(super) fn end_ns(trace: &Trace) -> u64 {
 }
 
 /// All figures of the heap as it is now.
-pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> State {
-    let (look, summed) = (replay.last_look(), replay.last_summed_look());
-    let counts = *replay.counts();
-    let (live_bytes, live_blocks) = (replay.blocks().live_bytes(), replay.blocks().count());
-    let usable_bytes = replay.blocks().usable_bytes();
-    let overhead_bytes = replay.blocks().overhead_bytes();
+pub(crate) fn state(heap: &mut Heap<'_>, clock: &Clock, time_ns: u64) -> State {
+    let (look, summed) = (heap.last_look(), heap.last_summed_look());
+    let (live, cross_thread_frees) = (*heap.live(), heap.cross_thread_frees());
+    let view = heap.allocator_view();
     // What other allocators keep for themselves is not known: it counts as free.
-    let (extents_known, headers_known) = (replay.knows_extents(), replay.is_glibc());
-    let any_hole_serves = replay.any_hole_serves();
-    let space = replay.space_mut();
+    let (extents_known, headers_known) = (heap.knows_extents(), heap.is_glibc());
+    let any_hole_serves = heap.any_hole_serves();
+    let space = heap.space_mut();
     let gaps = space.gaps();
     let free_bytes = extents_known.then(|| space.free_bytes());
     let growth = space.growth_despite_fit();
@@ -91,9 +89,9 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
     let tracer_resident_bytes = look.map(|look| look.tracer_resident);
     State {
         time_ns,
-        live_bytes,
-        live_blocks,
-        usable_bytes,
+        live_bytes: live.bytes,
+        live_blocks: live.blocks,
+        usable_bytes: live.usable_bytes(),
         heap_reserved_bytes: Some(space.reserved_bytes()),
         heap_mapped_bytes: Some(space.mapped_bytes()),
         footprint_bytes: Some(space.footprint_bytes()),
@@ -108,7 +106,7 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
         lazyfree_bytes: summed.and_then(|look| look.lazyfree),
         huge_bytes: summed.and_then(|look| look.anon_huge),
         smaps_age_ns: summed.map(|look| time_ns.saturating_sub(clock.time_ns(look.stamp))),
-        metadata_bytes: headers_known.then(|| overhead_bytes + space.head_bytes()),
+        metadata_bytes: headers_known.then(|| live.overhead_bytes + space.head_bytes()),
         releasable_bytes: fullness.map(|fullness| fullness.empty_tiles * TILE_BYTES),
         free_bytes,
         hole_count: extents_known.then_some(gaps.count),
@@ -117,21 +115,21 @@ pub(crate) fn state(replay: &mut Replay<'_>, clock: &Clock, time_ns: u64) -> Sta
             .filter(|free_bytes| *free_bytes > 0)
             .map(|free_bytes| 1.0 - gaps.largest as f64 / free_bytes as f64),
         fragmentation_ratio: heap_resident_bytes
-            .filter(|_| live_bytes > 0)
-            .map(|resident| (resident as f64 - live_bytes as f64) / live_bytes as f64),
+            .filter(|_| live.bytes > 0)
+            .map(|resident| (resident as f64 - live.bytes as f64) / live.bytes as f64),
         pinned_waste_bytes: fullness.map(|fullness| fullness.waste_bytes),
         page_live_histogram: fullness.map(|fullness| fullness.tiles),
         high_water_bytes: Some(space.high_water_bytes()),
         growth_despite_fit_bytes: any_hole_serves.then_some(growth.bytes),
         growth_despite_fit_count: any_hole_serves.then_some(growth.count),
-        cross_thread_frees: counts.cross_thread_frees,
+        cross_thread_frees,
         arena_count: space.arena_count(),
         region_count: region_count.map(|(count, _)| count),
         region_count_age_ns: region_count
             .map(|(_, oldest)| time_ns.saturating_sub(clock.time_ns(oldest))),
         look_age_ns: look.map(|look| time_ns.saturating_sub(clock.time_ns(look.stamp))),
         drift_bytes: (drift.looks > 0).then_some(drift.last_bytes),
-        allocator_view: replay.allocator_view().map(|view| AllocatorSays {
+        allocator_view: view.map(|view| AllocatorSays {
             age_ns: time_ns.saturating_sub(clock.time_ns(view.stamp)),
             figures: view.clone(),
         }),

@@ -3,15 +3,15 @@
 use super::progress::Pass;
 use crate::order::{self, Event, Told};
 use crate::read::Trace;
-use crate::replay::{FORESEEN, Replay};
+use crate::replay::{Change, Changes, FORESEEN, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
 
-/// Whoever watches a replay.
+/// Whoever watches the heap while events are replayed.
 pub(super) trait Watch<'t> {
-    /// Sees the heap before each event, with that event, and behind the last one.
-    fn before(&mut self, next: Option<&Event>, replay: &mut Replay<'t>);
+    /// Sees it before each event, with the first change that this leads to, and behind the last.
+    fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'t>);
     /// Sees it at a stop, by number: all events up to it have been applied, and no later one.
-    fn at_stop(&mut self, stop: usize, replay: &mut Replay<'t>);
+    fn at_stop(&mut self, stop: usize, heap: &mut Heap<'t>);
 }
 
 /// What part of a trace is replayed, and where it stops.
@@ -25,87 +25,222 @@ pub(super) struct Section<'s> {
     pub until: Option<Stamp>,
 }
 
+/// What there is between the stops of a section.
+struct Way<'s> {
+    stops: Vec<Stamp>,
+    /// The stop that comes next.
+    next: usize,
+    section: Section<'s>,
+    /// Nothing is watched before this stamp: in a child of fork its parent's events come first.
+    watched_from: Stamp,
+}
+
+impl<'s> Way<'s> {
+    fn new(trace: &Trace, section: Section<'s>) -> Way<'s> {
+        let clock = trace.clock();
+        let stops = section.stops_ns.iter().map(|time_ns| clock.stamp_at(*time_ns)).collect();
+        let next = section.from.map_or(0, |stop| stop + 1);
+        let forked = trace.fork().is_some();
+        let watched_from = if forked { trace.window_start() } else { Stamp::MIN };
+        Way { stops, next, section, watched_from }
+    }
+
+    /// Where the replay is when it begins.
+    fn behind(&self) -> Option<Stamp> {
+        self.section.from.map(|stop| self.stops[stop])
+    }
+
+    /// What of a batch is to be replayed, and whether more is to come.
+    fn part_of<'e>(&self, batch: &'e [Event]) -> (&'e [Event], bool) {
+        let first = |behind| batch.partition_point(|event: &Event| event.stamp <= behind);
+        let events = &batch[self.behind().map_or(0, first)..];
+        let past = |until| events.iter().position(|event| event.stamp > until);
+        let end = self.section.until.and_then(past);
+        (&events[..end.unwrap_or(events.len())], end.is_none())
+    }
+
+    /// The next stop, if an event of this stamp lies behind it.
+    #[inline]
+    fn passed_by(&mut self, stamp: Stamp) -> Option<(usize, Stamp)> {
+        let stop = *self.stops.get(self.next)?;
+        if stamp <= stop {
+            return None;
+        }
+        self.next += 1;
+        Some((self.next - 1, stop))
+    }
+
+    /// The next stop, of those behind the last event.
+    fn left(&mut self) -> Option<(usize, Stamp)> {
+        let stop = *self.stops.get(self.next)?;
+        if self.section.until.is_some_and(|until| stop > until) {
+            return None;
+        }
+        self.next += 1;
+        Some((self.next - 1, stop))
+    }
+}
+
 /// Replays the whole trace and stops at each of `times_ns`, which rise. `between` sees the heap
 /// before each event, with that event, and behind the last one.
 pub(super) fn stop_at_times<'t>(
     trace: &'t Trace,
     times_ns: &[u64],
-    between: impl FnMut(Option<&Event>, &mut Replay<'t>),
-    at_stop: impl FnMut(usize, &mut Replay<'t>),
+    mut between: impl FnMut(Option<&Event>, &mut Replay<'t>),
+    mut at_stop: impl FnMut(usize, &mut Replay<'t>),
 ) -> (Replay<'t>, Told) {
-    struct Both<B, S>(B, S);
-
-    impl<'t, B, S> Watch<'t> for Both<B, S>
-    where
-        B: FnMut(Option<&Event>, &mut Replay<'t>),
-        S: FnMut(usize, &mut Replay<'t>),
-    {
-        fn before(&mut self, next: Option<&Event>, replay: &mut Replay<'t>) {
-            self.0(next, replay);
-        }
-
-        fn at_stop(&mut self, stop: usize, replay: &mut Replay<'t>) {
-            self.1(stop, replay);
-        }
-    }
-
-    let section = Section { stops_ns: times_ns, from: None, until: None };
-    play(trace, Replay::new(trace), section, &mut Both(between, at_stop))
-}
-
-/// Goes on with a replay over a section.
-pub(super) fn play<'t>(
-    trace: &'t Trace,
-    mut replay: Replay<'t>,
-    section: Section<'_>,
-    watch: &mut impl Watch<'t>,
-) -> (Replay<'t>, Told) {
-    let Section { stops_ns, from, until } = section;
-    let clock = trace.clock();
-    let stops: Vec<Stamp> = stops_ns.iter().map(|time_ns| clock.stamp_at(*time_ns)).collect();
-    let behind = from.map(|stop| stops[stop]);
-    let mut next = from.map_or(0, |stop| stop + 1);
-    // In a child of fork its parent's events come first.
-    let window_start = trace.window_start();
-    let forked = trace.fork().is_some();
+    let mut way = Way::new(trace, Section { stops_ns: times_ns, from: None, until: None });
+    let mut replay = Replay::new(trace);
     let pass = Pass::new(trace);
-    let told = order::for_each_batch_behind(trace, behind, |all| {
-        pass.note(all);
-        let first = behind.map_or(0, |behind| all.partition_point(|event| event.stamp <= behind));
-        let all = &all[first..];
-        let past = until.and_then(|until| all.iter().position(|event| event.stamp > until));
-        let events = &all[..past.unwrap_or(all.len())];
+    let told = order::for_each_batch(trace, |events| {
+        pass.note(events);
         for group in events.chunks(FORESEEN) {
             replay.foresee(group);
             for event in group {
-                if !forked || event.stamp >= window_start {
-                    watch.before(Some(event), &mut replay);
+                if event.stamp >= way.watched_from {
+                    between(Some(event), &mut replay);
                 }
-                while let Some(stop) = stops.get(next)
-                    && event.stamp > *stop
-                {
-                    replay.catch_up(*stop);
-                    watch.at_stop(next, &mut replay);
-                    next += 1;
+                while let Some((index, stop)) = way.passed_by(event.stamp) {
+                    replay.catch_up(stop);
+                    at_stop(index, &mut replay);
                 }
                 replay.apply(event);
             }
         }
-        past.is_none()
+        true
     });
-    watch.before(None, &mut replay);
-    for (index, stop) in stops.iter().enumerate().skip(next) {
-        if until.is_some_and(|until| *stop > until) {
-            break;
-        }
-        replay.catch_up(*stop);
-        watch.at_stop(index, &mut replay);
+    between(None, &mut replay);
+    while let Some((index, stop)) = way.left() {
+        replay.catch_up(stop);
+        at_stop(index, &mut replay);
     }
-    match until {
+    replay.finish();
+    (replay, told)
+}
+
+/// Replays the whole trace, with someone who `observes` heap and live blocks at each stop, behind
+/// whoever watches.
+pub(super) fn play_observed<'t>(
+    trace: &'t Trace,
+    stops_ns: &[u64],
+    watch: &mut impl Watch<'t>,
+    mut observe: impl FnMut(usize, &Replay<'t>),
+) -> (Replay<'t>, Told) {
+    let mut way = Way::new(trace, Section { stops_ns, from: None, until: None });
+    let mut replay = Replay::new(trace);
+    let mut changes = Changes::default();
+    let pass = Pass::new(trace);
+    let told = order::for_each_batch(trace, |events| {
+        pass.note(events);
+        for group in events.chunks(FORESEEN) {
+            replay.foresee(group);
+            for event in group {
+                while let Some((index, stop)) = way.passed_by(event.stamp) {
+                    if event.stamp >= way.watched_from {
+                        watch.before(None, &mut replay.heap);
+                    }
+                    replay.catch_up(stop);
+                    watch.at_stop(index, &mut replay.heap);
+                    observe(index, &replay);
+                }
+                changes.clear();
+                replay.matching.apply(event, &mut changes);
+                for change in changes.list() {
+                    if change.begins_event() && change.stamp >= way.watched_from {
+                        watch.before(Some(change), &mut replay.heap);
+                    }
+                    replay.heap.apply(change, &changes);
+                }
+            }
+        }
+        true
+    });
+    watch.before(None, &mut replay.heap);
+    while let Some((index, stop)) = way.left() {
+        replay.catch_up(stop);
+        watch.at_stop(index, &mut replay.heap);
+        observe(index, &replay);
+    }
+    replay.finish();
+    (replay, told)
+}
+
+/// Goes on with a replay over a section. Blocks are matched with their releases on another thread
+/// than the heap is kept on, so that is all that can be seen on the way; with the live blocks as
+/// they were at a stop, if they are to be `copied` and are no more than so many.
+pub(super) fn play<'t>(
+    trace: &'t Trace,
+    replay: Replay<'t>,
+    section: Section<'_>,
+    copied: Option<(usize, u64)>,
+    watch: &mut impl Watch<'t>,
+) -> (Replay<'t>, Told, Option<Matching<'t>>) {
+    let mut way = Way::new(trace, section);
+    let Replay { mut matching, mut heap, .. } = replay;
+    let pass = Pass::new(trace);
+    let mut copy_at = copied.map(|(stop, most)| (way.stops[stop], most));
+    let (mut copy, behind) = (None, way.behind());
+    let of_section = Way::new(trace, section);
+    let told = order::through(
+        trace,
+        behind,
+        |batch| {
+            let (events, goes_on) = of_section.part_of(&batch);
+            let mut changes = Changes::with_capacity(events.len() + events.len() / 16);
+            for group in events.chunks(FORESEEN) {
+                matching.foresee(group);
+                for event in group {
+                    if let Some((stop, most)) = copy_at.take_if(|(stop, _)| event.stamp > *stop) {
+                        matching.catch_up(stop);
+                        copy = small_copy(&matching, most);
+                    }
+                    matching.apply(event, &mut changes);
+                }
+            }
+            (goes_on || !events.is_empty()).then_some((changes, events.len()))
+        },
+        |(changes, events)| {
+            for group in changes.list().chunks(FORESEEN) {
+                heap.foresee(group);
+                for change in group {
+                    if change.begins_event() {
+                        if change.stamp >= way.watched_from {
+                            watch.before(Some(change), &mut heap);
+                        }
+                        while let Some((index, stop)) = way.passed_by(change.stamp) {
+                            heap.catch_up(stop);
+                            watch.at_stop(index, &mut heap);
+                        }
+                    }
+                    heap.apply(change, &changes);
+                }
+            }
+            if let Some(last) = changes.list().last() {
+                pass.note_events(events, last.stamp);
+            }
+            true
+        },
+    );
+    watch.before(None, &mut heap);
+    while let Some((index, stop)) = way.left() {
+        heap.catch_up(stop);
+        watch.at_stop(index, &mut heap);
+    }
+    if let Some((stop, most)) = copy_at {
+        matching.catch_up(stop);
+        copy = small_copy(&matching, most);
+    }
+    let mut replay = Replay::of(matching, heap);
+    match section.until {
         Some(until) => replay.catch_up(until),
         None => replay.finish(),
     }
-    (replay, told)
+    (replay, told, copy)
+}
+
+/// A copy, if there are no more live blocks than so many.
+fn small_copy<'t>(matching: &Matching<'t>, most: u64) -> Option<Matching<'t>> {
+    (matching.blocks().count() <= most).then(|| matching.clone())
 }
 
 /// The heap at a moment, in nanoseconds since the start: what comes later is not read.
@@ -135,7 +270,7 @@ pub(super) fn heap_at_peak(trace: &Trace, live_bytes: u64) -> Replay<'_> {
         for group in events.chunks(FORESEEN) {
             replay.foresee(group);
             for event in group {
-                if event.stamp >= from && replay.blocks().live_bytes() == live_bytes {
+                if event.stamp >= from && replay.live().bytes == live_bytes {
                     return false;
                 }
                 replay.apply(event);

@@ -44,9 +44,15 @@ impl Pass {
 
     /// A batch was replayed.
     pub(super) fn note(&self, batch: &[Event]) {
-        let Some(last) = batch.last() else { return };
-        let begun = self.begins.partition_point(|begin| *begin <= last.stamp);
-        EVENTS.fetch_add(batch.len() as u64, Relaxed);
+        if let Some(last) = batch.last() {
+            self.note_events(batch.len(), last.stamp);
+        }
+    }
+
+    /// So many events were replayed, up to a stamp.
+    pub(super) fn note_events(&self, count: usize, last: Stamp) {
+        let begun = self.begins.partition_point(|begin| *begin <= last);
+        EVENTS.fetch_add(count as u64, Relaxed);
         let share = begun.saturating_sub(1) * WHOLE as usize / self.begins.len().max(1);
         SHARE.store(share as u32, Relaxed);
     }

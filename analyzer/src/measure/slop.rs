@@ -32,7 +32,7 @@ pub struct SlopClass {
 /// The classes that have live blocks, smallest first. `None`: what may be used is not known of
 /// some block.
 pub(super) fn by_class(replay: &Replay<'_>) -> Option<Vec<SlopClass>> {
-    replay.blocks().usable_bytes()?;
+    replay.live().usable_bytes()?;
     let mut classes: BTreeMap<u64, SlopClass> = BTreeMap::new();
     for (_, block) in replay.blocks().iter() {
         let usable = block.usable?;

@@ -154,11 +154,11 @@ fn churn<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Option<Churn> {
 
 fn refilled<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Refilled {
     let mut all = Refilled::default();
-    for (_, refilled) in replay.habits().refills() {
+    for (_, refilled) in replay.taken().refills() {
         all.bytes += refilled.bytes;
         all.times += refilled.times;
     }
-    let stacks = replay.habits().refills().map(|(stack, of)| (stack, of.birth, of.bytes));
+    let stacks = replay.taken().refills().map(|(stack, of)| (stack, of.birth, of.bytes));
     if let Some((site, bytes)) = heaviest(stacks, symbols) {
         (all.site, all.site_bytes) = (Some(site), bytes);
     }
@@ -175,7 +175,7 @@ fn emptied<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Option<(CallFa
 }
 
 fn grown_by<'t>(replay: &Replay<'t>, symbols: &mut Symbols<'t>) -> Option<CallFacts> {
-    let stacks = replay.habits().growth().map(|(stack, of)| (stack, of.birth, of.bytes));
+    let stacks = replay.taken().growth().map(|(stack, of)| (stack, of.birth, of.bytes));
     heaviest(stacks, symbols).map(|(site, _)| site)
 }
 

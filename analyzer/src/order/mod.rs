@@ -1,9 +1,8 @@
 //! Putting events in order: from chunks to one sequence over all threads.
 //!
-//! Each lane's chunks hold its events in order; lanes are merged by stamp. Chunks decode in
-//! parallel, a few at a time: always those that begin earliest, because all events before
-//! the first stamp of the next chunk can then be merged. So memory goes with the number of
-//! lanes, not with the length of the trace.
+//! Each lane's chunks hold its events in order; lanes are merged by stamp. Of each lane a few
+//! events are decoded ahead, so memory goes with the number of lanes, not with the length of the
+//! trace.
 //!
 //! The order is that of the stamps, which two threads may take in the wrong order by up to
 //! a few microseconds. Certain is only each lane's own order, and that the events of one
@@ -11,6 +10,7 @@
 
 mod decode;
 mod event;
+mod heads;
 mod merge;
 
 pub use event::{Action, Event, Note, Rare};
@@ -40,15 +40,18 @@ pub struct Told {
 
 /// Hands all events to `each`, batch by batch, while another thread decodes and merges the
 /// next ones. Ends early when `each` returns false.
-pub fn for_each_batch(trace: &Trace, each: impl FnMut(&[Event]) -> bool) -> Told {
-    for_each_batch_behind(trace, None, each)
+pub fn for_each_batch(trace: &Trace, mut each: impl FnMut(&[Event]) -> bool) -> Told {
+    through(trace, None, Some, |batch| each(&batch))
 }
 
-/// The same without most of the events up to a stamp: what is left of them comes first.
-pub fn for_each_batch_behind(
+/// Hands all events to `each` as `stage` makes them, which runs on the thread that decodes and
+/// merges, a few batches ahead. Ends early when `stage` returns nothing or `each` returns false.
+/// `behind`: most of the events up to that stamp are left out, the rest comes first.
+pub fn through<T: Send>(
     trace: &Trace,
     behind: Option<Stamp>,
-    mut each: impl FnMut(&[Event]) -> bool,
+    mut stage: impl FnMut(Vec<Event>) -> Option<T> + Send,
+    mut each: impl FnMut(T) -> bool,
 ) -> Told {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_AHEAD);
@@ -56,14 +59,15 @@ pub fn for_each_batch_behind(
             let mut events = Events::new(trace, behind);
             for batch in events.by_ref() {
                 // The consumer has seen enough.
-                if sender.send(batch).is_err() {
+                let Some(staged) = stage(batch) else { break };
+                if sender.send(staged).is_err() {
                     break;
                 }
             }
             events.told()
         });
-        for batch in &receiver {
-            if !each(&batch) {
+        for staged in &receiver {
+            if !each(staged) {
                 break;
             }
         }

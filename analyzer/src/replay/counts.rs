@@ -32,23 +32,47 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What was counted up to a cut.
-    pub fn of(cut: &Cut) -> Counts {
-        // No process counts that far; a damaged trace might.
-        let count = |what| cut.count(what).min(u64::MAX / 2);
+    /// What was counted up to a cut: that which matching counts.
+    pub(super) fn of_matching(cut: &Cut) -> Counts {
         Counts {
-            events: count(Count::Events),
-            allocs: count(Count::Allocs),
-            frees: count(Count::Frees),
-            reallocs: count(Count::Reallocs),
-            mmaps: count(Count::Mmaps),
-            munmaps: count(Count::Munmaps),
-            mremaps: count(Count::Mremaps),
-            madvises: count(Count::Madvises),
-            brk_changes: count(Count::BrkChanges),
-            cross_thread_frees: count(Count::CrossThreadFrees),
-            order_anomalies: count(Count::OrderAnomalies),
-            unknown_frees: count(Count::UnknownFrees),
+            events: count(cut, Count::Events),
+            allocs: count(cut, Count::Allocs),
+            frees: count(cut, Count::Frees),
+            reallocs: count(cut, Count::Reallocs),
+            order_anomalies: count(cut, Count::OrderAnomalies),
+            unknown_frees: count(cut, Count::UnknownFrees),
+            ..Counts::default()
         }
     }
+
+    /// The same, that which the heap counts.
+    pub(super) fn of_heap(cut: &Cut) -> Counts {
+        Counts {
+            mmaps: count(cut, Count::Mmaps),
+            munmaps: count(cut, Count::Munmaps),
+            mremaps: count(cut, Count::Mremaps),
+            madvises: count(cut, Count::Madvises),
+            brk_changes: count(cut, Count::BrkChanges),
+            cross_thread_frees: count(cut, Count::CrossThreadFrees),
+            ..Counts::default()
+        }
+    }
+
+    /// What the two counted.
+    pub(super) fn of_both(matching: &Counts, heap: &Counts) -> Counts {
+        Counts {
+            mmaps: heap.mmaps,
+            munmaps: heap.munmaps,
+            mremaps: heap.mremaps,
+            madvises: heap.madvises,
+            brk_changes: heap.brk_changes,
+            cross_thread_frees: heap.cross_thread_frees,
+            ..*matching
+        }
+    }
+}
+
+/// No process counts that far; a damaged trace might.
+fn count(cut: &Cut, what: Count) -> u64 {
+    cut.count(what).min(u64::MAX / 2)
 }

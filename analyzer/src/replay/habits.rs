@@ -1,6 +1,5 @@
 //! How the program uses its allocator, as far as diagnoses ask: what comes and goes in the same
-//! size again and again, what moves up by realloc, who frees whose blocks, and which pages are
-//! given back only to be taken again. Numbers of stacks and addresses only; what they are called
+//! size again and again, what moves up by realloc, and who frees whose blocks. Numbers of stacks and addresses only; what they are called
 //! is for later stages.
 
 use super::{Block, Who};
@@ -74,25 +73,6 @@ pub struct Crossed {
     pub birth: Stamp,
 }
 
-/// Pages that blocks of one stack took: given back before, or never used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Taken {
-    /// How much, each time counted.
-    pub bytes: u64,
-    /// How often.
-    pub times: u64,
-    /// A moment at which the stack was there.
-    pub birth: Stamp,
-}
-
-impl Taken {
-    fn add(&mut self, block: &Block, bytes: u64) {
-        self.bytes += bytes;
-        self.times += 1;
-        self.birth = block.birth;
-    }
-}
-
 /// All of it, up to the last event.
 #[derive(Debug, Clone, Default)]
 pub struct Habits {
@@ -105,8 +85,6 @@ pub struct Habits {
     stays: FxHashMap<u64, Stay>,
     freed: FxHashMap<u64, Freed>,
     crossed: FxHashMap<(u64, u32), Crossed>,
-    refilled: FxHashMap<u32, Taken>,
-    grown: FxHashMap<u32, Taken>,
 }
 
 impl Habits {
@@ -129,8 +107,6 @@ impl Habits {
         }
         self.freed.clear();
         self.crossed.clear();
-        self.refilled.clear();
-        self.grown.clear();
     }
 
     /// A call returned this block.
@@ -216,16 +192,6 @@ impl Habits {
         (address, stay.map_or(birth, |stay| stay.last))
     }
 
-    /// A block took pages that had held others, and had been given back.
-    pub(super) fn refilled(&mut self, block: &Block, bytes: u64) {
-        self.refilled.entry(block.stack).or_default().add(block, bytes);
-    }
-
-    /// A block took pages that were never used before, although a hole would have held it.
-    pub(super) fn grew_despite_fit(&mut self, block: &Block, bytes: u64) {
-        self.grown.entry(block.stack).or_default().add(block, bytes);
-    }
-
     fn index(&self, stack: u32) -> Option<usize> {
         (stack <= self.most).then_some(stack as usize)
     }
@@ -255,16 +221,6 @@ impl Habits {
     pub fn crossed(&self) -> impl Iterator<Item = (u64, u32, Crossed)> {
         let each = self.crossed.iter();
         each.map(|((number, stack), crossed)| (number * self.stretch_bytes, *stack, *crossed))
-    }
-
-    /// Pages given back and taken again, by stack.
-    pub fn refills(&self) -> impl Iterator<Item = (u32, Taken)> {
-        self.refilled.iter().map(|(stack, refilled)| (*stack, *refilled))
-    }
-
-    /// Pages taken that were never used before although a hole would have held the block, by stack.
-    pub fn growth(&self) -> impl Iterator<Item = (u32, Taken)> {
-        self.grown.iter().map(|(stack, taken)| (*stack, *taken))
     }
 
     /// The places that blocks moved away from on their way up, each with address and birth of

@@ -10,36 +10,59 @@ use super::entry::Entry;
 use super::table::Table;
 use rustc_hash::FxHashMap;
 
-/// The live blocks, and their sums.
+/// The live blocks.
 #[derive(Debug, Clone, Default)]
 pub struct Blocks {
     entries: Table,
     apart: FxHashMap<u64, Block>,
-    live_bytes: u64,
+}
+
+/// Sums over live blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Live {
+    /// How many there are.
+    pub blocks: u64,
+    /// Bytes that the program asked for. Wraps where a damaged trace asks for too much.
+    pub bytes: u64,
+    /// Their headers in bytes.
+    pub overhead_bytes: u64,
     usable_bytes: u64,
-    overhead_bytes: u64,
     usable_unknown: u64,
 }
 
-impl Blocks {
-    /// Bytes that the program asked for. Wraps where a damaged trace asks for too much.
-    pub fn live_bytes(&self) -> u64 {
-        self.live_bytes
-    }
-
-    /// How many are live.
-    pub fn count(&self) -> u64 {
-        self.entries.len() as u64
-    }
-
+impl Live {
     /// Bytes that the program may use; `None` when that is not known of some block.
     pub fn usable_bytes(&self) -> Option<u64> {
         (self.usable_unknown == 0).then_some(self.usable_bytes)
     }
 
-    /// Headers of live blocks in bytes.
-    pub fn overhead_bytes(&self) -> u64 {
-        self.overhead_bytes
+    #[inline]
+    pub(super) fn add(&mut self, block: &Block) {
+        self.blocks += 1;
+        self.bytes = self.bytes.wrapping_add(block.size);
+        self.overhead_bytes = self.overhead_bytes.wrapping_add(block.overhead_bytes());
+        match block.usable {
+            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_add(usable),
+            None => self.usable_unknown += 1,
+        }
+    }
+
+    #[inline]
+    pub(super) fn subtract(&mut self, block: &Block) {
+        self.blocks -= 1;
+        self.bytes = self.bytes.wrapping_sub(block.size);
+        self.overhead_bytes = self.overhead_bytes.wrapping_sub(block.overhead_bytes());
+        match block.usable {
+            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_sub(usable),
+            None => self.usable_unknown -= 1,
+        }
+    }
+}
+
+impl Blocks {
+    /// How many are live.
+    pub fn count(&self) -> u64 {
+        self.entries.len() as u64
     }
 
     /// The block at an address.
@@ -65,42 +88,28 @@ impl Blocks {
         }
     }
 
-    /// Adds a block; the one that was there before, if any.
+    /// Adds a block, with the entry that it is packed into; the one that was there before, if any.
     #[inline]
-    pub fn insert(&mut self, address: u64, block: &Block) -> Option<Block> {
-        self.live_bytes = self.live_bytes.wrapping_add(block.size);
-        self.overhead_bytes = self.overhead_bytes.wrapping_add(block.overhead_bytes());
-        match block.usable {
-            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_add(usable),
-            None => self.usable_unknown += 1,
-        }
-        let entry = Entry::pack(address, block);
-        let before = self.entries.insert(entry).map(|before| self.take(&before));
+    pub(super) fn insert(&mut self, entry: Entry, block: &Block) -> Option<(Entry, Block)> {
+        let before = self.entries.insert(entry).map(|before| (before, self.take(&before)));
         if entry.is_apart() {
-            self.apart.insert(address, block.clone());
+            self.apart.insert(entry.address, block.clone());
         }
         before
     }
 
     /// Takes a block out.
     #[inline]
-    pub fn remove(&mut self, address: u64) -> Option<Block> {
+    pub(super) fn remove(&mut self, address: u64) -> Option<(Entry, Block)> {
         let entry = self.entries.remove(address)?;
-        Some(self.take(&entry))
+        Some((entry, self.take(&entry)))
     }
 
-    /// The block of an entry that was removed, taken out of the sums.
+    /// The block of an entry that was removed.
     #[inline]
     fn take(&mut self, entry: &Entry) -> Block {
         let apart = if entry.is_apart() { self.apart.remove(&entry.address) } else { None };
-        let block = apart.unwrap_or_else(|| entry.unpack());
-        self.live_bytes = self.live_bytes.wrapping_sub(block.size);
-        self.overhead_bytes = self.overhead_bytes.wrapping_sub(block.overhead_bytes());
-        match block.usable {
-            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_sub(usable),
-            None => self.usable_unknown -= 1,
-        }
-        block
+        apart.unwrap_or_else(|| entry.unpack())
     }
 }
 
@@ -136,10 +145,11 @@ mod tests {
             for (slot, block, add) in steps {
                 let address = 0x1000 + slot * 0x1000;
                 if add {
-                    let before = blocks.insert(address, &block);
-                    prop_assert_eq!(before, known.insert(address, block));
+                    let before = blocks.insert(Entry::pack(address, &block), &block);
+                    prop_assert_eq!(before.map(|(_, b)| b), known.insert(address, block));
                 } else {
-                    prop_assert_eq!(blocks.remove(address), known.remove(&address));
+                    let gone = blocks.remove(address).map(|(_, block)| block);
+                    prop_assert_eq!(gone, known.remove(&address));
                 }
                 let all: std::collections::BTreeMap<u64, Block> = blocks.iter().collect();
                 prop_assert_eq!(&all, &known);

@@ -410,7 +410,7 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
         if planned.sampled {
             let time_ns = self.trace.clock().time_ns(planned.stamp);
             self.schedule.tell_time(time_ns.max(self.told_ns))?;
-            let state = measure::state(&mut self.replay, self.trace.clock(), time_ns);
+            let state = measure::state(&mut self.replay.heap, self.trace.clock(), time_ns);
             let number = self.script.moments.len() as u32;
             self.script.moments.push(Moment::of(&state, planned.look.is_some()));
             if !self.is_free() {

@@ -168,7 +168,7 @@ impl<'a, 't> Taking<'a, 't> {
         }
         let frame = self.frame(time_ns, replay);
         self.frames.push((index, frame));
-        let live = replay.blocks().live_bytes();
+        let live = replay.live().bytes;
         let before = self.most_live.as_ref().map_or(0, |(live, _)| *live);
         if live > before.saturating_add(before / MORE_LIVE_PART) {
             let detail = self.detail((time_ns, "most live"), replay);

@@ -1,0 +1,320 @@
+//! The heap: what blocks lie in, what they add up to, and what looks found of it.
+//!
+//! Changes are applied one by one; between them everything about the heap can be asked. They are
+//! facts, looks are corrections, taken in where their stamps put them.
+//!
+//! Blocks of different addresses may overlap for some microseconds, as the order of events may be
+//! wrong for as long (one came too early, the other goes too late); what a release uncovers of a
+//! newer block is covered again.
+
+use super::address_space::{AddressSpace, FORESEEN};
+use super::block::{Block, Layout};
+use super::change::{ACQUIRES, CROSSED, Change, Changes, WRAPPED, What};
+use super::mappings::Removals;
+use super::taken::TakenPages;
+use super::{Counts, Live};
+use crate::allocators::{Allocator, glibc};
+use crate::read::{AllocatorView, Ending, Look, Trace};
+use fragtrace_format::Stamp;
+use fragtrace_format::header::Cut;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A block that was acquired over the extent of another one that still lived.
+#[derive(Debug, Clone)]
+struct Overlap {
+    address: u64,
+    birth: Stamp,
+    extent: Range<u64>,
+    own_mapping: bool,
+}
+
+/// The heap of the traced process, as of the last change applied.
+#[derive(Debug, Clone)]
+pub struct Heap<'t> {
+    pub(super) space: AddressSpace,
+    pub(super) counts: Counts,
+    pub(super) taken: TakenPages,
+    pub(super) removals: Removals,
+    live: Live,
+    knows_extents: bool,
+    /// Whether blocks lie as those of glibc, but for those that wrappers told of.
+    glibc_layout: bool,
+    /// Whether blocks of different sizes never take each other's places.
+    sizes_apart: bool,
+    overlaps: Vec<Overlap>,
+    window: u64,
+    looks: &'t [Look],
+    /// Looks that are in the past.
+    looks_taken: usize,
+    /// The last of them that read what smaps sums up.
+    summed: Option<&'t Look>,
+    /// What the allocator said of itself last.
+    allocator_view: Option<&'t Arc<AllocatorView>>,
+    /// What was usable of live blocks at that look.
+    usable_when_asked: Option<u64>,
+    /// Blocks, and those of them that a wrapper told of.
+    told: (u64, u64),
+    /// Nothing but changes happens before this stamp.
+    due: Stamp,
+    /// Of a process that goes on, the last stamp on record.
+    goes_on: Option<Stamp>,
+    /// In a child of fork, as long as its parent's history is replayed: when that ends.
+    forked: Option<Stamp>,
+}
+
+impl<'t> Heap<'t> {
+    /// Before the first event.
+    pub(super) fn new(trace: &'t Trace, layout: &Layout) -> Heap<'t> {
+        let process = trace.process();
+        let glibc = layout.is_glibc();
+        let mut heap = Heap {
+            space: AddressSpace::new(
+                glibc,
+                glibc::arena_heaps_are_known(&process.allocator_env),
+                process.page_bytes,
+            ),
+            counts: Counts::default(),
+            taken: TakenPages::default(),
+            removals: Removals::default(),
+            live: Live::default(),
+            knows_extents: layout.knows_extents(),
+            glibc_layout: glibc,
+            sizes_apart: Allocator::of_library(&process.allocator)
+                .is_some_and(|known| known.keeps_sizes_apart),
+            overlaps: Vec::new(),
+            window: trace.clock().inversion_window(),
+            looks: trace.looks(),
+            looks_taken: 0,
+            summed: None,
+            allocator_view: None,
+            usable_when_asked: None,
+            told: (0, 0),
+            due: 0,
+            goes_on: (trace.ending() == Ending::Running).then(|| trace.last_stamp()),
+            forked: super::forked_later(trace),
+        };
+        heap.set_due();
+        heap
+    }
+
+    /// The looks from before the kept events: they are no longer to come.
+    pub(super) fn skip_looks(&mut self, start: Stamp) -> &'t [Look] {
+        self.looks_taken = self.looks.partition_point(|look| look.stamp <= start);
+        &self.looks[..self.looks_taken]
+    }
+
+    /// A block of the base, and the one that was there before, if any.
+    pub(super) fn begin_block(&mut self, block: &Block, before: Option<&Block>, wrapped: bool) {
+        self.note_told(wrapped);
+        self.space.place(&block.extent, block.own_mapping);
+        self.live.add(block);
+        if let Some(before) = before {
+            self.live.subtract(before);
+        }
+    }
+
+    /// The kept events begin: what was counted before.
+    pub(super) fn begin(&mut self, cut: &Cut) {
+        self.space.begin();
+        self.counts = Counts::of_heap(cut);
+        self.set_due();
+    }
+
+    /// Reads what the next changes will need, for their cache lines' sake. Changes nothing. Of at
+    /// most [`FORESEEN`] changes.
+    #[inline]
+    pub fn foresee(&self, changes: &[Change]) {
+        let mut addresses = [0; FORESEEN];
+        for (address, change) in addresses.iter_mut().zip(changes) {
+            *address = change.address();
+        }
+        std::hint::black_box(self.space.peek(&addresses));
+    }
+
+    /// Applies the next of some changes.
+    #[inline]
+    pub fn apply(&mut self, change: &Change, all: &Changes) {
+        if change.stamp >= self.due {
+            self.catch_up(change.stamp);
+        }
+        if change.has(ACQUIRES) {
+            self.note_told(change.has(WRAPPED));
+        }
+        self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
+        match change.what {
+            What::Came => {
+                let block = all.block_of(change);
+                self.live.add(&block);
+                self.settle_in(change.address(), &block);
+            }
+            What::Went => {
+                let block = all.block_of(change);
+                self.live.subtract(&block);
+                self.vacate(change.address(), &block);
+            }
+            What::Passed => {
+                let block = all.block_of(change);
+                self.space.place(&block.extent, block.own_mapping);
+                self.vacate(change.address(), &block);
+            }
+            What::Mappings => {
+                if let Some((lane, rare)) = all.rare_of(change)
+                    && let Some(cold) = rare.decoded()
+                {
+                    self.apply_rare(lane, &cold);
+                }
+            }
+            What::Nothing => {}
+        }
+    }
+
+    /// Takes in the looks up to a moment.
+    pub fn catch_up(&mut self, now: Stamp) {
+        while let Some(look) = self.looks.get(self.looks_taken)
+            && look.stamp <= now
+        {
+            self.space.look(look);
+            self.looks_taken += 1;
+            if look.lazyfree.is_some() {
+                self.summed = Some(look);
+            }
+            if let Some(view) = &look.allocator {
+                self.allocator_view = Some(view);
+                self.usable_when_asked = self.live.usable_bytes();
+            }
+        }
+        if self.forked.is_some_and(|forked| forked <= now) {
+            // A child of fork: what was counted is its own from here on.
+            self.forked = None;
+            self.counts = Counts::default();
+            self.taken = TakenPages::default();
+        }
+        self.overlaps.retain(|overlap| overlap.birth.saturating_add(self.window) >= now);
+        self.set_due();
+    }
+
+    /// The trace is over.
+    pub(super) fn finish(&mut self) {
+        self.catch_up(self.goes_on.unwrap_or(Stamp::MAX));
+    }
+
+    fn set_due(&mut self) {
+        let look = self.looks.get(self.looks_taken).map_or(Stamp::MAX, |look| look.stamp);
+        let overlap =
+            self.overlaps.first().map_or(Stamp::MAX, |o| o.birth.saturating_add(self.window));
+        self.due = look.min(overlap).min(self.forked.unwrap_or(Stamp::MAX));
+    }
+
+    #[inline]
+    fn note_told(&mut self, wrapped: bool) {
+        self.told.0 += 1;
+        self.told.1 += u64::from(wrapped);
+    }
+
+    /// Places a block in the address space.
+    #[inline]
+    fn settle_in(&mut self, address: u64, block: &Block) {
+        let placed = self.space.place(&block.extent, block.own_mapping);
+        if placed.refilled_bytes > 0 {
+            self.taken.refilled(block, placed.refilled_bytes);
+        }
+        if placed.despite_fit_bytes > 0 {
+            self.taken.grew_despite_fit(block, placed.despite_fit_bytes);
+        }
+        if placed.fresh_bytes < block.extent.end - block.extent.start {
+            self.overlap(address, block);
+        }
+    }
+
+    /// A block came over the extent of one that is still there.
+    #[cold]
+    fn overlap(&mut self, address: u64, block: &Block) {
+        self.space.shrink_head(&block.extent);
+        let Block { birth, own_mapping, .. } = *block;
+        self.overlaps.push(Overlap { address, birth, extent: block.extent.clone(), own_mapping });
+        self.set_due();
+    }
+
+    /// Takes a block out of the address space.
+    #[inline]
+    fn vacate(&mut self, address: u64, block: &Block) {
+        self.space.remove(&block.extent, block.own_mapping);
+        if !self.overlaps.is_empty() {
+            self.cover_again(address, block);
+        }
+    }
+
+    /// Blocks that came before this one went are still there.
+    #[cold]
+    fn cover_again(&mut self, address: u64, gone: &Block) {
+        self.overlaps.retain(|overlap| (overlap.address, overlap.birth) != (address, gone.birth));
+        for Overlap { extent, own_mapping, .. } in &self.overlaps {
+            if extent.start < gone.extent.end && gone.extent.start < extent.end {
+                self.space.place(extent, *own_mapping);
+            }
+        }
+    }
+
+    /// Sums over the live blocks.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The address space.
+    pub fn space(&self) -> &AddressSpace {
+        &self.space
+    }
+
+    /// The address space, for figures that are brought up to date when asked for.
+    pub fn space_mut(&mut self) -> &mut AddressSpace {
+        &mut self.space
+    }
+
+    /// Frees of blocks on another thread than the one that acquired them.
+    pub fn cross_thread_frees(&self) -> u64 {
+        self.counts.cross_thread_frees
+    }
+
+    /// The last look that is not in the future.
+    pub fn last_look(&self) -> Option<&'t Look> {
+        self.looks_taken.checked_sub(1).map(|last| &self.looks[last])
+    }
+
+    /// The last look, not in the future, that read what smaps sums up over all mappings:
+    /// that costs too much for each of them.
+    pub fn last_summed_look(&self) -> Option<&'t Look> {
+        self.summed
+    }
+
+    /// What the allocator said of itself last.
+    pub fn allocator_view(&self) -> Option<&'t Arc<AllocatorView>> {
+        self.allocator_view
+    }
+
+    /// What was usable of the blocks that were live then.
+    pub fn usable_when_asked(&self) -> Option<u64> {
+        self.usable_when_asked
+    }
+
+    /// Whether it is known where blocks end, and so where holes are.
+    pub fn knows_extents(&self) -> bool {
+        self.knows_extents
+    }
+
+    /// Whether a hole serves any block that fits into it.
+    pub fn any_hole_serves(&self) -> bool {
+        self.knows_extents && !self.sizes_apart
+    }
+
+    /// Blocks that came by a wrapper of an allocator, while events are kept.
+    pub fn wrapped_blocks(&self) -> u64 {
+        self.told.1
+    }
+
+    /// Whether headers and heaps are those of glibc, for most blocks at least.
+    pub fn is_glibc(&self) -> bool {
+        let (all, wrapped) = self.told;
+        self.glibc_layout && wrapped <= all / 2
+    }
+}
