@@ -149,6 +149,26 @@ fn an_inlined_function_of_c_is_the_site_behind_a_wrapper() {
 }
 
 #[test]
+fn what_is_read_ahead_gives_the_same_names() {
+    let program = Program::c(&["-g"]);
+    let trace: Trace = program.builder.open();
+    let symbols = || Symbols::new(&trace, Places::default(), Rules::default());
+    let all = |mut symbols: Symbols<'_>| {
+        let stacks = program.stacks.iter();
+        stacks.map(|stack| symbols.calls(*stack, 0)).collect::<Vec<Vec<Call>>>()
+    };
+    let asked = all(symbols());
+    assert!(asked.iter().flatten().any(|call| call.function.as_deref() == Some("keep_session")));
+    for _ in 0..20 {
+        let ahead = symbols();
+        ahead.read_ahead();
+        assert_eq!(all(ahead), asked);
+    }
+    // Nobody may ask any more, and nobody waits.
+    symbols().read_ahead();
+}
+
+#[test]
 fn skipped_functions_and_files_are_no_sites() {
     let program = Program::c(&["-g"]);
     let by = |pattern| program.site_by(0, Places::default(), &[pattern]).function.clone();

@@ -138,11 +138,11 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let format = arguments.output.as_deref().map(output::format_of).transpose()?;
     let trace = input::open(&arguments.trace)?;
     let at_ns = measure::resolve_time(&trace, arguments.at)?;
+    let mut symbols = arguments.symbols.open(&trace);
     let bar = Bar::of_replays(&trace, 1);
     let replay = heap_at(&trace, at_ns);
     drop(bar);
     let by = By::from(arguments.by);
-    let mut symbols = arguments.symbols.open(&trace);
     let stacks = stacks_of(&trace, &symbols);
     let heap = PinnedHeap::new(&trace, &replay, at_ns, by);
     if by != By::Thread && (arguments.json || arguments.folded || arguments.output.is_some()) {

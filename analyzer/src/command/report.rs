@@ -84,10 +84,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         return report_folder(arguments, output);
     }
     let trace = input::open(&arguments.trace)?;
+    let mut symbols = arguments.symbols.open(&trace);
     let bar = Bar::of_replays(&trace, 1);
     let (mut analysis, replay, checkpoint) = measure::analyze_to_exit(&trace);
     drop(bar);
-    let mut symbols = arguments.symbols.open(&trace);
     let stacks = blame::stacks_of(&trace, &symbols);
     let shared = |mut parts: Parts| {
         if arguments.anonymize {

@@ -23,10 +23,12 @@ pub struct SymbolOptions {
 }
 
 impl SymbolOptions {
-    /// The symbols of a trace.
+    /// The symbols of a trace, which from then on are read: best before the trace is replayed.
     pub fn open<'t>(&self, trace: &'t Trace) -> Symbols<'t> {
         let patterns = self.skip.iter().map(|pattern| Pattern::new(pattern)).collect();
-        Symbols::new(trace, self.places(trace), Rules::new(patterns))
+        let symbols = Symbols::new(trace, self.places(trace), Rules::new(patterns));
+        symbols.read_ahead();
+        symbols
     }
 
     fn places(&self, trace: &Trace) -> Places {

@@ -89,6 +89,11 @@ impl Modules {
         }
     }
 
+    /// How many there are: their numbers are below that.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// The module with a number, as [`Modules::at`] gives it.
     pub fn get(&self, number: usize) -> Option<&Module> {
         self.list.get(number)

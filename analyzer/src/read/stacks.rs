@@ -32,6 +32,11 @@ impl<'t> Stacks<'t> {
         Frame::read(&self.bytes, number)
     }
 
+    /// All frames, in the order in which they came, up to the first that is damaged.
+    pub fn all(&self) -> impl Iterator<Item = Frame> {
+        (1..).map_while(|number| self.frame(number))
+    }
+
     /// The frames of a stack, innermost first. None for a stack that is not known.
     pub fn frames(&self, stack: u32) -> impl Iterator<Item = Frame> {
         let first = self.frame(stack);

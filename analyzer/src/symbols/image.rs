@@ -1,13 +1,14 @@
 //! One object's functions and lines: from DWARF where there is some, else from its table of
 //! symbols.
 
-use super::binary::with_file;
+use super::binary::{Binary, with_file};
 use super::demangle::{self, Language};
 use super::places::{Places, shared_part};
 use super::rules::is_qualified;
 use super::table::SymbolTable;
 use crate::read::Module;
 use addr2line::Loader;
+use std::cell::OnceCell;
 
 /// A function that an address is in, and where in its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub struct Place {
 #[derive(Default)]
 pub struct Image {
     lines: Option<Loader>,
-    functions: SymbolTable,
+    /// The file with the table of symbols, and the table: where there are lines it is seldom asked for.
+    functions: (Option<Binary>, OnceCell<SymbolTable>),
 }
 
 impl std::fmt::Debug for Image {
@@ -32,7 +34,7 @@ impl std::fmt::Debug for Image {
         let Image { lines, functions } = self;
         out.debug_struct("Image")
             .field("lines", &lines.is_some())
-            .field("functions", &!functions.is_empty())
+            .field("functions", &functions.0)
             .finish()
     }
 }
@@ -45,11 +47,17 @@ impl Image {
             let shared = shared_part(&binary, places);
             Loader::new_with_sup(binary.path(), shared.as_deref()).ok()
         });
-        let functions = found
-            .functions
-            .and_then(|binary| with_file(binary.path(), |file| Some(SymbolTable::read(file))))
-            .unwrap_or_default();
-        Image { lines, functions }
+        let image = Image { lines, functions: (found.functions, OnceCell::new()) };
+        if image.lines.is_none() {
+            image.functions();
+        }
+        image
+    }
+
+    fn functions(&self) -> &SymbolTable {
+        let (file, table) = &self.functions;
+        let read = |binary: &Binary| with_file(binary.path(), |file| Some(SymbolTable::read(file)));
+        table.get_or_init(|| file.as_ref().and_then(read).unwrap_or_default())
     }
 
     /// The functions that an address (as in the file) is in: inlined ones first, the one
@@ -65,7 +73,7 @@ impl Image {
                 *language != Language::Plain && !is_qualified(name)
             };
             if last.function.as_ref().is_none_or(vague)
-                && let Some(mangled) = self.functions.find(address)
+                && let Some(mangled) = self.functions().find(address)
             {
                 last.function = Some(demangle::name(mangled, None));
             }

@@ -9,6 +9,7 @@
 mod binary;
 mod demangle;
 mod image;
+mod images;
 mod paths;
 mod pattern;
 mod perf_map;
@@ -27,10 +28,15 @@ pub use site::Site;
 use crate::read::{Modules, Stacks, Trace};
 use fragtrace_format::Stamp;
 use fragtrace_format::stack::Frame;
-use image::{Image, Place};
+use image::Place;
+use images::Images;
 use perf_map::PerfMap;
 use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
 use std::rc::Rc;
+
+/// So many frames tell which objects most calls are in.
+const FRAMES_TO_GO_BY: usize = 4096;
 
 /// One call of a stack: a function, where in it, and in which object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,9 +60,8 @@ pub struct Call {
 pub struct Symbols<'t> {
     stacks: Stacks<'t>,
     modules: &'t Modules,
-    places: Places,
     rules: Rules,
-    images: FxHashMap<usize, Image>,
+    images: Images,
     jit: PerfMap,
     calls: FxHashMap<(Option<usize>, u64), Rc<[Call]>>,
 }
@@ -68,12 +73,24 @@ impl<'t> Symbols<'t> {
         Symbols {
             stacks: trace.stacks(),
             modules: trace.modules(),
-            places,
             rules,
-            images: FxHashMap::default(),
+            images: Images::new(trace.modules(), places),
             jit,
             calls: FxHashMap::default(),
         }
+    }
+
+    /// Begins to read of the objects what will be asked for: those first that most calls are in.
+    pub fn read_ahead(&self) {
+        let mut calls: FxHashMap<usize, u32> = FxHashMap::default();
+        for frame in self.stacks.all().take(FRAMES_TO_GO_BY) {
+            if let Some(module) = self.modules.at(frame.address, Stamp::MAX) {
+                *calls.entry(module).or_default() += 1;
+            }
+        }
+        let mut modules: Vec<usize> = calls.keys().copied().collect();
+        modules.sort_unstable_by_key(|module| (Reverse(calls[module]), *module));
+        self.images.read_ahead(modules);
     }
 
     /// Whether the trace holds call stacks at all.
@@ -112,13 +129,11 @@ impl<'t> Symbols<'t> {
         if let Some(known) = self.calls.get(&(module, address)) {
             return known.clone();
         }
-        let calls: Rc<[Call]> = match module.and_then(|number| self.modules.get(number)) {
-            Some(loaded) => {
+        let loaded = module.and_then(|number| Some((number, self.modules.get(number)?)));
+        let calls: Rc<[Call]> = match loaded {
+            Some((number, loaded)) => {
                 let offset = address.wrapping_sub(loaded.bias);
-                let number = module.unwrap_or_default();
-                let image =
-                    self.images.entry(number).or_insert_with(|| Image::open(loaded, &self.places));
-                let places = image.places(offset).into_iter();
+                let places = self.images.places(number, offset).into_iter();
                 places.map(|place| call(place, module, offset)).collect()
             }
             None => [self.jit_call(address)].into(),

@@ -46,11 +46,6 @@ impl SymbolTable {
         }
     }
 
-    /// Whether it names nothing.
-    pub fn is_empty(&self) -> bool {
-        self.functions.is_empty()
-    }
-
     /// The mangled name of the function that an address is in.
     pub fn find(&self, address: u64) -> Option<&str> {
         let after = self.functions.partition_point(|function| function.start <= address);
