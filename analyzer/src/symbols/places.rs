@@ -123,11 +123,9 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// A build-id as it is usually written.
 pub fn hexadecimal(build_id: &[u8]) -> String {
-    use std::fmt::Write;
-    build_id.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+    build_id.iter().flat_map(digits).map(char::from).collect()
 }
 
 /// The file that a debug file shares parts with (dwz): where it says, or by build-id.
