@@ -2,8 +2,9 @@
 //! getting into each other's way as they do. There is no moment that is one for all but the end, so
 //! of memory only the peak and the end are known.
 
-use super::figures::{Baseline, Run, Shootout, Source, others};
+use super::figures::{Baseline, Source, others, per_second};
 use super::moments::Moment;
+use super::run::{Run, Shootout};
 use crate::words;
 use fragtrace_shootout_driver::results::Total;
 
@@ -34,21 +35,14 @@ impl Run {
         };
         let beside = |other_bytes: Option<&u64>| other_bytes.copied().unwrap_or(0) + code_bytes;
         let (calls, run_ns) = (source.total(Total::Calls), source.total(Total::ElapsedNs));
-        let refused = source.total(Total::Refused);
-        let error = source.error.map(ToOwned::to_owned);
         Run {
             peak_rss_bytes: peak_heap_bytes
                 .map(|heap| heap + beside(at_peak.and_then(|index| others.get(index)))),
             end_rss_bytes: end_heap_bytes.map(|heap| heap + beside(others.last())),
             peak_heap_bytes,
             end_heap_bytes,
-            calls: Some(calls),
-            run_time_ns: Some(run_ns),
-            throughput_calls_per_second: (run_ns > 0)
-                .then(|| (u128::from(calls) * 1_000_000_000 / u128::from(run_ns)) as u64),
-            faults: Some(source.total(Total::Faults).saturating_sub(baseline.faults)),
-            error: error.or_else(|| (refused > 0).then(|| super::figures::refusal(refused))),
-            ..Run::default()
+            throughput_calls_per_second: per_second(calls, run_ns),
+            ..Run::counted(source, baseline)
         }
     }
 }

@@ -6,9 +6,9 @@
 //! would show.
 
 use super::moments::Moment;
+use super::run::Run;
 use crate::measure::{Analysis, JohnstoneWilson};
 use fragtrace_shootout_driver::results::{Sample, TOTALS, Total};
-use serde::Serialize;
 
 /// Ratios to live bytes say nothing where next to nothing is live: moments with less than this
 /// share of the peak are left out.
@@ -68,97 +68,6 @@ impl Source<'_> {
             faults: self.total(Total::Faults),
         }
     }
-}
-
-/// Which thread makes which call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Threads {
-    /// The stand-in of the recorded one, in the recorded order.
-    #[default]
-    Recorded,
-    /// One makes all calls.
-    One,
-    /// The stand-in of the recorded one, as fast as it can: order is kept only where a block
-    /// changes hands.
-    Free,
-}
-
-/// One allocator's figures, or those of the recorded program.
-#[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub struct Run {
-    /// The allocator.
-    pub name: String,
-    /// Its settings, as they were said.
-    pub settings: String,
-    /// What was different from the recorded run; `None`: nothing.
-    pub change: Option<String>,
-    /// Its library; `None`: the C library's own.
-    pub library: Option<String>,
-    /// The greatest resident set.
-    pub peak_rss_bytes: Option<u64>,
-    /// The resident set at the last look.
-    pub end_rss_bytes: Option<u64>,
-    /// The part of the two that is heap.
-    pub peak_heap_bytes: Option<u64>,
-    /// See `peak_heap_bytes`.
-    pub end_heap_bytes: Option<u64>,
-    /// The greatest accessible heap.
-    pub peak_mapped_bytes: Option<u64>,
-    /// The resident set when live bytes had fallen from their peak; `None`: they did not.
-    pub after_drop_rss_bytes: Option<u64>,
-    /// The same at the last moment before they rise again.
-    pub after_decay_rss_bytes: Option<u64>,
-    /// 1 − heap after the drop / peak heap.
-    pub returned_ratio: Option<f64>,
-    /// Mean of (heap − live) / live over time.
-    pub mean_fragmentation_ratio: Option<f64>,
-    /// The greatest of them.
-    pub worst_fragmentation_ratio: Option<f64>,
-    /// Johnstone and Wilson's four, of memory that is resident.
-    pub johnstone_wilson: JohnstoneWilson,
-    /// Calls of the allocator.
-    pub calls: Option<u64>,
-    /// Calls in a second of time in the allocator.
-    pub calls_per_second: Option<u64>,
-    /// Time in the allocator.
-    pub alloc_time_ns: Option<u64>,
-    /// Calls of all threads in a second of the run, with writing to the blocks; `None` where threads
-    /// took turns.
-    pub throughput_calls_per_second: Option<u64>,
-    /// Time that the run took, with writing to the blocks.
-    pub run_time_ns: Option<u64>,
-    /// Page faults.
-    pub faults: Option<u64>,
-    /// System calls of the allocator's, by the program's threads.
-    pub system_calls: Option<u64>,
-    /// Why there are no figures, or not all.
-    pub error: Option<String>,
-    /// The resident set over time, for the picture: time and bytes.
-    #[serde(skip)]
-    pub curve: Vec<(u64, u64)>,
-}
-
-/// All runs of one trace.
-#[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub struct Shootout {
-    /// What the program had.
-    pub recorded: Run,
-    /// By how much running the recorded allocator again misses the recorded figures: the greater
-    /// of the two errors of peak and end. `None`: it is not here.
-    pub error_ratio: Option<f64>,
-    /// The row of `allocators` that is the recorded one.
-    pub reproduced: Option<usize>,
-    /// How threads were run.
-    pub threads: Threads,
-    /// Processors that they had; `None`: it is not known.
-    pub processors: Option<u64>,
-    /// What was tried.
-    pub allocators: Vec<Run>,
-    /// What follows.
-    pub verdict: String,
-    /// Allocators that are not here, and how they come.
-    pub missing: Vec<String>,
 }
 
 /// A moment of a run: what was live, what the heap had in memory, and the whole process.
@@ -270,42 +179,24 @@ fn johnstone_wilson(points: &[Point], peak_heap: u64, mean: Option<f64>) -> John
     }
 }
 
-/// What is wrong with a run in which so many calls returned no block.
-pub(super) fn refusal(refused: u64) -> String {
-    format!("{refused} calls returned no block")
-}
-
-impl Shootout {
-    /// Says what follows from the runs.
-    pub fn conclude(&mut self) {
-        let again = self.reproduced.and_then(|index| self.allocators.get(index));
-        let again = again.filter(|_| self.threads == Threads::Recorded);
-        self.error_ratio = again.and_then(|run| run.error_beside(&self.recorded));
-        self.verdict = match self.threads {
-            Threads::Free => super::contention::verdict(self),
-            Threads::Recorded | Threads::One => super::verdict::verdict(self),
-        };
-    }
+/// How many calls are made in a second.
+pub(super) fn per_second(calls: u64, time_ns: u64) -> Option<u64> {
+    let in_a_second = || u128::from(calls) * 1_000_000_000 / u128::from(time_ns);
+    (time_ns > 0).then(|| in_a_second() as u64)
 }
 
 impl Run {
-    /// As results show it: with its settings.
-    pub fn shown(&self) -> String {
-        let settings = self.settings.replace('+', " ");
-        let words = [Some(self.name.clone()), Some(settings), self.change.clone()];
-        let words: Vec<String> =
-            words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
-        words.join(" ")
-    }
-
-    /// By how much this run misses another one's peak and last resident set: the greater of both.
-    fn error_beside(&self, other: &Run) -> Option<f64> {
-        let error = |ours: Option<u64>, theirs: Option<u64>| {
-            let (ours, theirs) = (ours?, theirs.filter(|theirs| *theirs > 0)?);
-            Some(ours.abs_diff(theirs) as f64 / theirs as f64)
-        };
-        let peak = error(self.peak_rss_bytes, other.peak_rss_bytes)?;
-        Some(peak.max(error(self.end_rss_bytes, other.end_rss_bytes)?))
+    /// What is counted alike, however the threads ran.
+    pub(super) fn counted(source: Source<'_>, baseline: &Baseline) -> Run {
+        let refused = source.total(Total::Refused);
+        let refusal = (refused > 0).then(|| format!("{refused} calls returned no block"));
+        Run {
+            calls: Some(source.total(Total::Calls)),
+            run_time_ns: Some(source.total(Total::ElapsedNs)),
+            faults: Some(source.total(Total::Faults).saturating_sub(baseline.faults)),
+            error: source.error.map(ToOwned::to_owned).or(refusal),
+            ..Run::default()
+        }
     }
 
     /// What the recorded program itself had.
@@ -377,26 +268,16 @@ impl Run {
         let rss_between = between
             .zip(greatest)
             .map(|(heap_bytes, point)| heap_bytes + (point.rss_bytes - point.heap_bytes));
-        let time_ns = source.total(Total::CallNs);
-        let calls = source.total(Total::Calls);
+        let call_ns = source.total(Total::CallNs);
         let peak_heap_bytes = points.iter().map(|point| point.heap_bytes).max().max(between);
         let mut run = Run {
             peak_rss_bytes: greatest.map(|point| point.rss_bytes).max(rss_between),
             peak_heap_bytes,
             peak_mapped_bytes,
-            calls: Some(calls),
-            alloc_time_ns: Some(time_ns),
-            run_time_ns: Some(source.total(Total::ElapsedNs)),
-            calls_per_second: (time_ns > 0)
-                .then(|| (u128::from(calls) * 1_000_000_000 / u128::from(time_ns)) as u64),
-            faults: Some(source.total(Total::Faults).saturating_sub(baseline.faults)),
-            error: source.error.map(ToOwned::to_owned),
-            ..Run::default()
+            alloc_time_ns: Some(call_ns),
+            calls_per_second: per_second(source.total(Total::Calls), call_ns),
+            ..Run::counted(source, baseline)
         };
-        let refused = source.total(Total::Refused);
-        if run.error.is_none() && refused > 0 {
-            run.error = Some(refusal(refused));
-        }
         run.measure(&points, moments, peak_heap_bytes);
         run
     }

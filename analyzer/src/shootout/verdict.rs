@@ -4,7 +4,7 @@
 //! the error of the replay could make up is none. Among those that are about as good the one with
 //! the least time in its calls is named.
 
-use super::figures::{Run, Shootout};
+use super::run::{Run, Shootout};
 use crate::words;
 
 /// Gains below this are none, however exact the replay.

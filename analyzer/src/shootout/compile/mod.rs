@@ -1,24 +1,25 @@
 //! From a trace to the script that the driver runs.
 
+mod blocks;
+
 use super::allocators::JEMALLOC_THREAD;
-use super::figures::Threads;
 use super::moments::{self, Moment, Planned};
 use super::pairing::{Pairing, Turn};
-use super::schedule::{Schedule, Step, Written};
+use super::run::Threads;
+use super::schedule::{Schedule, Written};
 use super::slots::Slots;
 use super::stand_ins::StandIns;
-use super::touched::{Finding, LARGE_BYTES, Touched};
+use super::touched::{Finding, Touched};
 use super::trims::Trims;
 use crate::measure::{self, Analysis};
 use crate::order::{self, Action, Event};
 use crate::read::Trace;
 use crate::replay::{Replay, Who};
+use blocks::{Block, Call};
 use fragtrace_format::Stamp;
 use fragtrace_format::event::Flags;
 use fragtrace_format::record::Cold;
-use fragtrace_shootout_driver::script::{
-    Head, Large, Op, TO_THE_END, Trim, large_value, part_word, word,
-};
+use fragtrace_shootout_driver::script::{Head, Op, Trim, part_word, word};
 use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -63,35 +64,6 @@ pub struct Script {
     pub threads: u64,
     /// What threads are called, as far as events say.
     pub thread_names: BTreeSet<String>,
-}
-
-/// How a block is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Home {
-    Allocator,
-    Pool,
-    /// Kept when freed: capacity in bytes.
-    Kept(u64),
-}
-
-/// A live block of the script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Block {
-    slot: u32,
-    thread: u32,
-    bytes: u64,
-    home: Home,
-}
-
-/// A call that returned a block.
-#[derive(Debug, Clone, Copy)]
-struct Call {
-    address: u64,
-    bytes: u64,
-    align_log2: u8,
-    zeroed: bool,
-    stack: u32,
-    thread: u32,
 }
 
 /// Compiles a trace: its steps go to `out`, behind the [`Head`], which is among the patches.
@@ -290,105 +262,6 @@ impl<'t, 'o, W: Write> Compiler<'t, 'o, W> {
         }
         self.told_ns = now_ns;
         self.schedule.tell_time(now_ns)
-    }
-
-    fn acquire(&mut self, call: Call) -> io::Result<Block> {
-        if self.options.reused.contains(&call.stack) {
-            return self.acquire_kept(call);
-        }
-        let slot = self.slots.take(self.stand_ins.of(call.thread))?;
-        let pooled = self.options.pooled.contains(&call.stack) && call.align_log2 == 0;
-        if let Some(bytes) = u32::try_from(call.bytes).ok().filter(|_| pooled) {
-            let stand_in = self.stand_ins.of(call.thread);
-            self.schedule.push(Step::short(stand_in, Op::PoolMalloc, slot, bytes))?;
-            return Ok(Block { slot, thread: call.thread, bytes: call.bytes, home: Home::Pool });
-        }
-        let what = if call.zeroed { Large::Calloc } else { Large::Malloc };
-        self.call(slot, what, &call, 0)?;
-        Ok(Block { slot, thread: call.thread, bytes: call.bytes, home: Home::Allocator })
-    }
-
-    /// A call that is to return a block, of which `from` units were written before.
-    fn call(&mut self, slot: u32, what: Large, call: &Call, from: u32) -> io::Result<()> {
-        let stand_in = self.stand_ins.of(call.thread);
-        let short = match what {
-            Large::Malloc => Op::Malloc,
-            Large::Calloc => Op::Calloc,
-            Large::Realloc | Large::Touch => Op::Realloc,
-        };
-        let plain = call.align_log2 == 0 && call.bytes < LARGE_BYTES;
-        if let Some(bytes) = u32::try_from(call.bytes).ok().filter(|_| plain) {
-            return self.schedule.push(Step::short(stand_in, short, slot, bytes));
-        }
-        if call.bytes >= LARGE_BYTES {
-            self.touched.begin(slot, call.address, call.bytes, from);
-        }
-        let value = large_value(what, call.align_log2);
-        let words = [word(Op::Large, slot, value), call.bytes, part_word(from, TO_THE_END)];
-        self.schedule.push(Step { stand_in, slot, words, count: 3 })
-    }
-
-    fn reallocate(&mut self, old: Block, call: Call) -> io::Result<Block> {
-        match old.home {
-            Home::Allocator => {
-                self.touched.end(old.slot);
-                let from = (old.bytes.min(call.bytes) / 4096).min(u64::from(u32::MAX - 1)) as u32;
-                self.call(old.slot, Large::Realloc, &Call { align_log2: 0, ..call }, from)?;
-                Ok(Block { bytes: call.bytes, thread: call.thread, ..old })
-            }
-            Home::Kept(capacity) if capacity >= call.bytes => {
-                Ok(Block { bytes: call.bytes, thread: call.thread, ..old })
-            }
-            Home::Pool | Home::Kept(_) => {
-                let new = self.acquire(call)?;
-                self.release(old, call.thread)?;
-                Ok(new)
-            }
-        }
-    }
-
-    /// A buffer that was kept, if one is large enough; else the largest makes place for a new one.
-    fn acquire_kept(&mut self, call: Call) -> io::Result<Block> {
-        let capacity = |block: &Block| match block.home {
-            Home::Kept(capacity) => capacity,
-            Home::Allocator | Home::Pool => 0,
-        };
-        if let Some(fits) = self.kept.iter().rposition(|block| capacity(block) >= call.bytes) {
-            let block = self.kept.remove(fits);
-            return Ok(Block { bytes: call.bytes, thread: call.thread, ..block });
-        }
-        let largest = (0..self.kept.len()).max_by_key(|index| capacity(&self.kept[*index]));
-        if let Some(largest) = largest {
-            let block = self.kept.remove(largest);
-            self.free(&block, call.thread)?;
-        }
-        let slot = self.slots.take(self.stand_ins.of(call.thread))?;
-        let what = if call.zeroed { Large::Calloc } else { Large::Malloc };
-        self.call(slot, what, &call, 0)?;
-        let Call { bytes, thread, .. } = call;
-        Ok(Block { slot, thread, bytes, home: Home::Kept(bytes) })
-    }
-
-    fn release(&mut self, block: Block, thread: u32) -> io::Result<()> {
-        if let Home::Kept(_) = block.home {
-            // The next one lies elsewhere in the recorded program.
-            self.touched.end(block.slot);
-            self.kept.push(block);
-            return Ok(());
-        }
-        self.free(&block, thread)
-    }
-
-    fn free(&mut self, block: &Block, thread: u32) -> io::Result<()> {
-        self.touched.end(block.slot);
-        let thread = if self.options.same_thread_free { block.thread } else { thread };
-        let stand_in = self.stand_ins.of(thread);
-        let step = match (block.home, u32::try_from(block.bytes)) {
-            (Home::Pool, Ok(bytes)) => Step::short(stand_in, Op::PoolFree, block.slot, bytes),
-            _ => Step::short(stand_in, Op::Free, block.slot, 0),
-        };
-        self.slots.give_back(block.slot);
-        self.schedule.push(step)
     }
 
     /// A moment at which a look was taken, or a sample is to be.
