@@ -8,8 +8,6 @@ use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use fragtrace_recorder::{self as recorder, Caller, End, Facilities, Facts, UsableRule};
 
-use crate::tracer::FUNCTIONS;
-
 unsafe extern "C" {
     static environ: *const *const c_char;
 }
@@ -27,12 +25,12 @@ extern "C" fn at_exit() {
     }
 }
 
-/// Begins to record, if the environment says where to (`FRAGTRACE_OUT`): the functions to tell.
-pub(crate) fn start() -> Option<[usize; FUNCTIONS]> {
+/// Begins to record, if the environment says where to (`FRAGTRACE_OUT`). Whether it does.
+pub(crate) fn start() -> bool {
     // SAFETY: a C string; the C library's list is as it was when the process started, or as the
     // program's one thread has left it.
     if unsafe { libc::getenv(c"FRAGTRACE_OUT".as_ptr()) }.is_null() {
-        return None;
+        return false;
     }
     let facilities = Facilities {
         // SAFETY: the C library's variable.
@@ -57,13 +55,7 @@ pub(crate) fn start() -> Option<[usize; FUNCTIONS]> {
     STARTED.store(true, Relaxed);
     // SAFETY: the functions are the C library's.
     unsafe { recorder::start(&facilities, &facts) };
-    Some([
-        begin as *const () as usize,
-        end as *const () as usize,
-        acquired as *const () as usize,
-        released as *const () as usize,
-        saw as *const () as usize,
-    ])
+    true
 }
 
 unsafe extern "C" {
@@ -74,26 +66,15 @@ unsafe extern "C" {
     fn pthread_setspecific(key: u32, value: *const c_void) -> core::ffi::c_int;
 }
 
-/// There are no hooks that should not hear what is inside.
-extern "C" fn begin() -> u32 {
-    0
-}
-
-extern "C" fn end(_: u32) {}
-
-/// Nor any that have heard of a block.
-extern "C" fn saw(_: *mut c_void) -> u32 {
-    0
-}
-
-extern "C" fn released(block: *mut c_void, bits: u32) {
+/// What to tell of a block that ends.
+pub(crate) unsafe extern "C" fn released(block: *mut c_void, bits: u32) {
     recorder::wrapped_released(block as usize, bits);
 }
 
-/// Hands on where it was called from, for the call stack.
+/// What to tell of a new block. Hands on where it was called from, for the call stack.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
-unsafe extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bits: u32) {
+pub(crate) unsafe extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bits: u32) {
     core::arch::naked_asm!(
         ".cfi_startproc",
         "mov r8, rsp",
@@ -104,9 +85,9 @@ unsafe extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bit
     )
 }
 
-/// Elsewhere there are no stacks.
+/// What to tell of a new block. Elsewhere there are no stacks.
 #[cfg(not(target_arch = "x86_64"))]
-extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bits: u32) {
+pub(crate) unsafe extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bits: u32) {
     acquired_from(block, size, align, bits, 0, 0);
 }
 

@@ -27,8 +27,6 @@ use fragtrace_format::record::{
     self, Cold, Description, Look, LookCause, Mapping, MappingChange, PageSource, Scan, UsableRule,
 };
 
-use crate::tracer::FUNCTIONS;
-
 const DESCRIPTION_BYTES: usize = 4 << 10;
 /// All of 4 GiB in tiles takes less.
 const LOOK_BYTES: usize = 144 << 10;
@@ -97,16 +95,10 @@ fn header() -> &'static Header {
     unsafe { &*trace().cast() }
 }
 
-/// Begins to record: the functions to tell.
-pub(crate) fn start() -> Option<[usize; FUNCTIONS]> {
+/// Begins to record, as it always does.
+pub(crate) fn start() -> bool {
     recorder().begin();
-    Some([
-        begin as *const () as usize,
-        end as *const () as usize,
-        acquired as *const () as usize,
-        released as *const () as usize,
-        saw as *const () as usize,
-    ])
+    true
 }
 
 impl Recorder {
@@ -346,23 +338,13 @@ pub extern "C" fn fragtrace_clock(elapsed_ms: f64, unix_ms: f64) {
     recorder().tell_time(ns(elapsed_ms), ns(unix_ms - elapsed_ms));
 }
 
-/// There are no hooks that should not hear what is inside.
-extern "C" fn begin() -> u32 {
-    0
-}
-
-extern "C" fn end(_: u32) {}
-
-/// Nor any that have heard of a block.
-extern "C" fn saw(_: *mut c_void) -> u32 {
-    0
-}
-
-extern "C" fn released(block: *mut c_void, bits: u32) {
+/// What to tell of a block that ends.
+pub(crate) unsafe extern "C" fn released(block: *mut c_void, bits: u32) {
     recorder().released(block as u64, Flags::from_bits(bits));
 }
 
-extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bits: u32) {
+/// What to tell of a new block.
+pub(crate) unsafe extern "C" fn acquired(block: *mut c_void, size: usize, align: usize, bits: u32) {
     recorder().acquired(&Acquire {
         address: block as u64,
         size: size as u64,

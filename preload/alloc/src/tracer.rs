@@ -30,17 +30,20 @@ pub(crate) static TRACER: Tracer = Tracer {
     functions: [const { AtomicUsize::new(0) }; NAMES.len()],
 };
 
-/// How many functions are needed.
-pub(crate) const FUNCTIONS: usize = 5;
-
 /// What the tracer offers, in the order of [`Tracer::functions`].
-const NAMES: [&CStr; FUNCTIONS] = [
+const NAMES: [&CStr; 5] = [
     c"fragtrace_begin",
     c"fragtrace_end",
     c"fragtrace_acquired",
     c"fragtrace_released",
     c"fragtrace_saw",
 ];
+// Their places in it.
+const BEGIN: usize = 0;
+const END: usize = 1;
+const ACQUIRED: usize = 2;
+const RELEASED: usize = 3;
+const SAW: usize = 4;
 
 /// A function of the tracer's.
 #[cfg(unix)]
@@ -138,10 +141,13 @@ impl Tracer {
             feature = "embedded",
             any(unix, all(target_arch = "wasm32", not(target_feature = "atomics")))
         ))]
-        if let Some(functions) = crate::embedded::start() {
-            for (place, at) in self.functions.iter().zip(functions) {
-                place.store(at, Relaxed);
-            }
+        if crate::embedded::start() {
+            // There are no hooks, which would have to be told of a begin and an end, or could have
+            // seen a block.
+            let acquired: Acquired = crate::embedded::acquired;
+            let released: Released = crate::embedded::released;
+            self.functions[ACQUIRED].store(acquired as usize, Relaxed);
+            self.functions[RELEASED].store(released as usize, Relaxed);
             return;
         }
         self.state.store(SILENT, Release);
@@ -153,7 +159,9 @@ impl Tracer {
 
     /// Makes a call inside which hooks of the same allocator hear nothing.
     fn within<R>(&self, call: impl FnOnce() -> R) -> R {
-        let (Some(begin), Some(end)) = (self.function(0), self.function(1)) else { return call() };
+        let (Some(begin), Some(end)) = (self.function(BEGIN), self.function(END)) else {
+            return call();
+        };
         // SAFETY: the tracer's functions of these names are of these types.
         let (begin, end) =
             unsafe { (transmute::<usize, Begin>(begin), transmute::<usize, End>(end)) };
@@ -166,14 +174,14 @@ impl Tracer {
     }
 
     fn acquired(&self, block: *mut u8, bytes: usize, align: usize, flags: u32) {
-        if let Some(acquired) = self.function(2) {
+        if let Some(acquired) = self.function(ACQUIRED) {
             // SAFETY: the tracer's function of this name is of this type, and keeps numbers only.
             unsafe { transmute::<usize, Acquired>(acquired)(block.cast(), bytes, align, flags) };
         }
     }
 
     fn released(&self, block: *mut u8, flags: u32) {
-        if let Some(released) = self.function(3) {
+        if let Some(released) = self.function(RELEASED) {
             // SAFETY: as above.
             unsafe { transmute::<usize, Released>(released)(block.cast(), flags) };
         }
@@ -181,7 +189,7 @@ impl Tracer {
 
     fn saw(&self, block: *mut u8) -> bool {
         // SAFETY: as above.
-        self.function(4)
+        self.function(SAW)
             .is_some_and(|saw| unsafe { transmute::<usize, Saw>(saw)(block.cast()) } != 0)
     }
 }
