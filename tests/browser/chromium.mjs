@@ -9,6 +9,24 @@ const FLAGS = [
   "--disable-sync", "--hide-scrollbars", "--force-color-profile=srgb", "--font-render-hinting=none",
 ];
 
+// Runs `use`, closes the browser, and prints as JSON what was put into `seen`, why `use` failed, and which
+// `errors` and `requests` the page made.
+export async function report(browser, seen, use) {
+  let failed = null;
+  try {
+    await use();
+  } catch (error) {
+    failed = String(error.stack ?? error);
+  }
+  await browser.close();
+  const { errors, requests } = browser;
+  process.stdout.write(JSON.stringify({ ...seen, failed, errors, requests }), () => process.exit(0));
+}
+
+// Expressions for `evaluate`: the text of an element, and that of all cells of a table.
+export const text = (id) => `document.getElementById(${JSON.stringify(id)}).textContent`;
+export const rows = (table) => `[...document.querySelectorAll('#${table} tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))`;
+
 // A browser with one page. `errors` and `requests` gather what the page does.
 export async function open(chromium, profile) {
   const child = spawn(chromium, [...FLAGS, `--user-data-dir=${profile}`], {

@@ -4,7 +4,7 @@
 
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
-import { open } from "./chromium.mjs";
+import { open, report, rows, text } from "./chromium.mjs";
 import { machineLoad, processorMs } from "./processor.mjs";
 
 const [chromium, page, profile, folder] = process.argv.slice(2);
@@ -14,8 +14,7 @@ const MOST_STEP_MS = 33;
 const MOST_ROUNDS = 8;
 const url = `file://${page}`;
 
-const text = (id) => `document.getElementById(${JSON.stringify(id)}).textContent`;
-const rows = "[...document.querySelectorAll('#site-table tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))";
+const sites = rows("site-table");
 // What a canvas shows.
 const look = (id) => `document.getElementById(${JSON.stringify(id)}).toDataURL()`;
 
@@ -69,14 +68,14 @@ function quantiles(name, values) {
   return { [`${name}_p50_ms`]: sorted[sorted.length >> 1], [`${name}_p95_ms`]: sorted[Math.floor(sorted.length * 0.95)] };
 }
 
-async function use() {
+await report(browser, seen, async () => {
   await browser.size(...SIZES[0]);
   await browser.go(`${url}#theme=light`);
   seen.title = await evaluate("document.title");
   seen.findings = await evaluate("[...document.querySelectorAll('.finding')].map((card) => card.dataset.id)");
   seen.moments = await evaluate("[...document.querySelectorAll('#moments button')].map((button) => button.textContent)");
   seen.moment = { end: await evaluate(text("moment")) };
-  seen.rows = await evaluate(rows);
+  seen.rows = await evaluate(sites);
   const endPages = await evaluate(look("pages"));
 
   // Slider and keys move everything together.
@@ -121,13 +120,13 @@ async function use() {
   await press("Escape");
   await press("/");
   for (const letter of "zzz") await press(letter);
-  seen.searchedInVain = await evaluate(rows);
+  seen.searchedInVain = await evaluate(sites);
   await press("Escape");
-  seen.afterSearch = await evaluate(rows);
+  seen.afterSearch = await evaluate(sites);
   await clickOn("[data-sort=live]");
-  seen.byLive = await evaluate(rows);
+  seen.byLive = await evaluate(sites);
   await clickOn("[data-sort=live]");
-  seen.byLiveRising = await evaluate(rows);
+  seen.byLiveRising = await evaluate(sites);
 
   // A finding leads to its site.
   if (seen.findings.length > 0) {
@@ -178,14 +177,4 @@ async function use() {
     await settled();
     writeFileSync(`${folder}/${width}x${height}.png`, await browser.screenshot());
   }
-}
-
-let failed = null;
-try {
-  await use();
-} catch (error) {
-  failed = String(error.stack ?? error);
-}
-await browser.close();
-const { errors, requests } = browser;
-process.stdout.write(JSON.stringify({ ...seen, failed, errors, requests }), () => process.exit(0));
+});

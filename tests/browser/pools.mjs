@@ -2,28 +2,27 @@
 //
 //   node pools.mjs CHROMIUM PAGE.html PROFILE-FOLDER
 
-import { open } from "./chromium.mjs";
+import { open, report, rows, text } from "./chromium.mjs";
 
 const [chromium, page, profile] = process.argv.slice(2);
-const rows = "[...document.querySelectorAll('#pool-table tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))";
-const text = (id) => `document.getElementById(${JSON.stringify(id)}).textContent`;
+const pools = rows("pool-table");
 
 const browser = await open(chromium, profile);
-const { evaluate, press, size, settled } = browser;
+const { evaluate, go, press, settled, size } = browser;
 const seen = {};
 
-async function use() {
+await report(browser, seen, async () => {
   await size(1280, 720);
-  await browser.go(`file://${page}#theme=light`);
+  await go(`file://${page}#theme=light`);
   seen.tab = await evaluate("!document.getElementById('tab-pools').hidden");
   await press("5");
   seen.shown = await evaluate("!document.getElementById('pools').hidden");
-  seen.rows = await evaluate(rows);
+  seen.rows = await evaluate(pools);
   await evaluate("document.querySelector('#pool-table [data-sort=name]').click()");
-  seen.byName = await evaluate(rows);
+  seen.byName = await evaluate(pools);
   await evaluate("document.getElementById('pool-search').focus()");
   for (const letter of "kept") await press(letter);
-  seen.found = await evaluate(rows);
+  seen.found = await evaluate(pools);
   // A click leads to its first page, which says so.
   await evaluate("document.querySelector('#pool-table tbody tr').click()");
   await settled();
@@ -31,14 +30,4 @@ async function use() {
   await evaluate("document.querySelector('#pool-table tbody tr').click()");
   await press("2");
   seen.page = await evaluate(text("page"));
-}
-
-let failed = null;
-try {
-  await use();
-} catch (error) {
-  failed = String(error.stack ?? error);
-}
-await browser.close();
-const { errors, requests } = browser;
-process.stdout.write(JSON.stringify({ ...seen, failed, errors, requests }), () => process.exit(0));
+});

@@ -16,6 +16,17 @@ enum { LEAST_REST_US = 30000, MOST_OF_LOADER_BYTES = 64 << 10, PAGE = 4096 };
 
 static char text[32 << 20];
 
+/* Reads a file of the kernel's into `text`. Takes no block. */
+static void read_text(const char *path) {
+    size_t length = 0;
+    ssize_t got;
+    int file = open(path, O_RDONLY);
+    while ((got = read(file, text + length, sizeof text - 1 - length)) > 0)
+        length += (size_t)got;
+    close(file);
+    text[length] = 0;
+}
+
 static uint64_t now_unix_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -46,13 +57,8 @@ static uint64_t resident_of_own(void) {
  * object, nor the loader's. Stacks of threads look like heap: programs give theirs static ones. */
 static void tell_kernels_view(const char *when) {
     uint64_t mapped = 0, resident = 0, last_object_end = 0, self = (uintptr_t)pthread_self();
-    size_t length = 0;
-    ssize_t got;
-    int heap = 0, file = open("/proc/self/smaps", O_RDONLY);
-    while ((got = read(file, text + length, sizeof text - 1 - length)) > 0)
-        length += (size_t)got;
-    close(file);
-    text[length] = 0;
+    int heap = 0;
+    read_text("/proc/self/smaps");
     for (char *line = text, *next; (next = strchr(line, '\n')); line = next + 1) {
         unsigned long start, end, offset, inode;
         unsigned major, minor;

@@ -20,13 +20,7 @@ void tell_view(const char *when) {
 
 /* How far the C library's heap can grow before it meets a mapping. */
 static uint64_t room_above(uint64_t heap_end) {
-    size_t length = 0;
-    ssize_t got;
-    int file = open("/proc/self/maps", O_RDONLY);
-    while ((got = read(file, text + length, sizeof text - 1 - length)) > 0)
-        length += (size_t)got;
-    close(file);
-    text[length] = 0;
+    read_text("/proc/self/maps");
     for (char *line = text; *line; line = strchr(line, '\n') + 1) {
         uint64_t start = strtoull(line, NULL, 16);
         if (start >= heap_end)

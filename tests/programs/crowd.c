@@ -53,13 +53,7 @@ static void *work(void *unused) {
 
 static uint64_t count_mappings(void) {
     uint64_t mappings = 0;
-    size_t length = 0;
-    ssize_t got;
-    int file = open("/proc/self/maps", O_RDONLY);
-    while ((got = read(file, text + length, sizeof text - 1 - length)) > 0)
-        length += (size_t)got;
-    close(file);
-    text[length] = 0;
+    read_text("/proc/self/maps");
     for (char *line = text, *next; (next = strchr(line, '\n')); line = next + 1) {
         uint64_t start = strtoull(line, NULL, 16);
         /* Neither the tracer's own, nor the kernel's. */

@@ -6,9 +6,9 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::BufReader;
 use std::path::Path;
 
+use crate::pixels::Pixels;
 use crate::tools;
 
 const COLUMNS: usize = 48;
@@ -41,32 +41,17 @@ pub fn assert_like_approved(path: &Path, name: &str) {
     }
 }
 
-/// The pixels of a PNG, three bytes each, and its width.
-fn pixels(path: &Path) -> (Vec<[u8; 3]>, usize) {
-    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut decoder = png::Decoder::new(BufReader::new(file));
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().expect("it is a PNG file");
-    let mut bytes = vec![0; reader.output_buffer_size().expect("its size fits in memory")];
-    let frame = reader.next_frame(&mut bytes).expect("it is whole");
-    let pixel_bytes = frame.line_size / frame.width as usize;
-    let pixel = |bytes: &[u8]| [bytes[0], bytes[1], bytes[2]];
-    let pixels = bytes[..frame.buffer_size()].chunks(pixel_bytes).map(pixel).collect();
-    (pixels, frame.width as usize)
-}
-
 fn fields_of_approved(path: &Path) -> Vec<[u8; 3]> {
-    let (pixels, width) = pixels(path);
-    assert_eq!((width, pixels.len()), (COLUMNS, COLUMNS * ROWS), "{}", path.display());
-    pixels
+    let Pixels { width, height, all } = Pixels::read(path);
+    assert_eq!((width, height), (COLUMNS, ROWS), "{}", path.display());
+    all
 }
 
 /// The mean colour of each field of a picture.
 fn fields(path: &Path) -> Vec<[u8; 3]> {
-    let (pixels, width) = pixels(path);
-    let height = pixels.len() / width;
+    let Pixels { width, height, all } = Pixels::read(path);
     let mut sums = vec![[0u64; 4]; COLUMNS * ROWS];
-    for (at, pixel) in pixels.iter().enumerate() {
+    for (at, pixel) in all.iter().enumerate() {
         let (x, y) = (at % width, at / width);
         let sum = &mut sums[y * ROWS / height * COLUMNS + x * COLUMNS / width];
         for (sum, channel) in sum.iter_mut().zip(pixel) {

@@ -2,37 +2,14 @@
 //! and there is something to see on them.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
-
 use fragtrace_tests::approved::assert_like_approved;
 use fragtrace_tests::check::assert_no_panic;
+use fragtrace_tests::pixels::Pixels;
 use fragtrace_tests::programs::program;
 use fragtrace_tests::report::analyze;
 use fragtrace_tests::run::command;
 use fragtrace_tests::traced::Traced;
 use serde_json::Value;
-
-struct Picture {
-    width: u32,
-    height: u32,
-    colours: BTreeSet<Vec<u8>>,
-}
-
-/// Decodes the whole file.
-fn picture(path: &Path) -> Picture {
-    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut decoder = png::Decoder::new(BufReader::new(file));
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().expect("it is a PNG file");
-    let mut pixels = vec![0; reader.output_buffer_size().expect("its size fits in memory")];
-    let frame = reader.next_frame(&mut pixels).expect("it is whole");
-    let pixel_bytes = frame.line_size / frame.width as usize;
-    let colours = pixels[..frame.buffer_size()].chunks(pixel_bytes).map(<[u8]>::to_vec).collect();
-    Picture { width: frame.width, height: frame.height, colours }
-}
 
 fn traced() -> Traced {
     let mut holes = command(program("holes"));
@@ -41,14 +18,14 @@ fn traced() -> Traced {
 }
 
 /// Draws into a fresh folder and decodes the result.
-fn drawn(traced: &Traced, subcommand: &str, arguments: &[&str]) -> Picture {
+fn drawn(traced: &Traced, subcommand: &str, arguments: &[&str]) -> Pixels {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("picture.png");
     let output = path.to_string_lossy();
     let arguments = [&["-o", &output], arguments].concat();
     let outcome = analyze(subcommand, &traced.trace(), &arguments).expect_code(0);
     assert_no_panic(&outcome);
-    picture(&path)
+    Pixels::read(&path)
 }
 
 #[test]
@@ -58,7 +35,7 @@ fn pictures_have_a_useful_size_and_more_than_a_few_colours() {
         let picture = drawn(&traced, subcommand, &[]);
         let size = (picture.width, picture.height);
         assert!(picture.width >= 640 && picture.height >= 400, "{subcommand}: {size:?}");
-        let colours = picture.colours.len();
+        let colours = picture.colours().len();
         assert!(colours >= 5, "{subcommand}: text, axes and data in {colours} colours");
     }
 }
@@ -81,8 +58,8 @@ fn pictures_have_the_size_that_was_asked_for() {
 fn themes_differ() {
     let traced = traced();
     for subcommand in ["map", "timeline"] {
-        let [light, dark] =
-            ["light", "dark"].map(|theme| drawn(&traced, subcommand, &["--theme", theme]).colours);
+        let [light, dark] = ["light", "dark"]
+            .map(|theme| drawn(&traced, subcommand, &["--theme", theme]).colours());
         assert!(light != dark, "{subcommand}: the same colours in both themes");
     }
 }
@@ -132,15 +109,15 @@ fn the_same_trace_gives_the_same_picture() {
 #[test]
 fn pages_at_a_moment_and_kinds_of_blocks_are_drawn() {
     let traced = traced();
-    let fullness = drawn(&traced, "map", &["--at", "end"]).colours;
+    let fullness = drawn(&traced, "map", &["--at", "end"]).colours();
     assert!(fullness.len() >= 5, "pages in {} colours", fullness.len());
     for kind in ["site", "thread", "size", "age"] {
-        let pages = drawn(&traced, "map", &["--at", "end", "--colour-by", kind]).colours;
-        let over_time = drawn(&traced, "map", &["--colour-by", kind]).colours;
+        let pages = drawn(&traced, "map", &["--at", "end", "--colour-by", kind]).colours();
+        let over_time = drawn(&traced, "map", &["--colour-by", kind]).colours();
         assert!(pages != fullness && over_time.len() >= 5, "--colour-by {kind}");
     }
     let curves = ["--at", "peak", "--layout", "hilbert"];
-    assert!(drawn(&traced, "map", &curves).colours.len() >= 5, "curves");
+    assert!(drawn(&traced, "map", &curves).colours().len() >= 5, "curves");
 }
 
 #[test]
@@ -150,9 +127,9 @@ fn bars_and_flames_are_png_or_svg_as_the_name_says() {
     for subcommand in ["holes", "blame"] {
         let drawn = drawn(&traced, subcommand, &["--size", "700x500"]);
         assert_eq!(drawn.width, 700, "{subcommand}");
-        assert!(drawn.colours.len() >= 5, "{subcommand}: {} colours", drawn.colours.len());
+        assert!(drawn.colours().len() >= 5, "{subcommand}: {} colours", drawn.colours().len());
         let dark = self::drawn(&traced, subcommand, &["--theme", "dark"]);
-        assert_ne!(dark.colours, drawn.colours, "{subcommand}");
+        assert_ne!(dark.colours(), drawn.colours(), "{subcommand}");
         let path = folder.path().join(format!("{subcommand}.svg"));
         let output = path.to_string_lossy();
         analyze(subcommand, &traced.trace(), &["-o", &output]).expect_code(0);
