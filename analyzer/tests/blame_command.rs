@@ -206,3 +206,24 @@ fn an_empty_trace_pins_nothing() {
     let trace = Trace::new(&Builder::default());
     assert!(trace.stdout("blame", &[]).contains("0 B of the 0 B"));
 }
+
+#[test]
+fn a_cut_trace_is_said_to_be_cut_beside_what_is_left_of_it() {
+    let trace = Trace::new(&shop());
+    let bytes = fs::read(&trace.path).expect("read");
+    fs::write(&trace.path, &bytes[..bytes.len() - 100]).expect("written");
+    for subcommand in ["blame", "holes", "dump"] {
+        let output = trace.run(subcommand, &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{subcommand}: {said}");
+        assert!(said.starts_with("fragtrace: the trace is not whole: "), "{subcommand}: {said}");
+    }
+}
+
+#[test]
+fn symbols_in_a_folder_that_is_not_there_are_missed() {
+    let output = Trace::new(&shop()).run("blame", &["--symbols", "/nonexistent"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said, "fragtrace: /nonexistent is no folder\n");
+}

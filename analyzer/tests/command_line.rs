@@ -115,6 +115,7 @@ fn nonsense_on_the_command_line_is_refused() {
         (vec!["holes", "x.ftr", "--fit", "12Q"], "64K"),
         (vec!["blame", "x.ftr", "--by", "luck"], "function"),
         (vec!["blame", "x.ftr", "--weight", "live"], "--folded"),
+        (vec!["map", "x.ftr", "-o", "x.svg"], ".png"),
         (vec!["map", "x.ftr", "-o", "x.png", "--size", "big"], "1600x900"),
         (vec!["map", "x.ftr", "-o", "x.png", "--theme", "pink"], "light or dark"),
         (vec!["record", "--ring", "1K", "true"], "64K to 1T"),

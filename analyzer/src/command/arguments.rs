@@ -2,6 +2,7 @@
 //! take.
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use fragtrace_analyzer::measure::TimeSpec;
 use fragtrace_analyzer::render::picture::{PictureOptions, Theme};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ pub struct Picture {
     pub trace: PathBuf,
 
     /// Where to write the PNG; - for standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(png_file))]
     pub output: PathBuf,
 
     #[command(flatten)]
@@ -132,6 +133,16 @@ fn pixels(text: &str) -> Result<(u32, u32), String> {
     options.check().map(|()| (width, height)).map_err(|error| error.to_string())
 }
 
+/// A file for a PNG: not one whose name says that it is something else.
+fn png_file(path: PathBuf) -> Result<PathBuf, String> {
+    const OTHERS: [&str; 7] = ["svg", "jpg", "jpeg", "gif", "webp", "pdf", "html"];
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    match OTHERS.iter().any(|other| ending.as_deref() == Some(other.as_ref())) {
+        true => Err("this picture is written as PNG: name a file that ends in .png".into()),
+        false => Ok(path),
+    }
+}
+
 fn theme(text: &str) -> Result<Theme, String> {
     match text {
         "light" => Ok(Theme::Light),
@@ -180,6 +191,13 @@ mod tests {
         for text in ["", "K", "-1K", "+1K", "1.5", "12Q", "64 K", "99999999999T", "1e3", "0x10"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_png_goes_into_no_file_of_another_kind() {
+        assert!(["heap.svg", "a/heap.JPG"].iter().all(|name| png_file(name.into()).is_err()));
+        let fine = ["heap.png", "-", "/dev/stdout", "tmp.x7Ke", "svg"];
+        assert!(fine.iter().all(|name| png_file(name.into()) == Ok(name.into())));
     }
 
     #[test]

@@ -142,6 +142,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let bar = Bar::of_replays(&trace, 1);
     let replay = heap_at(&trace, at_ns);
     drop(bar);
+    input::note_damage(&trace);
     let by = By::from(arguments.by);
     let stacks = stacks_of(&trace, &symbols);
     let heap = PinnedHeap::new(&trace, &replay, at_ns, by);

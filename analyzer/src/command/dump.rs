@@ -53,6 +53,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         dump::write(&event, time_ns, !arguments.anonymize, &mut out)?;
     }
     out.flush()?;
+    input::note_damage(&trace);
     for damage in events.told().damage {
         let _ = writeln!(io::stderr(), "fragtrace: {damage}");
     }

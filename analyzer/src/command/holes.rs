@@ -77,6 +77,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let listed = arguments.largest.unwrap_or(if arguments.json { IN_JSON } else { IN_TEXT });
     let holes = measure::holes_at(&trace, at_ns, listed);
     drop(bar);
+    input::note_damage(&trace);
     if let (Some(path), Some(format)) = (&arguments.output, format) {
         let mut facts = measure::process_facts(&trace);
         if arguments.anonymize {

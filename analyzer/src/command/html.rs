@@ -63,5 +63,6 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     }
     let extras = HtmlExtras { began: text::began(analysis.trace.start_unix_ns), pools };
     let bytes = page(&analysis, &diagnoses, frames, &extras).context("cannot pack the page")?;
+    input::note_damage(&trace);
     output::write_picture(&arguments.output, &bytes, &arguments.trace)
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use fragtrace_analyzer::read::Trace;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Opens a trace for a subcommand.
@@ -24,4 +24,16 @@ pub fn open(path: &Path) -> Result<Trace> {
         _ => {}
     }
     Ok(Trace::open(path)?)
+}
+
+/// Says beside a result what of its trace is not there: for results that do not say it. Called when there
+/// is a result, as a refusal has its own words.
+pub fn note_damage(trace: &Trace) {
+    if let [first, more @ ..] = trace.damage() {
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let _ = writeln!(io::stderr(), "fragtrace: the trace is not whole: {first}{more}");
+    }
 }

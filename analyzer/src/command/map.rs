@@ -121,6 +121,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         None => over_time(arguments, &trace, kinds, &mut symbols)?,
     };
     drop(bar);
+    input::note_damage(&trace);
     output::write_picture(&picture.output, &png, &picture.trace)
 }
 

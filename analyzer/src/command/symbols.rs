@@ -3,6 +3,7 @@
 use clap::Args;
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::symbols::{Pattern, Places, Rules, Symbols};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +29,9 @@ impl SymbolOptions {
         let patterns = self.skip.iter().map(|pattern| Pattern::new(pattern)).collect();
         let symbols = Symbols::new(trace, self.places(trace), Rules::new(patterns));
         symbols.read_ahead();
+        for folder in self.symbols.iter().filter(|folder| !folder.is_dir()) {
+            let _ = writeln!(io::stderr(), "fragtrace: {} is no folder", folder.display());
+        }
         symbols
     }
 

@@ -51,5 +51,6 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         marks: map::marks(&analysis, &diagnoses),
     };
     let png = draw(&analysis.series, &extras, &picture.options())?;
+    input::note_damage(&trace);
     output::write_picture(&picture.output, &png, &picture.trace)
 }

@@ -205,6 +205,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
         output::write_file(path, &png, &arguments.trace)?;
         let _ = writeln!(std::io::stderr(), "fragtrace: wrote {}", path.display());
     }
+    input::note_damage(&trace);
     if arguments.json {
         let mut out = output.plain();
         render::json(&found, &mut out)?;
