@@ -37,6 +37,8 @@ use std::rc::Rc;
 
 /// So many frames tell which objects most calls are in.
 const FRAMES_TO_GO_BY: usize = 4096;
+/// An object with a smaller share of them may never be asked for, and may be large.
+const LEAST_SHARE: usize = 100;
 
 /// One call of a stack: a function, where in it, and in which object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,13 +84,15 @@ impl<'t> Symbols<'t> {
 
     /// Begins to read of the objects what will be asked for: those first that most calls are in.
     pub fn read_ahead(&self) {
-        let mut calls: FxHashMap<usize, u32> = FxHashMap::default();
+        let mut calls: FxHashMap<usize, usize> = FxHashMap::default();
         for frame in self.stacks.all().take(FRAMES_TO_GO_BY) {
             if let Some(module) = self.modules.at(frame.address, Stamp::MAX) {
                 *calls.entry(module).or_default() += 1;
             }
         }
-        let mut modules: Vec<usize> = calls.keys().copied().collect();
+        let all: usize = calls.values().sum();
+        let enough = |module: &usize| calls[module] * LEAST_SHARE >= all;
+        let mut modules: Vec<usize> = calls.keys().copied().filter(enough).collect();
         modules.sort_unstable_by_key(|module| (Reverse(calls[module]), *module));
         self.images.read_ahead(modules);
     }
