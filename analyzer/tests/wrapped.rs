@@ -49,7 +49,6 @@ fn check(folded: &Folded<'_>) -> Result<(), TestCaseError> {
     prop_assert!(expected.keys().eq(naive.live.keys()), "the whole history is the naive one");
     prop_assert!(found.keys().eq(naive.live.keys()), "the same addresses are live");
     if unknown.is_empty() {
-        let blocks = replay.blocks();
         prop_assert_eq!(replay.live().bytes, naive.live_bytes());
         prop_assert_eq!(replay.live().usable_bytes(), Some(naive.usable_bytes()));
     }
