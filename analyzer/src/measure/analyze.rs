@@ -7,13 +7,13 @@
 //! would be one. Little is evaluated anew each time, as sums are kept up to date.
 
 use super::moment::{self, end_ns, start_ns};
-use super::playback::{Section, Watch, play, play_observed, stop_at_times};
+use super::playback::{Section, Watch, WithBlocks, play};
 use super::stairs::Stairs;
 use super::teardown::late_from_ns;
 use super::{Analysis, DriftFacts, Latency, MappingFacts, State, ThreadPair, TraceFacts};
 use crate::order::Told;
 use crate::read::{Look, Trace};
-use crate::replay::{Change, Handed, Heap, Matching, Replay};
+use crate::replay::{Change, Handed, Heap, Replay};
 use fragtrace_format::Stamp;
 use fragtrace_format::header::Count;
 use fragtrace_format::record::{LookCause, UsableRule};
@@ -140,31 +140,17 @@ pub struct Checkpoint<'t> {
 const MOST_COPIED_BLOCKS: u64 = 1 << 20;
 
 /// An analysis under way.
-struct Pass<'t> {
+struct Pass<'t, F> {
     course: Course<'t>,
+    /// Sees the heap at the moments of the series that are evenly spread, with their numbers and
+    /// times.
+    at_sample: F,
     /// The moment to be copied.
     copied: Option<usize>,
-    copy: Option<(Course<'t>, Heap<'t>)>,
+    checkpoint: Option<Checkpoint<'t>>,
 }
 
-impl<'t> Pass<'t> {
-    /// `copied_ns`: the heap is kept as it was at the last moment of the series that is not later.
-    fn new(trace: &'t Trace, copied_ns: Option<u64>) -> Pass<'t> {
-        let course = Course::new(trace);
-        let copied = copied_ns.and_then(|copied_ns| {
-            course.times_ns.partition_point(|time_ns| *time_ns <= copied_ns).checked_sub(1)
-        });
-        Pass { course, copied, copy: None }
-    }
-
-    /// What there is to go on from, with the live blocks as they were then.
-    fn checkpoint(&mut self, matching: Option<Matching<'t>>) -> Option<Checkpoint<'t>> {
-        let ((course, heap), matching) = (self.copy.take()?, matching?);
-        Some(Checkpoint { course, replay: Replay::of(matching, heap), stop: self.copied? })
-    }
-}
-
-impl<'t> Watch<'t> for Pass<'t> {
+impl<'t, F: FnMut(usize, u64, &Replay<'t>)> Watch<'t> for Pass<'t, F> {
     #[inline]
     fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'t>) {
         self.course.peaks.watch(self.course.trace, next, heap);
@@ -173,8 +159,14 @@ impl<'t> Watch<'t> for Pass<'t> {
     fn at_stop(&mut self, stop: usize, heap: &mut Heap<'t>) {
         let Course { trace, times_ns, series, .. } = &mut self.course;
         series.push(moment::state(heap, trace.clock(), times_ns[stop]));
-        if self.copied == Some(stop) && heap.live().blocks <= MOST_COPIED_BLOCKS {
-            self.copy = Some((self.course.clone(), heap.clone()));
+    }
+
+    fn at_stop_with_blocks(&mut self, stop: usize, replay: &mut Replay<'t>) {
+        self.at_stop(stop, &mut replay.heap);
+        (self.at_sample)(stop, self.course.times_ns[stop], replay);
+        if self.copied == Some(stop) && replay.blocks().count() <= MOST_COPIED_BLOCKS {
+            let (course, replay) = (self.course.clone(), replay.clone());
+            self.checkpoint = Some(Checkpoint { course, replay, stop });
         }
     }
 }
@@ -186,13 +178,22 @@ pub fn analyze(trace: &Trace) -> Analysis {
 
 /// Replays the trace and takes its measures; with the heap as it is in the end.
 pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
-    let (analysis, replay, _) = analyze_and_copy(trace, None);
+    let (analysis, replay, _) = pass(trace, None, WithBlocks::None, |_, _, _| {});
     (analysis, replay)
 }
 
 /// The same; with a way back to before the process began to exit, if it did and that is cheap.
 pub fn analyze_to_exit(trace: &Trace) -> (Analysis, Replay<'_>, Option<Checkpoint<'_>>) {
-    analyze_and_copy(trace, exit_ns(trace))
+    pass(trace, exit_ns(trace), WithBlocks::None, |_, _, _| {})
+}
+
+/// The same; `at_sample` sees the heap with its blocks at the moments of the series that are evenly
+/// spread, with their numbers and times.
+pub(super) fn analyze_observed<'t>(
+    trace: &'t Trace,
+    at_sample: impl FnMut(usize, u64, &Replay<'t>),
+) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
+    pass(trace, exit_ns(trace), WithBlocks::All, at_sample)
 }
 
 /// From when on a process that ended may have been about to.
@@ -200,37 +201,27 @@ fn exit_ns(trace: &Trace) -> Option<u64> {
     trace.ending().is_clean().then(|| late_from_ns(start_ns(trace), end_ns(trace)))
 }
 
-fn analyze_and_copy(
-    trace: &Trace,
-    copied_ns: Option<u64>,
-) -> (Analysis, Replay<'_>, Option<Checkpoint<'_>>) {
-    let mut pass = Pass::new(trace, copied_ns);
-    let stops_ns = pass.course.times_ns.clone();
-    let section = Section { stops_ns: &stops_ns, from: None, until: None };
-    let copied = pass.copied.map(|stop| (stop, MOST_COPIED_BLOCKS));
-    let (mut replay, told, copy) = play(trace, Replay::new(trace), section, copied, &mut pass);
-    let checkpoint = pass.checkpoint(copy);
-    let analysis = pass.course.finish(&mut replay, &told, end_ns(trace));
-    (analysis, replay, checkpoint)
-}
-
-/// As [`analyze_to_exit`]; `at_sample` sees the heap with its blocks at the moments of the series
-/// that are evenly spread, with their numbers and times.
-pub(super) fn analyze_observed<'t>(
+/// `copied_ns`: the heap is kept as it was at the last moment of the series that is not later.
+fn pass<'t>(
     trace: &'t Trace,
-    mut at_sample: impl FnMut(usize, u64, &Replay<'t>),
+    copied_ns: Option<u64>,
+    with_blocks: WithBlocks,
+    at_sample: impl FnMut(usize, u64, &Replay<'t>),
 ) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
-    let mut pass = Pass::new(trace, exit_ns(trace));
-    let (stops_ns, copied, mut copy) = (pass.course.times_ns.clone(), pass.copied, None);
-    let (mut replay, told) = play_observed(trace, &stops_ns, &mut pass, |stop, replay| {
-        at_sample(stop, stops_ns[stop], replay);
-        if copied == Some(stop) && replay.blocks().count() <= MOST_COPIED_BLOCKS {
-            copy = Some(replay.matching.clone());
-        }
+    let course = Course::new(trace);
+    let stops_ns = course.times_ns.clone();
+    let copied = copied_ns.and_then(|copied_ns| {
+        stops_ns.partition_point(|time_ns| *time_ns <= copied_ns).checked_sub(1)
     });
-    let checkpoint = pass.checkpoint(copy);
+    let with_blocks = match (with_blocks, copied) {
+        (WithBlocks::None, Some(stop)) => WithBlocks::One(stop),
+        _ => with_blocks,
+    };
+    let mut pass = Pass { course, at_sample, copied, checkpoint: None };
+    let section = Section { stops_ns: &stops_ns, with_blocks, from: None, until: None };
+    let (mut replay, told) = play(trace, Replay::new(trace), section, &mut pass);
     let analysis = pass.course.finish(&mut replay, &told, end_ns(trace));
-    (analysis, replay, checkpoint)
+    (analysis, replay, pass.checkpoint)
 }
 
 /// The measures as if the trace had ended at a moment, in nanoseconds since the start; from a
@@ -245,11 +236,11 @@ pub fn analyze_until<'t>(
         Some(Checkpoint { course, replay, stop }) => (course, replay, Some(stop)),
         None => (Course::new(trace), Replay::new(trace), None),
     };
-    let mut pass = Pass { course, copied: None, copy: None };
+    let mut pass = Pass { course, at_sample: |_, _, _: &_| {}, copied: None, checkpoint: None };
     let stops_ns = pass.course.times_ns.clone();
     let until = Some(trace.clock().stamp_at(until_ns));
-    let section = Section { stops_ns: &stops_ns, from, until };
-    let (mut replay, told, _) = play(trace, replay, section, None, &mut pass);
+    let section = Section { stops_ns: &stops_ns, with_blocks: WithBlocks::None, from, until };
+    let (mut replay, told) = play(trace, replay, section, &mut pass);
     let mut analysis = pass.course.finish(&mut replay, &told, until_ns);
     // Bytes were counted of what was read: not all events from the beginning.
     analysis.trace.bytes_per_event = None;
@@ -258,19 +249,24 @@ pub fn analyze_until<'t>(
 
 /// When most was live, in nanoseconds since the start.
 pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
-    let mut live = Peak::default();
-    let mut last = trace.window_start();
-    live.reached = last;
-    stop_at_times(
-        trace,
-        &[],
-        |next, replay| {
-            live.note(replay.live().bytes, last);
-            last = next.map_or(last, |next| next.stamp.max(last));
-        },
-        |_, _| {},
-    );
-    trace.clock().time_ns(live.reached)
+    struct MostLive {
+        peak: Peak,
+        last: Stamp,
+    }
+
+    impl Watch<'_> for MostLive {
+        fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'_>) {
+            self.peak.note(heap.live().bytes, self.last);
+            self.last = next.map_or(self.last, |next| next.stamp.max(self.last));
+        }
+    }
+
+    let last = trace.window_start();
+    let mut most = MostLive { peak: Peak { reached: last, ..Peak::default() }, last };
+    let with_blocks = WithBlocks::None;
+    let section = Section { stops_ns: &[], with_blocks, from: None, until: None };
+    play(trace, Replay::new(trace), section, &mut most);
+    trace.clock().time_ns(most.peak.reached)
 }
 
 /// Moments spread evenly from the start to the end, which is left out.

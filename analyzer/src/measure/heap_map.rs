@@ -41,12 +41,9 @@ pub fn heap_map(
 ) -> HeapMap {
     let page_bytes = trace.process().page_bytes;
     let weighed = if kinds.is_some() { spread(trace, WEIGHED) } else { Vec::new() };
-    let (replay, _) = stop_at_times(
-        trace,
-        &weighed,
-        |_, _| {},
-        |_, replay| kinds.iter_mut().for_each(|kinds| kinds.weigh(replay, page_bytes)),
-    );
+    let replay = stop_at_times(trace, &weighed, |_, replay| {
+        kinds.iter_mut().for_each(|kinds| kinds.weigh(replay, page_bytes));
+    });
     let bands = bands(&replay, page_bytes, rows);
     let most = if kinds.is_some() { MAX_COLUMNS_OF_KINDS } else { MAX_COLUMNS };
     let times_ns = spread(trace, columns.clamp(1, most) as u64);
@@ -56,15 +53,10 @@ pub fn heap_map(
         Owners { by: kinds.by(), labels: kinds.labels().to_vec(), columns: Vec::new() }
     });
     let times_ns = map.times_ns.clone();
-    stop_at_times(
-        trace,
-        &times_ns,
-        |_, _| {},
-        |index, replay| {
-            let now = trace.clock().stamp_at(times_ns[index]);
-            add_column(&mut map, replay, &mut kinds, now);
-        },
-    );
+    stop_at_times(trace, &times_ns, |index, replay| {
+        let now = trace.clock().stamp_at(times_ns[index]);
+        add_column(&mut map, replay, &mut kinds, now);
+    });
     map
 }
 

@@ -1,7 +1,7 @@
 //! Since when there has been nothing in a hole: one more pass over the events, in which the
 //! releases on the holes that are known by then are noted.
 
-use super::playback::stop_at_times;
+use super::playback::before_each_event;
 use crate::order::Action;
 use crate::read::Trace;
 use fragtrace_format::Stamp;
@@ -19,21 +19,18 @@ pub(super) fn last_releases(
         ranges.iter().enumerate().map(|(index, range)| (range.end, index)).collect();
     let mut last = vec![None; ranges.len()];
     let stop = trace.clock().stamp_at(at_ns);
-    stop_at_times(
-        trace,
-        &[],
-        |next, replay| {
-            let Some(event) = next.filter(|event| event.stamp <= stop) else { return };
-            let Action::Release { address, .. } = event.action else { return };
-            let Some(block) = replay.blocks().get(address) else { return };
-            for (_, index) in by_end.range(block.extent.start + 1..) {
-                if ranges[*index].start >= block.extent.end {
-                    break;
-                }
-                last[*index] = last[*index].max(Some(event.stamp));
+    before_each_event(trace, |event, matching| {
+        if event.stamp > stop {
+            return;
+        }
+        let Action::Release { address, .. } = event.action else { return };
+        let Some(block) = matching.blocks().get(address) else { return };
+        for (_, index) in by_end.range(block.extent.start + 1..) {
+            if ranges[*index].start >= block.extent.end {
+                break;
             }
-        },
-        |_, _| {},
-    );
+            last[*index] = last[*index].max(Some(event.stamp));
+        }
+    });
     last
 }

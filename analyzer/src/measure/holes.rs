@@ -153,23 +153,18 @@ pub fn fit_over_time(trace: &Trace, size: u64) -> Vec<FitMoment> {
     let offset = |index| (u128::from(length_ns) * u128::from(index) / u128::from(count)) as u64;
     let times_ns: Vec<u64> = (1..=count).map(|index| start_ns + offset(index)).collect();
     let mut moments = Vec::new();
-    stop_at_times(
-        trace,
-        &times_ns,
-        |_, _| {},
-        |index, replay| {
-            if replay.knows_extents() {
-                let (mut free, mut fitting) = (0, 0);
-                replay.space().for_each_hole(|hole| {
-                    let bytes = hole.end - hole.start;
-                    free += bytes;
-                    fitting += if bytes >= size { bytes } else { 0 };
-                });
-                let share_ratio = (free > 0).then(|| fitting as f64 / free as f64);
-                moments.push(FitMoment { time_ns: times_ns[index], share_ratio });
-            }
-        },
-    );
+    stop_at_times(trace, &times_ns, |index, replay| {
+        if replay.knows_extents() {
+            let (mut free, mut fitting) = (0, 0);
+            replay.space().for_each_hole(|hole| {
+                let bytes = hole.end - hole.start;
+                free += bytes;
+                fitting += if bytes >= size { bytes } else { 0 };
+            });
+            let share_ratio = (free > 0).then(|| fitting as f64 / free as f64);
+            moments.push(FitMoment { time_ns: times_ns[index], share_ratio });
+        }
+    });
     moments
 }
 

@@ -1,17 +1,38 @@
 //! Replaying a trace with stops at given times.
+//!
+//! Blocks are matched with their releases on another thread than the heap is kept on, a few batches
+//! ahead. So what is seen on the way is the heap; at a stop at which the live blocks are to be seen
+//! too, the first thread waits for the second and lends them out.
 
 use super::progress::Pass;
-use crate::order::{self, Event, Told};
+use crate::order::{self, Event, Events, Told};
 use crate::read::Trace;
 use crate::replay::{Change, Changes, FORESEEN, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+/// Steps that may wait for the heap.
+const STEPS_AHEAD: usize = 4;
 
 /// Whoever watches the heap while events are replayed.
 pub(super) trait Watch<'t> {
-    /// Sees it before each event, with the first change that this leads to, and behind the last.
-    fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'t>);
+    /// Sees it before each event, with the first change that this leads to; and behind the last,
+    /// or where it is not known what comes next.
+    fn before(&mut self, _next: Option<&Change>, _heap: &mut Heap<'t>) {}
     /// Sees it at a stop, by number: all events up to it have been applied, and no later one.
-    fn at_stop(&mut self, stop: usize, heap: &mut Heap<'t>);
+    fn at_stop(&mut self, _stop: usize, _heap: &mut Heap<'t>) {}
+    /// The same at a stop at which the blocks are to be seen.
+    fn at_stop_with_blocks(&mut self, _stop: usize, _replay: &mut Replay<'t>) {}
+}
+
+/// At which stops the live blocks are to be seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WithBlocks {
+    All,
+    One(usize),
+    None,
 }
 
 /// What part of a trace is replayed, and where it stops.
@@ -19,246 +40,297 @@ pub(super) trait Watch<'t> {
 pub(super) struct Section<'s> {
     /// Times that rise, in nanoseconds since the start.
     pub stops_ns: &'s [u64],
+    pub with_blocks: WithBlocks,
     /// The number of the stop that the replay is at; `None`: at the beginning.
     pub from: Option<usize>,
     /// Nothing behind this is read.
     pub until: Option<Stamp>,
 }
 
-/// What there is between the stops of a section.
-struct Way<'s> {
+/// A section, in stamps.
+struct Way {
+    /// The stops that are not beyond its end.
     stops: Vec<Stamp>,
-    /// The stop that comes next.
-    next: usize,
-    section: Section<'s>,
-    /// Nothing is watched before this stamp: in a child of fork its parent's events come first.
-    watched_from: Stamp,
+    with_blocks: WithBlocks,
+    from: Option<usize>,
+    until: Option<Stamp>,
 }
 
-impl<'s> Way<'s> {
-    fn new(trace: &Trace, section: Section<'s>) -> Way<'s> {
+impl Way {
+    fn new(trace: &Trace, section: Section<'_>) -> Way {
+        let Section { stops_ns, with_blocks, from, until } = section;
         let clock = trace.clock();
-        let stops = section.stops_ns.iter().map(|time_ns| clock.stamp_at(*time_ns)).collect();
-        let next = section.from.map_or(0, |stop| stop + 1);
-        let forked = trace.fork().is_some();
-        let watched_from = if forked { trace.window_start() } else { Stamp::MIN };
-        Way { stops, next, section, watched_from }
+        let mut stops: Vec<Stamp> =
+            stops_ns.iter().map(|time_ns| clock.stamp_at(*time_ns)).collect();
+        stops.truncate(stops.partition_point(|stop| until.is_none_or(|until| *stop <= until)));
+        Way { stops, with_blocks, from, until }
     }
 
     /// Where the replay is when it begins.
     fn behind(&self) -> Option<Stamp> {
-        self.section.from.map(|stop| self.stops[stop])
+        self.from.and_then(|stop| self.stops.get(stop)).copied()
+    }
+
+    /// The first stop to come.
+    fn first(&self) -> usize {
+        self.from.map_or(0, |stop| stop + 1)
+    }
+
+    /// The next stop, from one on, at which the blocks are to be seen.
+    fn next_with_blocks(&self, from: usize) -> Option<(usize, Stamp)> {
+        let next = match self.with_blocks {
+            WithBlocks::All => from,
+            WithBlocks::One(stop) if stop >= from => stop,
+            WithBlocks::One(_) | WithBlocks::None => return None,
+        };
+        self.stops.get(next).map(|stop| (next, *stop))
     }
 
     /// What of a batch is to be replayed, and whether more is to come.
     fn part_of<'e>(&self, batch: &'e [Event]) -> (&'e [Event], bool) {
         let first = |behind| batch.partition_point(|event: &Event| event.stamp <= behind);
         let events = &batch[self.behind().map_or(0, first)..];
-        let past = |until| events.iter().position(|event| event.stamp > until);
-        let end = self.section.until.and_then(past);
+        let end = self.until.and_then(|until| position_behind(events, until));
         (&events[..end.unwrap_or(events.len())], end.is_none())
     }
+}
 
-    /// The next stop, if an event of this stamp lies behind it.
+/// The first event that is later.
+fn position_behind(events: &[Event], stamp: Stamp) -> Option<usize> {
+    events.iter().position(|event| event.stamp > stamp)
+}
+
+/// What the thread that matches blocks hands over.
+enum Step<'t> {
+    /// What some events mean, and how many they are.
+    Changes(Changes, usize),
+    /// The live blocks at a stop, lent out.
+    Blocks(usize, Box<Matching<'t>>),
+}
+
+/// Where steps go, and where blocks come back.
+struct Steps<'t> {
+    sender: SyncSender<Step<'t>>,
+    returned: Receiver<Box<Matching<'t>>>,
+}
+
+impl<'t> Steps<'t> {
+    /// Matches blocks with their releases over a section, and hands over what that means. `None`:
+    /// nobody takes it any more.
+    fn take(
+        &self,
+        mut matching: Box<Matching<'t>>,
+        batches: &mut Events<'t>,
+        way: &Way,
+    ) -> Option<Box<Matching<'t>>> {
+        let mut stop = way.next_with_blocks(way.first());
+        for batch in batches {
+            let (mut events, goes_on) = way.part_of(&batch);
+            while let Some((index, at)) = stop
+                && let Some(behind) = position_behind(events, at)
+            {
+                self.hand_over(&mut matching, &events[..behind])?;
+                matching = self.lend(matching, index, at)?;
+                stop = way.next_with_blocks(index + 1);
+                events = &events[behind..];
+            }
+            self.hand_over(&mut matching, events)?;
+            if !goes_on {
+                break;
+            }
+        }
+        while let Some((index, at)) = stop {
+            matching = self.lend(matching, index, at)?;
+            stop = way.next_with_blocks(index + 1);
+        }
+        Some(matching)
+    }
+
+    fn hand_over(&self, matching: &mut Matching<'t>, events: &[Event]) -> Option<()> {
+        if events.is_empty() {
+            return Some(());
+        }
+        let mut changes = Changes::with_capacity(events.len() + events.len() / 16);
+        for group in events.chunks(FORESEEN) {
+            matching.foresee(group);
+            group.iter().for_each(|event| matching.apply(event, &mut changes));
+        }
+        self.sender.send(Step::Changes(changes, events.len())).ok()
+    }
+
+    fn lend(
+        &self,
+        mut matching: Box<Matching<'t>>,
+        stop: usize,
+        at: Stamp,
+    ) -> Option<Box<Matching<'t>>> {
+        matching.catch_up(at);
+        self.sender.send(Step::Blocks(stop, matching)).ok()?;
+        self.returned.recv().ok()
+    }
+}
+
+/// The heap, as it follows.
+struct Following<'w, 't, W> {
+    heap: Heap<'t>,
+    way: &'w Way,
+    /// The stop that comes next.
+    next: usize,
+    watch: &'w mut W,
+    /// Nothing is watched before this stamp: in a child of fork its parent's events come first.
+    watched_from: Stamp,
+}
+
+impl<'t, W: Watch<'t>> Following<'_, 't, W> {
+    fn apply(&mut self, changes: &Changes) {
+        for group in changes.list().chunks(FORESEEN) {
+            self.heap.foresee(group);
+            for change in group {
+                if change.begins_event() {
+                    if change.stamp >= self.watched_from {
+                        self.watch.before(Some(change), &mut self.heap);
+                    }
+                    self.stop_before(change.stamp);
+                }
+                self.heap.apply(change, changes);
+            }
+        }
+    }
+
+    /// Stops wherever an event of this stamp lies behind.
     #[inline]
-    fn passed_by(&mut self, stamp: Stamp) -> Option<(usize, Stamp)> {
-        let stop = *self.stops.get(self.next)?;
-        if stamp <= stop {
-            return None;
+    fn stop_before(&mut self, stamp: Stamp) {
+        while let Some(stop) = self.way.stops.get(self.next)
+            && *stop < stamp
+        {
+            self.stop(*stop);
         }
+    }
+
+    fn stop(&mut self, at: Stamp) {
+        self.heap.catch_up(at);
+        self.watch.at_stop(self.next, &mut self.heap);
         self.next += 1;
-        Some((self.next - 1, stop))
     }
 
-    /// The next stop, of those behind the last event.
-    fn left(&mut self) -> Option<(usize, Stamp)> {
-        let stop = *self.stops.get(self.next)?;
-        if self.section.until.is_some_and(|until| stop > until) {
-            return None;
+    /// Stops where the blocks are to be seen, and before that where they are not.
+    fn stop_with_blocks(mut self, stop: usize, matching: Matching<'t>) -> (Self, Matching<'t>) {
+        self.watch.before(None, &mut self.heap);
+        for at in &self.way.stops[self.next..stop] {
+            self.stop(*at);
         }
-        self.next += 1;
-        Some((self.next - 1, stop))
+        self.heap.catch_up(self.way.stops[stop]);
+        let mut replay = Replay::of(matching, self.heap);
+        self.watch.at_stop_with_blocks(stop, &mut replay);
+        (Following { heap: replay.heap, next: stop + 1, ..self }, replay.matching)
     }
 }
 
-/// Replays the whole trace and stops at each of `times_ns`, which rise. `between` sees the heap
-/// before each event, with that event, and behind the last one.
-pub(super) fn stop_at_times<'t>(
-    trace: &'t Trace,
-    times_ns: &[u64],
-    mut between: impl FnMut(Option<&Event>, &mut Replay<'t>),
-    mut at_stop: impl FnMut(usize, &mut Replay<'t>),
-) -> (Replay<'t>, Told) {
-    let mut way = Way::new(trace, Section { stops_ns: times_ns, from: None, until: None });
-    let mut replay = Replay::new(trace);
-    let pass = Pass::new(trace);
-    let told = order::for_each_batch(trace, |events| {
-        pass.note(events);
-        for group in events.chunks(FORESEEN) {
-            replay.foresee(group);
-            for event in group {
-                if event.stamp >= way.watched_from {
-                    between(Some(event), &mut replay);
-                }
-                while let Some((index, stop)) = way.passed_by(event.stamp) {
-                    replay.catch_up(stop);
-                    at_stop(index, &mut replay);
-                }
-                replay.apply(event);
-            }
-        }
-        true
-    });
-    between(None, &mut replay);
-    while let Some((index, stop)) = way.left() {
-        replay.catch_up(stop);
-        at_stop(index, &mut replay);
-    }
-    replay.finish();
-    (replay, told)
-}
-
-/// Replays the whole trace, with someone who `observes` heap and live blocks at each stop, behind
-/// whoever watches.
-pub(super) fn play_observed<'t>(
-    trace: &'t Trace,
-    stops_ns: &[u64],
-    watch: &mut impl Watch<'t>,
-    mut observe: impl FnMut(usize, &Replay<'t>),
-) -> (Replay<'t>, Told) {
-    let mut way = Way::new(trace, Section { stops_ns, from: None, until: None });
-    let mut replay = Replay::new(trace);
-    let mut changes = Changes::default();
-    let pass = Pass::new(trace);
-    let told = order::for_each_batch(trace, |events| {
-        pass.note(events);
-        for group in events.chunks(FORESEEN) {
-            replay.foresee(group);
-            for event in group {
-                while let Some((index, stop)) = way.passed_by(event.stamp) {
-                    if event.stamp >= way.watched_from {
-                        watch.before(None, &mut replay.heap);
-                    }
-                    replay.catch_up(stop);
-                    watch.at_stop(index, &mut replay.heap);
-                    observe(index, &replay);
-                }
-                changes.clear();
-                replay.matching.apply(event, &mut changes);
-                for change in changes.list() {
-                    if change.begins_event() && change.stamp >= way.watched_from {
-                        watch.before(Some(change), &mut replay.heap);
-                    }
-                    replay.heap.apply(change, &changes);
-                }
-            }
-        }
-        true
-    });
-    watch.before(None, &mut replay.heap);
-    while let Some((index, stop)) = way.left() {
-        replay.catch_up(stop);
-        watch.at_stop(index, &mut replay.heap);
-        observe(index, &replay);
-    }
-    replay.finish();
-    (replay, told)
-}
-
-/// Goes on with a replay over a section. Blocks are matched with their releases on another thread
-/// than the heap is kept on, so that is all that can be seen on the way; with the live blocks as
-/// they were at a stop, if they are to be `copied` and are no more than so many.
+/// Goes on with a replay over a section.
 pub(super) fn play<'t>(
     trace: &'t Trace,
     replay: Replay<'t>,
     section: Section<'_>,
-    copied: Option<(usize, u64)>,
     watch: &mut impl Watch<'t>,
-) -> (Replay<'t>, Told, Option<Matching<'t>>) {
-    let mut way = Way::new(trace, section);
-    let Replay { mut matching, mut heap, .. } = replay;
+) -> (Replay<'t>, Told) {
+    let way = &Way::new(trace, section);
+    let Replay { matching, heap, .. } = replay;
+    let watched_from = if trace.fork().is_some() { trace.window_start() } else { Stamp::MIN };
+    let mut following = Following { heap, way, next: way.first(), watch, watched_from };
     let pass = Pass::new(trace);
-    let mut copy_at = copied.map(|(stop, most)| (way.stops[stop], most));
-    let (mut copy, behind) = (None, way.behind());
-    let of_section = Way::new(trace, section);
-    let told = order::through(
-        trace,
-        behind,
-        |batch| {
-            let (events, goes_on) = of_section.part_of(&batch);
-            let mut changes = Changes::with_capacity(events.len() + events.len() / 16);
-            for group in events.chunks(FORESEEN) {
-                matching.foresee(group);
-                for event in group {
-                    if let Some((stop, most)) = copy_at.take_if(|(stop, _)| event.stamp > *stop) {
-                        matching.catch_up(stop);
-                        copy = small_copy(&matching, most);
+    let (matching, heap, told) = thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(STEPS_AHEAD);
+        let (give_back, returned) = sync_channel(1);
+        let ahead = scope.spawn(move || {
+            let mut batches = order::events_behind(trace, way.behind());
+            let steps = Steps { sender, returned };
+            (steps.take(Box::new(matching), &mut batches, way), batches.told())
+        });
+        for step in receiver {
+            match step {
+                Step::Changes(changes, events) => {
+                    following.apply(&changes);
+                    if let Some(last) = changes.list().last() {
+                        pass.note_events(events, last.stamp);
                     }
-                    matching.apply(event, &mut changes);
+                }
+                Step::Blocks(stop, lent) => {
+                    let matching;
+                    (following, matching) = following.stop_with_blocks(stop, *lent);
+                    // Whoever lent it waits for it.
+                    let _ = give_back.send(Box::new(matching));
                 }
             }
-            (goes_on || !events.is_empty()).then_some((changes, events.len()))
-        },
-        |(changes, events)| {
-            for group in changes.list().chunks(FORESEEN) {
-                heap.foresee(group);
-                for change in group {
-                    if change.begins_event() {
-                        if change.stamp >= way.watched_from {
-                            watch.before(Some(change), &mut heap);
-                        }
-                        while let Some((index, stop)) = way.passed_by(change.stamp) {
-                            heap.catch_up(stop);
-                            watch.at_stop(index, &mut heap);
-                        }
-                    }
-                    heap.apply(change, &changes);
-                }
-            }
-            if let Some(last) = changes.list().last() {
-                pass.note_events(events, last.stamp);
-            }
-            true
-        },
-    );
-    watch.before(None, &mut heap);
-    while let Some((index, stop)) = way.left() {
-        heap.catch_up(stop);
-        watch.at_stop(index, &mut heap);
-    }
-    if let Some((stop, most)) = copy_at {
-        matching.catch_up(stop);
-        copy = small_copy(&matching, most);
-    }
-    let mut replay = Replay::of(matching, heap);
-    match section.until {
+        }
+        drop(give_back);
+        let (matching, told) = ahead.join().unwrap_or_else(|panic| resume_unwind(panic));
+        following.watch.before(None, &mut following.heap);
+        following.stop_before(Stamp::MAX);
+        (matching, following.heap, told)
+    });
+    let matching = matching.expect("whoever takes its steps is here");
+    let mut replay = Replay::of(*matching, heap);
+    match way.until {
         Some(until) => replay.catch_up(until),
         None => replay.finish(),
     }
-    (replay, told, copy)
+    (replay, told)
 }
 
-/// A copy, if there are no more live blocks than so many.
-fn small_copy<'t>(matching: &Matching<'t>, most: u64) -> Option<Matching<'t>> {
-    (matching.blocks().count() <= most).then(|| matching.clone())
+/// Replays the whole trace and stops at each of `times_ns`, which rise.
+pub(super) fn stop_at_times<'t>(
+    trace: &'t Trace,
+    times_ns: &[u64],
+    at_stop: impl FnMut(usize, &mut Replay<'t>),
+) -> Replay<'t> {
+    struct AtStop<F>(F);
+
+    impl<'t, F: FnMut(usize, &mut Replay<'t>)> Watch<'t> for AtStop<F> {
+        fn at_stop_with_blocks(&mut self, stop: usize, replay: &mut Replay<'t>) {
+            self.0(stop, replay);
+        }
+    }
+
+    let with_blocks = WithBlocks::All;
+    let section = Section { stops_ns: times_ns, with_blocks, from: None, until: None };
+    play(trace, Replay::new(trace), section, &mut AtStop(at_stop)).0
 }
+
+/// Goes through the whole trace; `between` sees the live blocks before each event, with that event.
+pub(super) fn before_each_event<'t>(
+    trace: &'t Trace,
+    mut between: impl FnMut(&Event, &Matching<'t>),
+) {
+    let (mut matching, mut changes) = (Replay::new(trace).matching, Changes::default());
+    let pass = Pass::new(trace);
+    // In a child of fork its parent's events come first.
+    let from = if trace.fork().is_some() { trace.window_start() } else { Stamp::MIN };
+    order::for_each_batch(trace, |events| {
+        pass.note(events);
+        changes.clear();
+        for group in events.chunks(FORESEEN) {
+            matching.foresee(group);
+            for event in group {
+                if event.stamp >= from {
+                    between(event, &matching);
+                }
+                matching.apply(event, &mut changes);
+            }
+        }
+        true
+    });
+}
+
+/// Sees nothing.
+struct Nobody;
+
+impl Watch<'_> for Nobody {}
 
 /// The heap at a moment, in nanoseconds since the start: what comes later is not read.
 pub fn heap_at(trace: &Trace, at_ns: u64) -> Replay<'_> {
-    let stop = trace.clock().stamp_at(at_ns);
-    let mut replay = Replay::new(trace);
-    let pass = Pass::new(trace);
-    order::for_each_batch(trace, |events| {
-        pass.note(events);
-        let past = events.iter().position(|event| event.stamp > stop).unwrap_or(events.len());
-        for group in events[..past].chunks(FORESEEN) {
-            replay.foresee(group);
-            group.iter().for_each(|event| replay.apply(event));
-        }
-        past == events.len()
-    });
-    replay.catch_up(stop);
-    replay
+    let until = Some(trace.clock().stamp_at(at_ns));
+    let section = Section { stops_ns: &[], with_blocks: WithBlocks::None, from: None, until };
+    play(trace, Replay::new(trace), section, &mut Nobody).0
 }
 
 /// The heap at its peak: as it was when these live bytes, the most of all, were reached first.

@@ -10,7 +10,7 @@
 //! larger; a cell is taken when a block takes any byte of it. So the answer is right to a cell at
 //! each end of a block.
 
-use super::playback::stop_at_times;
+use super::playback::before_each_event;
 use crate::order::Action;
 use crate::read::Trace;
 use fragtrace_format::Stamp;
@@ -50,31 +50,25 @@ pub(super) fn reserve_bytes(trace: &Trace, at_ns: u64, holes: &[Range<u64>]) -> 
     let free_since = trace.base().map(|_| trace.window_start());
     let mut cells = Cells::new(holes, free_since);
     let mut past = false;
-    stop_at_times(
-        trace,
-        &[],
-        |next, replay| {
-            let Some(event) = next else { return };
-            if !past && event.stamp > moment {
-                past = true;
-                cells.keep_moment();
-            }
-            match &event.action {
-                // A released block is known before its release, an acquired one only after.
-                Action::Release { address, .. } => {
-                    if let Some(block) = replay.blocks().get(*address) {
-                        cells.released(&block.extent, event.stamp);
-                    }
+    before_each_event(trace, |event, matching| {
+        if !past && event.stamp > moment {
+            past = true;
+            cells.keep_moment();
+        }
+        match &event.action {
+            // A released block is known before its release, an acquired one only after.
+            Action::Release { address, .. } => {
+                if let Some(block) = matching.blocks().get(*address) {
+                    cells.released(&block.extent, event.stamp);
                 }
-                Action::Acquire { address, size, align_log2, note, .. } => {
-                    let extent = replay.extent(*address, *size, *align_log2, note.as_deref());
-                    cells.acquired(&extent, event.stamp);
-                }
-                _ => {}
             }
-        },
-        |_, _| {},
-    );
+            Action::Acquire { address, size, align_log2, note, .. } => {
+                let extent = matching.extent(*address, *size, *align_log2, note.as_deref());
+                cells.acquired(&extent, event.stamp);
+            }
+            _ => {}
+        }
+    });
     if !past {
         cells.keep_moment();
     }

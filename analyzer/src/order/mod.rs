@@ -26,7 +26,12 @@ const BATCHES_AHEAD: usize = 4;
 
 /// All events of a trace in order, in batches.
 pub fn events(trace: &Trace) -> Events<'_> {
-    Events::new(trace, None)
+    events_behind(trace, None)
+}
+
+/// The same without most of the events up to a stamp: what is left of them comes first.
+pub fn events_behind(trace: &Trace, behind: Option<Stamp>) -> Events<'_> {
+    Events::new(trace, behind)
 }
 
 /// What putting events in order found out by the way.
@@ -41,33 +46,20 @@ pub struct Told {
 /// Hands all events to `each`, batch by batch, while another thread decodes and merges the
 /// next ones. Ends early when `each` returns false.
 pub fn for_each_batch(trace: &Trace, mut each: impl FnMut(&[Event]) -> bool) -> Told {
-    through(trace, None, Some, |batch| each(&batch))
-}
-
-/// Hands all events to `each` as `stage` makes them, which runs on the thread that decodes and
-/// merges, a few batches ahead. Ends early when `stage` returns nothing or `each` returns false.
-/// `behind`: most of the events up to that stamp are left out, the rest comes first.
-pub fn through<T: Send>(
-    trace: &Trace,
-    behind: Option<Stamp>,
-    mut stage: impl FnMut(Vec<Event>) -> Option<T> + Send,
-    mut each: impl FnMut(T) -> bool,
-) -> Told {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_AHEAD);
         let producer = scope.spawn(move || {
-            let mut events = Events::new(trace, behind);
+            let mut events = events(trace);
             for batch in events.by_ref() {
                 // The consumer has seen enough.
-                let Some(staged) = stage(batch) else { break };
-                if sender.send(staged).is_err() {
+                if sender.send(batch).is_err() {
                     break;
                 }
             }
             events.told()
         });
-        for staged in &receiver {
-            if !each(staged) {
+        for batch in &receiver {
+            if !each(&batch) {
                 break;
             }
         }

@@ -370,7 +370,7 @@ impl<'t> Matching<'t> {
     }
 
     /// The addresses that a block takes, if it came now.
-    pub(super) fn extent(
+    pub fn extent(
         &self,
         address: u64,
         size: u64,

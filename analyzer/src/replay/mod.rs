@@ -45,11 +45,10 @@ pub use sources::Sources;
 pub use taken::{Taken, TakenPages};
 pub use timed::{TimedCall, TimedCalls};
 
-use crate::order::{Event, Note};
+use crate::order::Event;
 use crate::read::{AllocatorView, Look, Trace};
 use block::Layout;
 use fragtrace_format::Stamp;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// The heap of the traced process with its live blocks, as of the last event applied.
@@ -121,17 +120,6 @@ impl<'t> Replay<'t> {
     pub fn finish(&mut self) {
         self.matching.finish();
         self.heap.finish();
-    }
-
-    /// The addresses that a block takes, if it came now.
-    pub fn extent(
-        &self,
-        address: u64,
-        size: u64,
-        align_log2: u8,
-        note: Option<&Note>,
-    ) -> Range<u64> {
-        self.matching.extent(address, size, align_log2, note)
     }
 
     /// The live blocks.
