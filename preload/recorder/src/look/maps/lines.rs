@@ -1,6 +1,6 @@
 //! The list of mappings as text: /proc/self/maps, line by line.
 
-use super::SHARED;
+use super::known::SHARED;
 use crate::sys;
 use crate::text::{decimal, hexadecimal, valid_utf8};
 use fragtrace_format::record::Mapping;
