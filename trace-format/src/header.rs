@@ -230,7 +230,11 @@ pub struct Header {
     pub looks_half_bytes: AtomicU64,
     /// Bytes of each half of the regions area.
     pub regions_half_bytes: AtomicU64,
-    reserved: [AtomicU64; 3],
+    /// Times that looks came to the end of the list of mappings, which they may read in parts.
+    pub list_cycles: AtomicU64,
+    /// Times that looks came to the end of the heap's pages, which they scan in parts.
+    pub scan_cycles: AtomicU64,
+    reserved: AtomicU64,
     /// The state of the base table, twice: while one is in force the other is written.
     pub cuts: [CutCell; 2],
     /// What a child of fork has from its parent.

@@ -290,6 +290,8 @@ fn the_header_has_its_fields_where_the_page_says() {
         (offset_of!(Header, limits), 200),
         (offset_of!(Header, looks_half_bytes), 208),
         (offset_of!(Header, regions_half_bytes), 216),
+        (offset_of!(Header, list_cycles), 224),
+        (offset_of!(Header, scan_cycles), 232),
         (offset_of!(Header, cuts), 248),
         (offset_of!(Header, segment_count), 4088),
         (offset_of!(Header, segments), 4096),

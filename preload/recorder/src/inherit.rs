@@ -124,6 +124,8 @@ fn take_over_undisturbed() -> bool {
     for figure in [
         &header.looks,
         &header.dropped_looks,
+        &header.list_cycles,
+        &header.scan_cycles,
         &header.slow_path_stamps,
         &header.control,
         &header.fork.calm_until,

@@ -7,12 +7,13 @@
 mod heaps;
 pub(crate) mod maps;
 mod pages;
+mod scratch;
+mod status;
 mod view;
 
 use crate::config::Config;
 use crate::halves::Halves;
 use crate::sync::TryLock;
-use crate::text::{decimal, find};
 use crate::{classes, clock, file, fold, lane, pools, process, ring, stack, sys};
 use core::cell::UnsafeCell;
 use core::ops::Range;
@@ -21,7 +22,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use fragtrace_format::header::{Area, HEADER_BYTES, control};
 use fragtrace_format::record::{self, AllocatorView, Look, LookCause, LookPart};
 use maps::{Listed, Maps};
-use pages::{PageRegion, Pages, Room};
+use pages::{Pages, Room};
+use scratch::Scratch;
+use status::{read_rollup, read_status};
 use view::View;
 
 pub(crate) use view::ask_with as ask_allocator_with;
@@ -58,11 +61,6 @@ static LOOKER: Guarded = Guarded(UnsafeCell::new(Looker::NEW));
 /// Stamp from which the next look is due; `u64::MAX` = none is.
 static NEXT: AtomicU64 = AtomicU64::new(u64::MAX);
 static INTERVAL_NS: AtomicU64 = AtomicU64::new(0);
-/// What the last reading of smaps_rollup cost, and when it was.
-static ROLLUP_COST: AtomicU64 = AtomicU64::new(0);
-static ROLLUP_TIME: AtomicU64 = AtomicU64::new(0);
-/// Bytes in memory at that time: what it costs goes with them.
-static ROLLUP_BYTES: AtomicU64 = AtomicU64::new(0);
 static SCRATCH_TOUCHED: AtomicUsize = AtomicUsize::new(0);
 static IMAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 static CURRENT_BRK: AtomicUsize = AtomicUsize::new(0);
@@ -85,6 +83,8 @@ struct Looker {
     afresh: bool,
     /// Its thread's processor time when the look began.
     begun_cpu_ns: u64,
+    /// It came to the end of the list of mappings.
+    list_ended: bool,
     maps: Maps,
     pages: Pages,
 }
@@ -187,41 +187,6 @@ fn window_start() -> u64 {
     }
 }
 
-/// The scratch memory, cut up for a look. The lock is held.
-struct Scratch {
-    text: &'static mut [u8],
-    regions: &'static mut [PageRegion],
-    tiles: &'static mut [u8],
-    out: &'static mut [u8],
-}
-
-impl Scratch {
-    fn new() -> Scratch {
-        const TEXT_BYTES: usize = 64 << 10;
-        const REGIONS: usize = 512;
-        const REGION_BYTES: usize = REGIONS * size_of::<PageRegion>();
-        const TILE_BYTES: usize = 512 << 10;
-        const TILES_AT: usize = TEXT_BYTES + REGION_BYTES;
-        const OUT_AT: usize = TILES_AT + TILE_BYTES;
-        let (start, bytes) = file::scratch();
-        let part = |at: usize, bytes: usize| {
-            // SAFETY: `file` mapped the scratch memory for good; the parts do not overlap, and
-            // only the holder of LOCK makes them, once a look.
-            unsafe { core::slice::from_raw_parts_mut((start + at) as *mut u8, bytes) }
-        };
-        // SAFETY: likewise; the part is aligned, and any bytes are regions.
-        let regions = unsafe {
-            core::slice::from_raw_parts_mut((start + TEXT_BYTES) as *mut PageRegion, REGIONS)
-        };
-        Scratch {
-            text: part(0, TEXT_BYTES),
-            regions,
-            tiles: part(TILES_AT, TILE_BYTES),
-            out: part(OUT_AT, bytes - OUT_AT),
-        }
-    }
-}
-
 impl Looker {
     const NEW: Looker = Looker {
         interval_ns: 0,
@@ -229,6 +194,7 @@ impl Looker {
         begun: false,
         afresh: true,
         begun_cpu_ns: 0,
+        list_ended: false,
         maps: Maps::NEW,
         pages: Pages::NEW,
     };
@@ -256,6 +222,9 @@ impl Looker {
                     let written = HALVES.append(&scratch.out[payload]);
                     // What is not on record was not told.
                     self.afresh = !written;
+                    if written {
+                        self.count_cycles(&look);
+                    }
                     return written;
                 }
                 Some(false) if HALVES.begin_other_half() => {
@@ -267,6 +236,13 @@ impl Looker {
         }
         self.afresh = true;
         false
+    }
+
+    /// Whoever waits until all was looked at reads it off the header.
+    fn count_cycles(&self, look: &Look) {
+        let header = file::header();
+        header.list_cycles.fetch_add(self.list_ended.into(), Relaxed);
+        header.scan_cycles.fetch_add(look.scans_end.into(), Relaxed);
     }
 
     /// A half is full: where looks reach less far back than events, or much further, the next
@@ -310,6 +286,7 @@ impl Looker {
             stack::code_changed();
         }
         look.changes = listed.map_or(0, |listed| listed.changes);
+        self.list_ended = listed.is_some_and(|listed| listed.to == u64::MAX);
         if listed.is_none() {
             // What was written of the list is left out again.
             end = LOOK_BYTES;
@@ -389,68 +366,4 @@ fn current_brk() -> Option<u64> {
     // SAFETY: the address of glibc's `__curbrk`, a word that lives as long as libc.
     let end = unsafe { (at as *const usize).read_volatile() };
     (end != 0).then_some(end as u64)
-}
-
-/// The value in bytes of a line such as `VmSwap:   12 kB`.
-fn kilobytes(text: &[u8], name: &[u8]) -> Option<u64> {
-    let at = find(text, name)? + name.len();
-    let rest = &text[at..];
-    let start = rest.iter().position(u8::is_ascii_digit)?;
-    decimal(&rest[start..]).map(|(value, _)| value << 10)
-}
-
-fn read_status(text: &mut [u8], look: &mut Look) {
-    let Ok(len) = sys::read_file(b"/proc/self/status\0", text) else { return };
-    let text = &text[..len];
-    look.rss_peak = kilobytes(text, b"VmHWM:");
-    look.rss_anon = kilobytes(text, b"RssAnon:");
-    look.rss_file = kilobytes(text, b"RssFile:");
-    look.rss_shmem = kilobytes(text, b"RssShmem:");
-    look.swapped = kilobytes(text, b"VmSwap:");
-}
-
-/// smaps_rollup walks all page tables: 13 to 30 ms per GiB. So it is read when it will be cheap,
-/// by what it cost last, of as much memory as there was then; seldom enough, or the process ends.
-fn read_rollup(text: &mut [u8], look: &mut Look) {
-    let begun_ns = look.monotonic_ns;
-    let bytes = look.rss_anon.unwrap_or(0);
-    let cost_ns = scaled(ROLLUP_COST.load(Relaxed), bytes, ROLLUP_BYTES.load(Relaxed));
-    let due = begun_ns.saturating_sub(ROLLUP_TIME.load(Relaxed)) > cost_ns * COST_SHARE * 4;
-    if look.cause != LookCause::Exit && (cost_ns > MAX_COST_NS / 2 || !due) {
-        return;
-    }
-    let started_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
-    let Ok(len) = sys::read_file(b"/proc/self/smaps_rollup\0", text) else { return };
-    let text = &text[..len];
-    look.lazyfree = kilobytes(text, b"LazyFree:");
-    look.anon_huge = kilobytes(text, b"AnonHugePages:");
-    let cost_ns = sys::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(started_ns);
-    ROLLUP_COST.store(cost_ns, Relaxed);
-    ROLLUP_TIME.store(begun_ns, Relaxed);
-    ROLLUP_BYTES.store(bytes, Relaxed);
-}
-
-/// What `cost_ns` is for `bytes`, if it was for `of_bytes`.
-fn scaled(cost_ns: u64, bytes: u64, of_bytes: u64) -> u64 {
-    let scaled = u128::from(cost_ns) * u128::from(bytes) / u128::from(of_bytes.max(1));
-    u64::try_from(scaled).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn costs_go_with_what_is_in_memory() {
-        assert_eq!(scaled(100, 3 << 30, 1 << 30), 300);
-        assert_eq!(scaled(100, 1 << 20, 1 << 21), 50);
-        assert_eq!(scaled(0, 1 << 30, 0), 0, "not read yet");
-        assert_eq!(scaled(u64::MAX, u64::MAX, 1), u64::MAX);
-    }
-
-    #[test]
-    fn kilobytes_are_bytes() {
-        assert_eq!(kilobytes(b"VmRSS:\t  12 kB\nVmSwap:\t 3 kB\n", b"VmSwap:"), Some(3072));
-        assert_eq!(kilobytes(b"VmRSS:\t  12 kB\n", b"VmSwap:"), None);
-    }
 }
