@@ -92,24 +92,22 @@ static void tell_kernels_view(const char *when) {
 
 static uint64_t first_ns;
 
-/* How much longer than the least each rest is: of long runs, a report's moments are further apart. */
-static useconds_t more_rest_us;
-
 /* From when on nothing changed. */
 static uint64_t quiet_ns;
 
-/* Lets so many looks pass. When that was over. */
+/* Lets so many looks pass, and then as many as go over everything. When that was over. */
 static uint64_t hold_still(uint64_t looks) {
     quiet_ns = now_unix_ns();
     if (!first_ns)
         first_ns = quiet_ns;
     hold_for_looks(looks);
+    hold_for_whole_cycle();
     return now_unix_ns();
 }
 
 /* Does nothing for as long as it takes for one of the moments that a report shows. */
 static void stay_still(const char *when, uint64_t from_ns) {
-    usleep((useconds_t)(LEAST_REST_US + more_rest_us + (from_ns - first_ns) / 20000));
+    usleep((useconds_t)(LEAST_REST_US + (from_ns - first_ns) / 20000));
     answer_of(when, "quiet_unix_ns", quiet_ns);
     answer_of(when, "from_unix_ns", from_ns);
     answer_of(when, "to_unix_ns", now_unix_ns());

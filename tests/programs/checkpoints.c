@@ -21,7 +21,10 @@
 #define __GLIBC_PREREQ(major, minor) 0
 #endif
 
-enum { MOST_THREADS = 8, STACK_BYTES = 256 << 10, MEAN_BYTES = 4600, BEGIN_LOOKS = 8 };
+/* So many looks are waited for: as they come, the allocator is asked again, too. They would take long
+ * to go over a large heap, for whose sake others are asked for. */
+enum { LOOKS = 8, LARGE_MEGABYTES = 500 };
+enum { MOST_THREADS = 8, STACK_BYTES = 256 << 10, MEAN_BYTES = 4600 };
 
 struct kept {
     unsigned char *block;
@@ -188,8 +191,7 @@ static void checkpoint(const char *when, uint64_t looks) {
 
 int main(int count, char **arguments) {
     size_t megabytes = argument(count, arguments, 1, 10);
-    /* A gigabyte takes the kernel 6 to 20 ms, and a look half a millisecond of that. */
-    uint64_t looks = BEGIN_LOOKS + megabytes / 20;
+    uint64_t looks = megabytes < LARGE_MEGABYTES ? LOOKS : 0;
     pthread_t running[MOST_THREADS];
     threads = argument(count, arguments, 2, 1);
     if (threads < 1 || threads > MOST_THREADS)
@@ -208,9 +210,8 @@ int main(int count, char **arguments) {
             return 99;
     }
     find_allocators_own();
-    more_rest_us = (useconds_t)megabytes * 150;
     /* Nothing is there yet. */
-    checkpoint("begin", BEGIN_LOOKS);
+    checkpoint("begin", LOOKS);
     do_step(BURST);
     checkpoint("burst", looks);
     do_step(FREES);

@@ -2,7 +2,7 @@
  * emptied and trimmed, and large blocks of it are given back. Then it tells what the kernel says of
  * it, and of the number of mappings.
  *
- *   crowd MAPPINGS LOOKS   LOOKS: so many go over all of the list, and then over the heap
+ *   crowd MAPPINGS
  */
 #define _GNU_SOURCE
 #include <malloc.h>
@@ -64,7 +64,7 @@ static uint64_t count_mappings(void) {
 
 int main(int count, char **arguments) {
     size_t mappings = argument(count, arguments, 1, 1000);
-    uint64_t from_ns, looks = argument(count, arguments, 2, 8);
+    uint64_t from_ns;
     pthread_attr_t own_stack;
     pthread_t thread;
     pthread_barrier_init(&filled, NULL, 2);
@@ -78,12 +78,12 @@ int main(int count, char **arguments) {
     crowd(mappings - mappings / 2);
     fill(of_main);
     /* Looks see heaps that are full. */
-    hold_still(looks / 2);
+    hold_for_whole_cycle();
     pthread_barrier_wait(&emptied);
     pthread_join(thread, NULL);
     empty(of_main);
     malloc_trim(0);
-    from_ns = hold_still(looks);
+    from_ns = hold_still(0);
     answer_of("trimmed", "mappings", count_mappings());
     tell_kernels_view("trimmed");
     stay_still("trimmed", from_ns);

@@ -30,7 +30,12 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     /// Runs a program under the tracer, with variables set; what is preloaded comes behind it.
-    pub fn of(name: &str, mut command: Command, settings: &[(&str, &str)]) -> Self {
+    pub fn of(name: &str, command: Command, settings: &[(&str, &str)]) -> Self {
+        Self::read(name, &Self::run(command, settings))
+    }
+
+    /// The first half of that: the program, which has its memory only as long.
+    pub fn run(mut command: Command, settings: &[(&str, &str)]) -> Traced {
         command.env("FRAGTRACE_LOOK_MS", LOOK_MS);
         for (key, value) in settings {
             match *key {
@@ -40,7 +45,11 @@ impl Checkpoints {
                 _ => command.env(key, value),
             };
         }
-        let traced = Traced::run_well(command);
+        Traced::run_well(command)
+    }
+
+    /// The second half: what it said, and what its report says.
+    pub fn read(name: &str, traced: &Traced) -> Self {
         let (answers, report) = (Answers::of(&traced.outcome), traced.report());
         report.assert_complete();
         Self { name: name.into(), report, answers }

@@ -10,7 +10,6 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::tools::soak;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process, kill_process_group};
 
@@ -106,11 +105,6 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Longer where heaps are wanted that are larger than those of every day.
-fn time_out() -> Duration {
-    TIME_OUT * (1 + soak("FRAGTRACE_TEST_MEGABYTES", 10) as u32 / 512)
-}
-
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Outcome {
     Running::start(command).finish()
@@ -162,7 +156,7 @@ impl Running {
     }
 
     fn of(child: Child, command: String, stdout: Stream, stderr: Stream) -> Self {
-        let deadline = Instant::now() + time_out();
+        let deadline = Instant::now() + TIME_OUT;
         Self { child, command, stdout, stderr, deadline, finished: false }
     }
 
@@ -198,7 +192,7 @@ impl Running {
                 break status;
             }
             if Instant::now() > self.deadline {
-                self.give_up(&format!("still running after {:?}", time_out()));
+                self.give_up(&format!("still running after {:?}", TIME_OUT));
             }
             thread::sleep(POLL);
         };

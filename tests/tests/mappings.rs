@@ -11,7 +11,6 @@ use fragtrace_tests::report::{Report, analyze};
 use fragtrace_tests::run::command;
 use fragtrace_tests::tools::skip_anyway;
 use fragtrace_tests::traced::Traced;
-use serde_json::Value;
 
 const PAGE: u64 = 4096;
 /// Looks list no more than twice the kernel's default.
@@ -63,30 +62,19 @@ fn tells_single_mappings() -> bool {
 #[test]
 fn twenty_thousand_mappings_are_read_part_by_part() {
     const MAPPINGS: u64 = 20_000;
-    // Twice over the list, as it may have changed behind what was read, and over the heap.
-    let mut looks = 2 * (MAPPINGS / 600) + 10;
-    let (run, states) = loop {
-        let mut crowd = command(program("crowd"));
-        crowd.args([MAPPINGS.to_string(), looks.to_string()]);
-        let run = Checkpoints::of("a crowd of mappings", crowd, &[]);
-        let states = run.states("trimmed");
-        let ages = ["region_count_age_ns", "residency_age_ns"];
-        let is_new =
-            |state: &Value| ages.iter().all(|age| run.is_since_rest("trimmed", state, age));
-        if states.iter().all(is_new) {
-            break (run, states);
-        }
-        // Of a slow machine's list a look reads less.
-        looks *= 2;
-        assert!(looks < 1000, "the list is not read to its end");
-    };
+    let mut crowd = command(program("crowd"));
+    crowd.arg(MAPPINGS.to_string());
+    let run = Checkpoints::of("a crowd of mappings", crowd, &[]);
     let most = run.report.number("/trace/mappings/most_in_a_look");
     if tells_single_mappings() {
         assert!(most <= MOST_IN_A_LOOK, "{most} mappings read at a look");
     }
     let said = |key: &str| run.said("trimmed", key);
     assert!(said("mappings") > MAPPINGS, "{} mappings", said("mappings"));
-    for state in states {
+    for state in run.states("trimmed") {
+        for age in ["region_count_age_ns", "residency_age_ns"] {
+            assert!(run.is_since_rest("trimmed", &state, age), "{age}: {}", state[age]);
+        }
         let near = |key: &str, hundredth: u64| {
             assert_near(key, said(key), number(&state, key), said(key) / 100 * hundredth);
         };
