@@ -72,8 +72,15 @@ fn take_in(known: &mut std::collections::BTreeMap<u64, TilePages>, mut told: &[u
     tiles
 }
 
+/// What was told is kept at one place: one test goes through all.
 #[test]
-fn scans_tell_what_changed_and_no_more() {
+fn scans_tell_what_changed_in_the_time_they_have() {
+    let mut pages = Pages::NEW;
+    what_changed_and_no_more(&mut pages);
+    a_large_heap_behind_many_small_mappings(&mut pages);
+}
+
+fn what_changed_and_no_more(pages: &mut Pages) {
     let in_range = |known: &std::collections::BTreeMap<u64, TilePages>, start: u64, count| {
         let resident = |page: u64| {
             let pages = known.get(&(page / TILE_PAGES)).copied().unwrap_or_default();
@@ -99,26 +106,25 @@ fn scans_tell_what_changed_and_no_more() {
     with_memory(|start, resident| {
         let count = resident.len() as u64;
         let mapping = Known::of(start..start + count * PAGE);
-        let mut pages = Pages::NEW;
         let mut known = Default::default();
-        assert!(take_in(&mut known, &scan_all(&mut pages, &mapping)) >= 3);
+        assert!(take_in(&mut known, &scan_all(pages, &mapping)) >= 3);
         if pages.source() == PageSource::Scan {
             assert_eq!(in_range(&known, start, count), resident);
         }
-        assert_eq!(take_in(&mut known, &scan_all(&mut pages, &mapping)), 0, "nothing changed");
+        assert_eq!(take_in(&mut known, &scan_all(pages, &mapping)), 0, "nothing changed");
         // SAFETY: a page of the test's own buffer, which is zeroed by it.
         unsafe { libc::madvise(start as *mut _, PAGE as usize, libc::MADV_DONTNEED) };
-        assert_eq!(take_in(&mut known, &scan_all(&mut pages, &mapping)), 1);
+        assert_eq!(take_in(&mut known, &scan_all(pages, &mapping)), 1);
         assert!(!in_range(&known, start, count)[0]);
         pages.forget();
         let mut anew = Default::default();
-        take_in(&mut anew, &scan_all(&mut pages, &mapping));
+        take_in(&mut anew, &scan_all(pages, &mapping));
         assert_eq!(in_range(&anew, start, count), in_range(&known, start, count));
         // A scan that has no time goes on by a tile at least, and all of them tell the same.
         pages.forget();
         let (mut in_pieces, mut scans) = (Default::default(), 0);
         while scans == 0 || pages.cursor() > 0 {
-            take_in(&mut in_pieces, &scan_until(0, &mut pages, &mapping));
+            take_in(&mut in_pieces, &scan_until(0, pages, &mapping));
             scans += 1;
         }
         assert!(scans > 1, "all at once");
@@ -127,9 +133,29 @@ fn scans_tell_what_changed_and_no_more() {
         pages.forget();
         pages.source = PageSource::Pagemap;
         let mut older = Default::default();
-        take_in(&mut older, &scan_all(&mut pages, &mapping));
+        take_in(&mut older, &scan_all(pages, &mapping));
         let older = in_range(&older, start, count);
         assert!((1..resident.len()).all(|page| older[page] >= resident[page]));
         assert!(!older[0] && !older[2]);
     });
+}
+
+/// However quick all before it was, a scan whose time is over goes over little of a full heap.
+fn a_large_heap_behind_many_small_mappings(pages: &mut Pages) {
+    const BYTES: u64 = 32 << 20;
+    let heap = vec![1u8; BYTES as usize];
+    let start = (heap.as_ptr() as u64).next_multiple_of(PAGE);
+    let small: Vec<Known> =
+        (0..100).map(|at| Known::of(start + at * PAGE..start + (at + 1) * PAGE)).collect();
+    let large = Known::of(start..start + BYTES - PAGE);
+    let mut regions = [PageRegion::default(); 512];
+    let (mut tiles, mut out) = (vec![0; 8192], vec![0; 65536]);
+    let mut room = Room { regions: &mut regions, tiles: &mut tiles, out: &mut out };
+    for _ in 0..10 {
+        let (scans, _) = pages.scan([small.as_slice(), &[]], &mut room, u64::MAX);
+        assert_eq!((scans, pages.cursor()), (100, 0), "the list was scanned");
+    }
+    pages.scan([core::slice::from_ref(&large), &[]], &mut room, 0);
+    let scanned = pages.cursor().checked_sub(start);
+    assert!(scanned.is_some_and(|bytes| bytes > 0 && bytes < BYTES / 2), "{scanned:?} bytes");
 }
