@@ -9,6 +9,7 @@ use fragtrace_tests::tools::tracer;
 use fragtrace_tests::traced::{Traced, preload_list};
 use serde_json::Value;
 use std::path::Path;
+use std::process::Command;
 
 /// How long the program holds its blocks before it frees every second one.
 const WAIT_NS: u64 = 100_000_000;
@@ -198,24 +199,31 @@ fn holes_that_are_filled_again_are_a_reserve() {
     assert!(text.contains("of that is a reserve"), "{text}");
 }
 
-/// The same where an allocator keeps sizes apart and gives the same places out again: those of one
-/// class are a reserve, whole slabs of the other are none.
+/// The same where an allocator keeps sizes apart and gives the same places out again, some of them in
+/// turn: those of one class are a reserve, whole slabs of the other are none.
 #[test]
 fn holes_that_are_filled_again_are_a_reserve_on_other_allocators_too() {
-    for library in ["libjemalloc.so.2", "libtcmalloc_minimal.so.4"] {
+    for library in ["libjemalloc.so.2", "libmimalloc.so.2", "libtcmalloc_minimal.so.4"] {
         let mut cycles = command(program("cycles"));
         cycles.env("LD_PRELOAD", preload_list(&[&tracer(), Path::new(library)]));
-        let traced = Traced::run_well(cycles);
-        let (said, start_ns) =
-            (Answers::of(&traced.outcome), traced.report().number("/trace/start_unix_ns"));
-        let at_ns = said.get("moment_unix_ns") - start_ns;
-        let at = format!("{}.{:09}s", at_ns / 1_000_000_000, at_ns % 1_000_000_000);
-        let holes = Report::holes(&traced.trace(), &["--at", &at]);
         // What may be used of a block: the program counts glibc's header with it.
-        let again = said.get("holes") * (said.get("again_bytes") - 8);
-        let reserve = holes.number("/reserve_bytes");
-        assert_near(&format!("reserve on {library}"), again, reserve, again / 100);
+        assert_reserve(library, cycles, |said| said.get("again_bytes") - 8);
     }
+    let Some(cycles) = musl_program("cycles") else { return };
+    // Its class for 2,000 bytes has places of 2,032, and the holes are these.
+    assert_reserve("musl", command(cycles), |_| 2032);
+}
+
+fn assert_reserve(name: &str, cycles: Command, place_bytes: impl Fn(&Answers) -> u64) {
+    let traced = Traced::run_well(cycles);
+    let (said, start_ns) =
+        (Answers::of(&traced.outcome), traced.report().number("/trace/start_unix_ns"));
+    let at_ns = said.get("moment_unix_ns") - start_ns;
+    let at = format!("{}.{:09}s", at_ns / 1_000_000_000, at_ns % 1_000_000_000);
+    let holes = Report::holes(&traced.trace(), &["--at", &at]);
+    let expected = said.get("places") * place_bytes(&said);
+    let reserve = holes.number("/reserve_bytes");
+    assert_near(&format!("reserve on {name}"), expected, reserve, expected / 100);
 }
 
 #[test]
