@@ -1,16 +1,19 @@
 //! The stack table: each frame once, by its caller and its address, in the file.
 //!
-//! Frames are found through an index in private memory: levels of growing size, each made of
-//! buckets of eight slots, which are tried in an order that the frame gives. A frame is in the
-//! first slot that was free, so the search ends where one is found; nothing is ever moved or
-//! removed. Any number of threads
-//! search and insert at the same time: a slot is taken by one compare-and-swap. Two threads
-//! that insert the same frame at the same moment may give it two numbers, which costs 16
-//! bytes and confuses nobody.
+//! Frames are found through an index in private memory: levels of growing size. Where on a level a
+//! frame is looked for depends on all addresses up to the root, and on no number: so the places of
+//! all frames of a walk are fetched before the number of the first is known. A frame is in the first
+//! slot from there on that was free, so the search ends where one is found; nothing is ever removed.
+//! When a level is half full there is a newer, larger one. What is found on an older level is put on
+//! the newest as well: so most searches end on the first line that they read.
+//!
+//! Any number of threads search and insert at the same time: a slot is taken by one
+//! compare-and-swap. Two threads that insert the same frame at the same moment may give it two
+//! numbers, which costs 16 bytes and confuses nobody.
 
 use crate::file::{self, Private};
 use crate::sync::TryLock;
-use crate::sys;
+use crate::{arch, sys};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 use fragtrace_format::header::Area;
@@ -27,16 +30,18 @@ const MAX_GROWTH: u64 = 1 << 20;
 const AHEAD: u32 = 1024;
 
 /// Slots of each level, as powers of two.
-const LEVELS: [u32; 6] = [12, 15, 18, 21, 24, 27];
-const BUCKET: usize = 8;
+const LEVELS: [u32; 9] = [12, 14, 16, 18, 20, 22, 24, 26, 27];
+/// Slots in a row that a frame may have. Of a level that is half full hardly any needs as many.
+const REACH: usize = 64;
 const SLOT_BYTES: usize = 16;
 
 /// Numbers given out, those that have room in the file, and those that may ever be.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static ROOM: AtomicU32 = AtomicU32::new(0);
 static BOUND: AtomicU32 = AtomicU32::new(0);
-/// Levels that are mapped.
+/// Levels that are mapped, and slots of the newest that are taken.
 static MAPPED: AtomicU32 = AtomicU32::new(0);
+static TAKEN: AtomicU32 = AtomicU32::new(0);
 static MAPPING: TryLock = TryLock::new();
 
 /// What the index knows of a frame. All zero: the slot is free.
@@ -55,9 +60,53 @@ fn key(frame: &Frame) -> u64 {
     frame.address | (frame.root as u64) << 56 | u64::from(frame.interrupted) << 60
 }
 
+/// The way from a root to a frame, which says where the frame is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Path {
+    sum: u64,
+    factor: u64,
+}
+
+impl Path {
+    /// Before the first frame.
+    pub(super) const ROOT: Path = Path { sum: 0, factor: 0x9e37_79b9_7f4a_7c15 };
+
+    /// One frame further. A sum with a factor for each place: no step waits for the one before.
+    #[inline(always)]
+    pub(super) fn to(self, address: u64) -> Path {
+        Path {
+            sum: self.sum.wrapping_add(address.wrapping_mul(self.factor)),
+            factor: self.factor.wrapping_add(0xd6e8_feb8_6659_fd92),
+        }
+    }
+
+    #[inline(always)]
+    fn hash(self) -> u64 {
+        (self.sum ^ self.sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Fetches the place where this frame is looked for first.
+    #[inline(always)]
+    pub(super) fn fetch(self) {
+        let newest = MAPPED.load(Relaxed).saturating_sub(1) as usize;
+        arch::prefetch(first_slot(newest, self.hash()));
+    }
+}
+
+/// Slots before each level.
+const BEFORE: [usize; LEVELS.len()] = {
+    let mut before = [0; LEVELS.len()];
+    let mut level = 1;
+    while level < LEVELS.len() {
+        before[level] = before[level - 1] + (1 << LEVELS[level - 1]);
+        level += 1;
+    }
+    before
+};
+
+#[inline(always)]
 fn level_start(level: usize) -> usize {
-    let slots: usize = LEVELS[..level].iter().map(|bits| 1 << bits).sum();
-    file::private_start(Private::Stacks) + slots * SLOT_BYTES
+    file::private_start(Private::Stacks) + BEFORE[level] * SLOT_BYTES
 }
 
 /// Maps one more level, if `level` is not mapped yet. False: there is none.
@@ -75,18 +124,77 @@ fn map_level(level: usize) -> bool {
         if !file::map_private(level_start(level), bytes) {
             return false;
         }
+        TAKEN.store(0, Relaxed);
         MAPPED.store(level as u32 + 1, Release);
     }
     true
 }
 
-fn bucket(level: usize, hash: u64) -> &'static [Slot; BUCKET] {
-    let buckets = LEVELS[level] - BUCKET.ilog2();
-    // Each level goes by other bits than the one before.
-    let index = (hash.rotate_left(7 * level as u32) >> (64 - buckets)) as usize;
-    let address = level_start(level) + index * BUCKET * SLOT_BYTES;
-    // SAFETY: callers made sure that the level is mapped, for good and zeroed; slots are atomics.
-    unsafe { &*(address as *const [Slot; BUCKET]) }
+/// The address of the slot of a level where the search for a hash begins.
+#[inline(always)]
+fn first_slot(level: usize, hash: u64) -> usize {
+    level_start(level) + (hash >> (64 - LEVELS[level])) as usize * SLOT_BYTES
+}
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    hash: u64,
+    caller: u64,
+    key: u64,
+}
+
+impl Wanted {
+    /// Its number on a level that is mapped, or the first slot that is free for it.
+    #[inline(always)]
+    fn search(self, level: usize) -> Result<u32, Option<&'static Slot>> {
+        let end = level_start(level) + (SLOT_BYTES << LEVELS[level]);
+        let mut at = first_slot(level, self.hash);
+        for _ in 0..REACH {
+            // SAFETY: the level is mapped, for good and zeroed; slots are atomics.
+            let slot = unsafe { &*(at as *const Slot) };
+            let numbers = slot.numbers.load(Acquire);
+            if numbers == 0 {
+                return Err(Some(slot));
+            }
+            if numbers >> 32 == self.caller && slot.key.load(Acquire) == self.key {
+                return Ok(numbers as u32);
+            }
+            at += SLOT_BYTES;
+            if at == end {
+                at = level_start(level);
+            }
+        }
+        Err(None)
+    }
+
+    /// Its number on one of the levels below `newest`.
+    fn search_older(self, newest: usize) -> Option<u32> {
+        (0..newest).rev().find_map(|level| self.search(level).ok())
+    }
+
+    /// Puts it on the newest level with this number, unless another thread just did with another
+    /// one: the number that it has there. 0: there is no room.
+    fn keep(self, number: u32) -> u32 {
+        loop {
+            let newest = MAPPED.load(Acquire) as usize - 1;
+            match self.search(newest) {
+                Ok(theirs) => return theirs,
+                Err(Some(slot)) => {
+                    let mine = self.caller << 32 | u64::from(number);
+                    if slot.numbers.compare_exchange(0, mine, AcqRel, Relaxed).is_ok() {
+                        slot.key.store(self.key, Release);
+                        if TAKEN.fetch_add(1, Relaxed) >> (LEVELS[newest] - 1) != 0 {
+                            map_level(newest + 1);
+                        }
+                        return number;
+                    }
+                }
+                Err(None) if !map_level(newest + 1) => return 0,
+                Err(None) => {}
+            }
+        }
+    }
 }
 
 /// Makes room for the first frames. False: there is none.
@@ -166,49 +274,28 @@ pub(super) fn frame(number: u32) -> Option<Frame> {
     unsafe { &*(address as *const FrameCell) }.frame()
 }
 
-/// The number of a frame: the one that it has, or, if it `may_grow`, a new one. 0: none.
+/// The number of a frame at the end of a path: the one that it has, or, if it `may_grow`, a new one.
+/// 0: none.
 #[inline]
-pub(super) fn number(frame: &Frame, may_grow: bool) -> u32 {
-    let key = key(frame);
-    let hash = (key ^ u64::from(frame.caller).wrapping_mul(0xd6e8_feb8_6659_fd93))
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let hash = hash ^ hash >> 32;
-    let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut own = 0;
-    for level in 0..LEVELS.len() {
-        if MAPPED.load(Acquire) as usize <= level && !map_level(level) {
-            return 0;
-        }
-        let bucket = bucket(level, hash);
-        for step in 0..BUCKET {
-            let slot = &bucket[(hash as usize + step) % BUCKET];
-            let mut numbers = slot.numbers.load(Acquire);
-            if numbers == 0 {
-                if !may_grow {
-                    return 0;
-                }
-                if own == 0 {
-                    own = take_number();
-                    if own == 0 {
-                        return 0;
-                    }
-                    fill(own, frame);
-                }
-                let mine = u64::from(frame.caller) << 32 | u64::from(own);
-                match slot.numbers.compare_exchange(0, mine, AcqRel, Acquire) {
-                    Ok(_) => {
-                        slot.key.store(key, Release);
-                        return own;
-                    }
-                    Err(theirs) => numbers = theirs,
-                }
-            }
-            if numbers >> 32 == u64::from(frame.caller) && slot.key.load(Acquire) == key {
-                return numbers as u32;
-            }
-        }
+pub(super) fn number(frame: &Frame, path: Path, may_grow: bool) -> u32 {
+    let wanted = Wanted { hash: path.hash(), caller: frame.caller.into(), key: key(frame) };
+    let newest = MAPPED.load(Acquire) as usize - 1;
+    wanted.search(newest).unwrap_or_else(|_| number_elsewhere(wanted, newest, frame, may_grow))
+}
+
+/// The same, of one that is not on the newest level.
+#[inline(never)]
+fn number_elsewhere(wanted: Wanted, newest: usize, frame: &Frame, may_grow: bool) -> u32 {
+    if let Some(known) = wanted.search_older(newest) {
+        wanted.keep(known);
+        return known;
     }
-    0
+    let own = if may_grow { take_number() } else { 0 };
+    if own == 0 {
+        return 0;
+    }
+    fill(own, frame);
+    wanted.keep(own)
 }
 
 /// Bytes of our memory that table and index take: pages of the index are touched at random.

@@ -2,8 +2,9 @@
 
 use super::bounds::Words;
 use super::last::{FRAMES, Known, Last, Way};
+use super::modules;
 use super::rules::{self, CODE_END, Plain, Rule};
-use super::{modules, table};
+use super::table::{self, Path};
 use fragtrace_format::stack::{Frame, Root};
 
 /// Frames that a walk goes at most.
@@ -173,11 +174,14 @@ fn number_frames(last: &mut Last, depth: u32) -> u32 {
     let may_grow = !table::is_scarce();
     let root = if cut > 0 { Root::Depth } else { last.root };
     let from = first.max(last.numbered as usize);
+    let mut path = path_to(&last.frames[first..from], Path::ROOT, |_| {});
+    path_to(&last.frames[from..count], path, Path::fetch);
     for index in from..count {
         let caller = if index == first { 0 } else { last.frames[index - 1].number };
         let Known { ip, way, .. } = last.frames[index];
         let interrupted = way.has(Way::INTERRUPTED);
-        let ask = || table::number(&frame(ip, interrupted, caller, root), may_grow);
+        path = path.to(code_address(ip));
+        let ask = || table::number(&frame(ip, interrupted, caller, root), path, may_grow);
         let number = if caller == 0 || interrupted { ask() } else { last.number(ip, caller, ask) };
         last.frames[index].number = number;
         if number == 0 {
@@ -189,21 +193,38 @@ fn number_frames(last: &mut Last, depth: u32) -> u32 {
     last.frames[count - 1].number
 }
 
+/// The path on which frames follow another one, each step of which is handed to `visit`.
+#[inline(always)]
+fn path_to(frames: &[Known], from: Path, visit: impl Fn(Path)) -> Path {
+    frames.iter().fold(from, |path, known| {
+        let path = path.to(code_address(known.ip));
+        visit(path);
+        path
+    })
+}
+
+/// The address of code as the table has it.
+#[inline(always)]
+fn code_address(ip: u64) -> u64 {
+    (ip & (CODE_END - 1)).max(1)
+}
+
 /// The frame as the table has it. Only one without a caller says why.
 #[inline(always)]
 fn frame(ip: u64, interrupted: bool, caller: u32, root: Root) -> Frame {
     let root = if caller == 0 { root } else { Root::Begin };
-    Frame { address: (ip & (CODE_END - 1)).max(1), caller, root, interrupted }
+    Frame { address: code_address(ip), caller, root, interrupted }
 }
 
 /// The number of the stack that has only the innermost frames, for want of room.
 #[cold]
 fn number_few(last: &Last, first: usize) -> u32 {
     let count = last.count as usize;
-    let mut number = 0;
+    let (mut number, mut path) = (0, Path::ROOT);
     for known in &last.frames[count.saturating_sub(KEPT_WHEN_SCARCE).max(first)..count] {
         let interrupted = known.way.has(Way::INTERRUPTED);
-        number = table::number(&frame(known.ip, interrupted, number, Root::Full), true);
+        path = path.to(code_address(known.ip));
+        number = table::number(&frame(known.ip, interrupted, number, Root::Full), path, true);
         if number == 0 {
             return 0;
         }
