@@ -2,8 +2,9 @@
 //!
 //! A thread's word (in TLS) points to its lane; the lane holds the place of the next word
 //! in the open chunk and what steps are taken from. The event path is straight: read the
-//! clock, pack one word, store it, move on. All that is rare (no lane yet, chunk full, a
-//! value that needs a prefix) goes through `slow`.
+//! clock, pack one word, store it, move on. A flag, another stack, a usable size that is not as
+//! predicted is a word more before it. All that is rare (no lane yet, chunk full, any other
+//! prefix) goes through `slow`.
 //!
 //! **Signals.** A handler may run between any two instructions here, allocate, and come
 //! back or not. While a lane is being written, its `busy` holds the stack pointer: a
@@ -26,7 +27,8 @@ use crate::stack::{self, Caller};
 use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, compiler_fence};
 use fragtrace_format::event::{
-    Acquire, Flags, Prefix, State, Word, half, pack_acquire, pack_prefix, pack_release, zigzag,
+    Acquire, Flags, MAX_WORD_BYTES, Prefix, State, Word, half, pack_acquire, pack_flags,
+    pack_prefix, pack_release, zigzag,
 };
 use fragtrace_format::record::{Call, Cold};
 
@@ -150,77 +152,123 @@ fn lane_of_thread() -> Option<&'static Lane> {
     unsafe { (thread_lane() as *const Lane).as_ref() }
 }
 
-/// Stores a word at the lane's cursor.
+/// This thread's lane, from here on marked as being written. `None`: it has none yet, or an event is
+/// under way on it.
+#[inline(always)]
+fn mark() -> Option<&'static Lane> {
+    let lane = lane_of_thread()?;
+    if lane.busy.load(Relaxed) != 0 {
+        return None;
+    }
+    lane.busy.store(stack_pointer() | STORING, Relaxed);
+    compiler_fence(SeqCst);
+    Some(lane)
+}
+
+/// Stores a word at the lane's cursor, which goes on behind it: there.
 ///
 /// # Safety
 /// The cursor is below the limit, so 8 bytes of the open chunk are behind it.
 #[inline(always)]
-unsafe fn put(lane: &Lane, cursor: usize, word: Word) {
+unsafe fn put(lane: &Lane, cursor: usize, word: Word) -> usize {
     // One store: a process that dies leaves the whole word, or none of it.
     // SAFETY: by the caller, inside the lane's own chunk, which nobody else writes.
     unsafe { (cursor as *mut u64).write_unaligned(word.bits.to_le()) };
     compiler_fence(SeqCst);
+    let next = cursor + word.len as usize;
     // Who folds reads up to the cursor: a plain store on x86-64.
-    lane.cursor().store(cursor + word.len as usize, Release);
+    lane.cursor().store(next, Release);
+    next
+}
+
+/// What an acquisition on the event path says beyond address, size and stack: a prefix each.
+#[derive(Clone, Copy)]
+struct Notes {
+    flags: Flags,
+    /// Where it is not what the size predicts.
+    usable: Option<u64>,
+}
+
+impl Notes {
+    /// Nothing.
+    const NONE: Notes = Notes { flags: Flags::NONE, usable: None };
+    /// Bytes of all prefixes of the event path: flags, stack, usable size.
+    const MOST_BYTES: usize = 1 + 5 + MAX_WORD_BYTES;
 }
 
 /// A block was acquired from malloc, under whatever allocator.
 #[inline(always)]
 pub fn acquire(address: usize, size: usize, caller: Caller) {
-    acquire_if(address, size, (address & 15 == 0) & classes::is_known(size), caller);
+    if (address & 15 == 0) & classes::is_known(size) {
+        acquire_plain(address, size, caller);
+    } else {
+        slow::acquire_apart(address, size, Flags::NONE, caller, stack_pointer());
+    }
 }
 
-/// A block was acquired from glibc's malloc: its size word must be as its size predicts,
-/// otherwise what it says goes on record too.
+/// A block was acquired from glibc's malloc, if its size word is as its size predicts. False: it is
+/// not, and [`acquire_glibc_with`] has more to say.
 ///
 /// # Safety
 /// `address` is a live block of glibc's allocator.
 #[inline(always)]
-pub unsafe fn acquire_glibc(address: usize, size: usize, caller: Caller) {
-    // SAFETY: a live block has its size word 8 bytes before it (malloc/malloc.c, "chunk").
-    let word = unsafe { *((address - 8) as *const usize) };
-    // Bits: 1 previous in use, 2 own mapping, 4 not the main arena.
-    acquire_if(address, size, word & !5 == slow::glibc_chunk(size), caller);
+pub unsafe fn acquire_glibc(address: usize, size: usize, caller: Caller) -> bool {
+    // SAFETY: by the caller.
+    let predicted = unsafe { slow::glibc_word(address) } == slow::glibc_chunk(size);
+    if predicted {
+        acquire_plain(address, size, caller);
+    }
+    predicted
 }
 
-/// `plain`: size and address say all that there is to say.
+/// A block was acquired from glibc's allocator, by malloc, calloc or realloc: what its size word says
+/// goes on record too, unless its size predicts it.
+///
+/// # Safety
+/// `address` is a live block of glibc's allocator.
 #[inline(always)]
-fn acquire_if(address: usize, size: usize, plain: bool, caller: Caller) {
-    let Some(lane) = lane_of_thread() else {
-        return slow::acquire_apart(address, size, caller, stack_pointer());
+pub unsafe fn acquire_glibc_with(address: usize, size: usize, flags: Flags, caller: Caller) {
+    // SAFETY: by the caller.
+    let chunk = unsafe { slow::glibc_word(address) };
+    // One with a mapping of its own has more to say.
+    let lane = if slow::is_glibc_chunk(chunk) { mark() } else { None };
+    let Some(lane) = lane else {
+        return slow::acquire_apart(address, size, flags, caller, stack_pointer());
     };
-    if lane.busy.load(Relaxed) != 0 {
-        return slow::acquire_apart(address, size, caller, stack_pointer());
-    }
-    lane.busy.store(stack_pointer() | STORING, Relaxed);
-    compiler_fence(SeqCst);
+    let usable = (chunk != slow::glibc_chunk(size)).then_some(chunk as u64 - 8);
+    // SAFETY: the lane is this thread's and marked as being written; the caller waits for its block.
+    let stack = unsafe { stack::number(lane.last_stack.load(Relaxed), caller) };
+    acquire_within(lane, address, size, Notes { flags, usable }, caller, Some(stack));
+}
+
+/// Size and address, and maybe another stack, are all that there is to say.
+#[inline(always)]
+fn acquire_plain(address: usize, size: usize, caller: Caller) {
+    let Some(lane) = mark() else {
+        return slow::acquire_apart(address, size, Flags::NONE, caller, stack_pointer());
+    };
     let last_stack = lane.last_stack.load(Relaxed);
     if last_stack != 0 {
         // SAFETY: the lane is this thread's, and marked as being written.
         let same = unsafe { stack::is_still(last_stack, caller, lane.stack.load(Relaxed)) };
         if !same {
             // SAFETY: likewise, and the caller waits for its block.
-            return unsafe { acquire_on_another_stack(lane, address, size, plain, caller) };
+            return unsafe { acquire_on_another_stack(lane, address, size, caller) };
         }
     }
-    acquire_within(lane, address, size, plain, caller, None);
+    acquire_within(lane, address, size, Notes::NONE, caller, None);
 }
 
-/// Apart, so that an unchanged stack costs no registers; but not rare.
+/// Apart, so that an unchanged stack costs no registers; but not rare: compiled with the hooks, for
+/// speed, which is what `inline` is for.
 ///
 /// # Safety
 /// As [`stack::number`].
-#[inline(never)]
-unsafe fn acquire_on_another_stack(
-    lane: &Lane,
-    address: usize,
-    size: usize,
-    plain: bool,
-    caller: Caller,
-) {
+#[inline]
+unsafe fn acquire_on_another_stack(lane: &Lane, address: usize, size: usize, caller: Caller) {
     // SAFETY: by the caller.
     let stack = unsafe { stack::number(lane.last_stack.load(Relaxed), caller) };
-    acquire_within(lane, address, size, plain, caller, Some(stack));
+    acquire_within(lane, address, size, Notes::NONE, caller, Some(stack));
 }
 
 /// The event path on a lane that is marked as being written, up to where the mark is taken away.
@@ -230,7 +278,7 @@ fn acquire_within(
     lane: &Lane,
     address: usize,
     size: usize,
-    plain: bool,
+    notes: Notes,
     caller: Caller,
     stack: Option<u32>,
 ) {
@@ -241,20 +289,25 @@ fn acquire_within(
     let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
     let word = pack_acquire(side, time_step, size as u64, step);
     let mut cursor = lane.cursor().load(Relaxed);
-    if !word.fits | !plain | (cursor >= lane.limit.load(Relaxed)) {
-        return slow::acquire_within(lane, address, size, caller);
+    let prefixes = if stack.is_some() { Notes::MOST_BYTES } else { 0 };
+    if !word.fits | (cursor + prefixes >= lane.limit.load(Relaxed)) {
+        return slow::acquire_within(lane, address, size, notes.flags, caller);
+    }
+    // The order is that of the general encoder.
+    if !notes.flags.is_empty() {
+        // SAFETY: the cursor is below the limit, also behind all prefixes.
+        cursor = unsafe { put(lane, cursor, pack_flags(notes.flags)) };
     }
     if let Some(stack) = stack.filter(|stack| *stack != lane.stack.load(Relaxed)) {
-        let prefix = pack_prefix(Prefix::Stack, stack.into());
-        if cursor + prefix.len as usize >= lane.limit.load(Relaxed) {
-            return slow::acquire_within(lane, address, size, caller);
-        }
-        // SAFETY: the cursor is below the limit, also behind this word.
-        unsafe { put(lane, cursor, prefix) };
+        // SAFETY: likewise.
+        cursor = unsafe { put(lane, cursor, pack_prefix(Prefix::Stack, stack.into())) };
         lane.stack.store(stack, Relaxed);
-        cursor += prefix.len as usize;
     }
-    // SAFETY: the cursor is below the limit.
+    if let Some(usable) = notes.usable {
+        // SAFETY: likewise.
+        cursor = unsafe { put(lane, cursor, pack_prefix(Prefix::Usable, usable)) };
+    }
+    // SAFETY: likewise.
     unsafe { put(lane, cursor, word) };
     lane.stamp.store(now, Relaxed);
     lane.base[side].store(units, Relaxed);
@@ -265,23 +318,29 @@ fn acquire_within(
 /// A block is about to be released.
 #[inline(always)]
 pub fn release(address: usize) {
-    let Some(lane) = lane_of_thread() else { return release_with(address, Flags::NONE) };
-    if lane.busy.load(Relaxed) != 0 {
-        return release_with(address, Flags::NONE);
-    }
-    lane.busy.store(stack_pointer() | STORING, Relaxed);
-    compiler_fence(SeqCst);
+    release_with(address, Flags::NONE);
+}
+
+/// A block is about to be released, with more to say.
+#[inline(always)]
+pub fn release_with(address: usize, flags: Flags) {
+    let Some(lane) = mark() else { return slow::release_apart(address, flags, stack_pointer()) };
     let now = counter_stamp();
     let units = address as u64 >> 4;
     let side = half(address as u64);
     let step = zigzag(units.wrapping_sub(lane.base[side].load(Relaxed)) as i64);
     let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
     let word = pack_release(side, time_step, step);
-    let cursor = lane.cursor().load(Relaxed);
-    if !word.fits | (address & 15 != 0) | (cursor >= lane.limit.load(Relaxed)) {
-        return slow::release_within(lane, address);
+    let mut cursor = lane.cursor().load(Relaxed);
+    let prefix = usize::from(!flags.is_empty());
+    if !word.fits | (address & 15 != 0) | (cursor + prefix >= lane.limit.load(Relaxed)) {
+        return slow::release_within(lane, address, flags);
     }
-    // SAFETY: the cursor is below the limit.
+    if !flags.is_empty() {
+        // SAFETY: the cursor is below the limit, also behind this word.
+        cursor = unsafe { put(lane, cursor, pack_flags(flags)) };
+    }
+    // SAFETY: likewise.
     unsafe { put(lane, cursor, word) };
     lane.stamp.store(now, Relaxed);
     lane.base[side].store(units, Relaxed);
@@ -293,12 +352,6 @@ pub fn release(address: usize) {
 #[inline(always)]
 pub fn acquire_with(block: &Acquire, caller: Caller) {
     slow::acquire_block_apart(block, caller, stack_pointer());
-}
-
-/// A block is about to be released, with more to say.
-#[inline(always)]
-pub fn release_with(address: usize, flags: Flags) {
-    slow::release_apart(address, flags, stack_pointer());
 }
 
 /// A cold event happened.

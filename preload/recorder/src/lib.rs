@@ -52,9 +52,9 @@ pub use fragtrace_format::header::End;
 pub use fragtrace_format::record::{Call, Cold, Figure, UsableRule};
 pub use inherit::fork_follows;
 pub use lane::{
-    acquire, acquire_glibc, acquire_with, bare_block, begin_compound, begin_compound_at,
-    begin_linked, block, clock_reading, cold, end_compound, glibc_block, in_call, is_last, reach,
-    release, release_with, timed, usable_bytes,
+    acquire, acquire_glibc, acquire_glibc_with, acquire_with, bare_block, begin_compound,
+    begin_compound_at, begin_linked, block, clock_reading, cold, end_compound, glibc_block,
+    in_call, is_last, reach, release, release_with, timed, usable_bytes,
 };
 pub use look::{AskAllocator, MAX_FIGURES};
 pub use pools::{pool_acquired, pool_created, pool_destroyed, pool_released};

@@ -18,12 +18,21 @@ use recorder::{Acquire, Caller, Cold, Flags};
 /// A block came from plain malloc.
 #[inline(always)]
 fn acquired(block: *mut c_void, size: usize, caller: Caller) {
-    if malloc_is_glibc() {
-        // SAFETY: glibc's malloc has just returned it.
-        unsafe { recorder::acquire_glibc(block as usize, size, caller) }
-    } else {
-        acquired_elsewhere(block, size, caller);
+    if !malloc_is_glibc() {
+        return acquired_elsewhere(block, size, caller);
     }
+    // SAFETY: glibc's malloc has just returned it.
+    if !unsafe { recorder::acquire_glibc(block as usize, size, caller) } {
+        acquired_from_glibc(block, size, Flags::NONE, caller);
+    }
+}
+
+/// A block came from glibc's allocator, and there is more to say of it. The one copy of what is
+/// written out where it stands.
+#[inline(never)]
+fn acquired_from_glibc(block: *mut c_void, size: usize, flags: Flags, caller: Caller) {
+    // SAFETY: by the caller: glibc's allocator has just returned it.
+    unsafe { recorder::acquire_glibc_with(block as usize, size, flags, caller) };
 }
 
 /// Apart, so that the path of the usual allocator is short.
@@ -36,7 +45,23 @@ fn acquired_elsewhere(block: *mut c_void, size: usize, caller: Caller) {
 }
 
 /// A block came from something that says more than its size.
+#[inline(always)]
 fn acquired_with(block: *mut c_void, size: usize, flags: Flags, alignment: usize, caller: Caller) {
+    if malloc_is_glibc() && alignment == 0 {
+        acquired_from_glibc(block, size, flags, caller);
+    } else {
+        acquired_with_more(block, size, flags, alignment, caller);
+    }
+}
+
+#[inline(never)]
+fn acquired_with_more(
+    block: *mut c_void,
+    size: usize,
+    flags: Flags,
+    alignment: usize,
+    caller: Caller,
+) {
     // Alignments that every block has are no news.
     let align_log2 = if alignment > 16 { alignment.ilog2() as u8 } else { 0 };
     let address = block as usize;
@@ -132,6 +157,12 @@ unsafe extern "C" fn calloc_from(count: usize, size: usize, sp: usize, bp: usize
     block
 }
 
+/// The first half of a realloc. The one copy, again.
+#[inline(never)]
+fn moves(block: *mut c_void) {
+    recorder::release_with(block as usize, Flags::REALLOC);
+}
+
 /// Both halves of a realloc of a block, and the call between them.
 #[inline(always)]
 fn reallocated(
@@ -147,7 +178,7 @@ fn reallocated(
         }
         return fresh;
     }
-    recorder::release_with(block as usize, Flags::REALLOC);
+    moves(block);
     let moved = compound(call);
     if !moved.is_null() {
         acquired_with(moved, size, Flags::REALLOC, 0, caller);

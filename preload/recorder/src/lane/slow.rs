@@ -47,6 +47,26 @@ pub(super) const fn glibc_chunk(size: usize) -> usize {
     if chunk < 32 { 32 } else { chunk }
 }
 
+const OWN_MAPPING: usize = 2;
+
+/// The size word of a block of glibc's: its chunk's bytes, and [`OWN_MAPPING`] if it has one.
+///
+/// # Safety
+/// It is a live one.
+#[inline(always)]
+pub(super) unsafe fn glibc_word(address: usize) -> usize {
+    // SAFETY: a live block has its size word 8 bytes before it (malloc/malloc.c, "chunk").
+    let word = unsafe { *((address - 8) as *const usize) };
+    // Bits: 1 previous in use, 2 own mapping, 4 not the main arena.
+    word & !5
+}
+
+/// Whether a size word says no more than the chunk's bytes.
+#[inline(always)]
+pub(super) const fn is_glibc_chunk(word: usize) -> bool {
+    word & OWN_MAPPING == 0
+}
+
 /// A live block as the event path knows it, and what the allocator's own notes add to that.
 #[must_use]
 pub fn block(address: usize, size: usize) -> Acquire {
@@ -149,12 +169,12 @@ fn wrapped_block(address: usize) -> Acquire {
 /// # Safety
 /// `address` is a live block of glibc's allocator.
 unsafe fn add_glibc_notes(block: &mut Acquire, address: usize) {
-    const OWN_MAPPING: usize = 2;
-    // SAFETY: the two words of a chunk's header lie before a live block.
-    let (before, word) =
-        unsafe { (*((address - 16) as *const usize), *((address - 8) as *const usize)) };
-    let chunk = word & !7;
+    // SAFETY: by the caller.
+    let word = unsafe { glibc_word(address) };
+    let chunk = word & !OWN_MAPPING;
     if word & OWN_MAPPING != 0 {
+        // SAFETY: the word before is a chunk's as well.
+        let before = unsafe { *((address - 16) as *const usize) };
         block.usable = Some(chunk as u64 - 16);
         // From the start of the mapping to the chunk, and its header.
         block.mapped_offset = Some(before as u64 + 16);
@@ -190,8 +210,9 @@ fn plain_block(address: usize, size: usize) -> Acquire {
 
 #[cold]
 #[inline(never)]
-pub(super) fn acquire_apart(address: usize, size: usize, caller: Caller, sp: usize) {
-    acquire_block_apart(&plain_block(address, size), caller, sp);
+pub(super) fn acquire_apart(address: usize, size: usize, flags: Flags, caller: Caller, sp: usize) {
+    let block = Acquire { flags, ..plain_block(address, size) };
+    acquire_block_apart(&block, caller, sp);
 }
 
 #[cold]
@@ -216,13 +237,20 @@ pub(super) fn cold_apart(event: &Cold<'_>, sp: usize) {
 /// of all events would keep it longer.
 #[cold]
 #[inline(never)]
-pub(super) fn acquire_within(lane: &Lane, address: usize, size: usize, caller: Caller) {
+pub(super) fn acquire_within(
+    lane: &Lane,
+    address: usize,
+    size: usize,
+    flags: Flags,
+    caller: Caller,
+) {
     if process::is_forked() {
         // The lane was the parent's.
-        return acquire_apart(address, size, caller, stack_pointer());
+        return acquire_apart(address, size, flags, caller, stack_pointer());
     }
     let now = stamp();
-    acquire_block(lane, now, &plain_block(address, size), caller);
+    let block = Acquire { flags, ..plain_block(address, size) };
+    acquire_block(lane, now, &block, caller);
     leave(lane, now, Some(lane.stack.load(Relaxed)));
 }
 
@@ -248,12 +276,12 @@ fn acquire_block(lane: &Lane, now: u64, block: &Acquire, caller: Caller) {
 /// of all events would keep it longer.
 #[cold]
 #[inline(never)]
-pub(super) fn release_within(lane: &Lane, address: usize) {
+pub(super) fn release_within(lane: &Lane, address: usize, flags: Flags) {
     if process::is_forked() {
-        return release_apart(address, Flags::NONE, stack_pointer());
+        return release_apart(address, flags, stack_pointer());
     }
     let now = stamp();
-    release_block(lane, now, address, Flags::NONE);
+    release_block(lane, now, address, flags);
     leave(lane, now, None);
 }
 

@@ -125,27 +125,34 @@ pub(crate) unsafe fn is_still(address: usize, caller: Caller, id: u32) -> bool {
 ///
 /// # Safety
 /// As [`is_still`], but `address` may be 0; `caller` is a call that has not returned.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn number(address: usize, caller: Caller) -> u32 {
     if address == 0 || caller.sp == 0 {
         return 0;
     }
     // SAFETY: by the caller.
-    let Memory { recents, last } = unsafe { memory(address) };
+    let memory = unsafe { memory(address) };
     let (sp, bp) = (caller.sp as u64, caller.bp as u64);
     // SAFETY: a live stack pointer, where the call's return address is.
     let ip = unsafe { (sp as *const u64).read_volatile() };
     let generation = modules::generation();
-    if let Some(id) = recents.find(ip, sp, bp, generation) {
-        return id;
+    let recent = memory.recents.find(ip, sp, bp, generation);
+    recent.unwrap_or_else(|| memory.number(ip, sp, bp, generation))
+}
+
+impl Memory {
+    /// The number of the stack of a call, which is none of the recent ones.
+    #[inline(never)]
+    fn number(&mut self, ip: u64, sp: u64, bp: u64, generation: u32) -> u32 {
+        let Memory { recents, last } = self;
+        if last.is_still(sp, bp, generation) {
+            recents.leave();
+            return last.id;
+        }
+        let id = walk::number(last, ip, sp, bp, DEPTH.load(Relaxed));
+        recents.keep(sp, last);
+        id
     }
-    if last.is_still(sp, bp, generation) {
-        recents.leave();
-        return last.id;
-    }
-    let id = walk::number(last, ip, sp, bp, DEPTH.load(Relaxed));
-    recents.keep(sp, last);
-    id
 }
 
 /// Another thread writes to the lane from here on.
