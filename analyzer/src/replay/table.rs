@@ -127,7 +127,7 @@ impl Table {
     /// With more entries it grows.
     #[inline]
     fn count_at_most(&self) -> usize {
-        self.entries.len() / 8 * 5
+        self.entries.len() / 2
     }
 
     #[cold]

@@ -61,10 +61,13 @@ pub(super) unsafe fn glibc_word(address: usize) -> usize {
     word & !5
 }
 
-/// Whether a size word says no more than the chunk's bytes.
+/// Whether a size word says no more than the chunk's bytes, and as many as there can be: what a
+/// program writes there by mistake may be anything.
 #[inline(always)]
 pub(super) const fn is_glibc_chunk(word: usize) -> bool {
-    word & OWN_MAPPING == 0
+    const LEAST: usize = 32;
+    const BOUND: usize = 1 << 47;
+    word & OWN_MAPPING == 0 && word.wrapping_sub(LEAST) < BOUND
 }
 
 /// A live block as the event path knows it, and what the allocator's own notes add to that.
@@ -175,11 +178,11 @@ unsafe fn add_glibc_notes(block: &mut Acquire, address: usize) {
     if word & OWN_MAPPING != 0 {
         // SAFETY: the word before is a chunk's as well.
         let before = unsafe { *((address - 16) as *const usize) };
-        block.usable = Some(chunk as u64 - 16);
+        block.usable = Some((chunk as u64).saturating_sub(16));
         // From the start of the mapping to the chunk, and its header.
         block.mapped_offset = Some(before as u64 + 16);
     } else if chunk != glibc_chunk(block.size as usize) {
-        block.usable = Some(chunk as u64 - 8);
+        block.usable = Some((chunk as u64).saturating_sub(8));
     }
 }
 

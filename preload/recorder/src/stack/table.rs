@@ -279,7 +279,7 @@ pub(super) fn frame(number: u32) -> Option<Frame> {
 #[inline]
 pub(super) fn number(frame: &Frame, path: Path, may_grow: bool) -> u32 {
     let wanted = Wanted { hash: path.hash(), caller: frame.caller.into(), key: key(frame) };
-    let newest = MAPPED.load(Acquire) as usize - 1;
+    let Some(newest) = (MAPPED.load(Acquire) as usize).checked_sub(1) else { return 0 };
     wanted.search(newest).unwrap_or_else(|_| number_elsewhere(wanted, newest, frame, may_grow))
 }
 

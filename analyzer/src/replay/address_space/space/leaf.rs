@@ -282,6 +282,9 @@ impl Leaf {
     /// Sums the leaf up again.
     pub fn refresh(&mut self, bitmaps: &mut Bitmaps) {
         if let Some(bitmap) = bitmaps.get(self.bitmap) {
+            // All their cache lines at once: a large heap is not in the caches.
+            let seen = ones(self.stale).fold(0, |seen, at| seen ^ bitmap.peek(at * TILE_GRANULES));
+            std::hint::black_box(seen);
             for at in ones(self.stale) {
                 let (gaps, live) = tile::summary(bitmap.tile(at));
                 (self.tile_gaps[at as usize], self.live[at as usize]) = (gaps, live as u16);
