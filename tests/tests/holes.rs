@@ -207,14 +207,21 @@ fn holes_that_are_filled_again_are_a_reserve_on_other_allocators_too() {
         let mut cycles = command(program("cycles"));
         cycles.env("LD_PRELOAD", preload_list(&[&tracer(), Path::new(library)]));
         // What may be used of a block: the program counts glibc's header with it.
-        assert_reserve(library, cycles, |said| said.get("again_bytes") - 8);
+        assert_reserve(library, cycles, 10, |said| said.get("again_bytes") - 8);
     }
     let Some(cycles) = musl_program("cycles") else { return };
-    // Its class for 2,000 bytes has places of 2,032, and the holes are these.
-    assert_reserve("musl", command(cycles), |_| 2032);
+    // Its class for 2,000 bytes has places of 2,032, within which it shifts blocks by 16 bytes: the
+    // holes are larger by up to 80, and what of them is a reserve is told in cells of 512.
+    assert_reserve("musl", command(cycles), 40, |_| 2032);
 }
 
-fn assert_reserve(name: &str, cycles: Command, place_bytes: impl Fn(&Answers) -> u64) {
+/// `thousandths`: how near the reserve must come.
+fn assert_reserve(
+    name: &str,
+    cycles: Command,
+    thousandths: u64,
+    place_bytes: impl Fn(&Answers) -> u64,
+) {
     let traced = Traced::run_well(cycles);
     let (said, start_ns) =
         (Answers::of(&traced.outcome), traced.report().number("/trace/start_unix_ns"));
@@ -223,7 +230,7 @@ fn assert_reserve(name: &str, cycles: Command, place_bytes: impl Fn(&Answers) ->
     let holes = Report::holes(&traced.trace(), &["--at", &at]);
     let expected = said.get("places") * place_bytes(&said);
     let reserve = holes.number("/reserve_bytes");
-    assert_near(&format!("reserve on {name}"), expected, reserve, expected / 100);
+    assert_near(&format!("reserve on {name}"), expected, reserve, expected * thousandths / 1000);
 }
 
 #[test]
