@@ -13,14 +13,11 @@ const FRESH_NS: u64 = 2_000_000;
 /// Far more than the caches of so few threads hold.
 const MOST_CACHED_BYTES: u64 = 16 << 20;
 
-/// The report of a run that lasted long enough for looks at all pages before the peak, and for
-/// jemalloc to be asked; and how many responses crossed threads, as the program counted.
+/// The report of a run that lasted long enough for jemalloc to be asked; and how many responses
+/// crossed threads, as the program counted.
 fn serve(runtime: &str) -> (Report, u64) {
     let mut runs = [2, 8, 32].into_iter().map(|times| serve_for(runtime, times));
-    let told = |(report, _): &(Report, u64)| {
-        report.value("/peak/heap_resident_bytes").is_u64() && !cached(report).is_empty()
-    };
-    runs.find(told).expect("a run in which jemalloc was asked")
+    runs.find(|(report, _)| !cached(report).is_empty()).expect("a run in which jemalloc was asked")
 }
 
 /// The same, of so many times the usual requests.
@@ -61,9 +58,10 @@ fn stolen_work_crosses_threads_and_work_of_one_core_does_not() {
     let (per_core, none) = serve("per-core");
     assert_eq!(none, 0, "runtimes share nothing");
     for (name, report) in [("stealing", &stealing), ("per core", &per_core)] {
-        // In memory for each live byte when most is live.
-        let resident = report.number("/peak/heap_resident_bytes") as f64;
-        let ratio = resident / report.number("/peak/live_bytes") as f64;
+        // In memory for each live byte at the end, when the caches are full still and all pages are
+        // looked at: on a busy machine the peak comes before looks at what led to it.
+        let resident = report.number("/end/heap_resident_bytes") as f64;
+        let ratio = resident / report.number("/end/live_bytes") as f64;
         let cached = cached(report).into_iter().max().unwrap_or(0);
         println!("{name}: {ratio:.2} bytes in memory a live byte, {cached} bytes cached");
         assert!((1.0..2.0).contains(&ratio), "{name}: {ratio}");
