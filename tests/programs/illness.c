@@ -9,8 +9,11 @@
 #include <stdlib.h>
 
 #include "answer.h"
+#include "pace.h"
 
 enum { COUNT = 12000, PAGES = 4000, LARGE_COUNT = 2900, LARGE = 16000, REST_US = 300000 };
+/* What is done over time is done in steps of so many. */
+enum { STEP = 20, STEP_US = 4000 };
 
 static void *kept[COUNT], *gone[COUNT];
 static int rest = REST_US;
@@ -136,8 +139,8 @@ static void leak(int cured) {
             free(kept[i - BOUND]);
         for (int work = 0; !near && work < 2; work++)
             free(begin_request(500));
-        if (i % 20 == 0)
-            usleep(4000);
+        if (i % STEP == 0)
+            wait_until((uint64_t)i / STEP * STEP_US);
     }
     rest = 0;
 }
@@ -153,8 +156,8 @@ static void cache_growth(int cured) {
         if (!near && i >= bound)
             free(kept[i - bound]);
         free(begin_request(500));
-        if (i % 20 == 0)
-            usleep(4000);
+        if (i % STEP == 0)
+            wait_until((uint64_t)i / STEP * STEP_US);
     }
     rest = 0;
 }

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "answer.h"
+#include "pace.h"
 
 enum { DATA_BYTES = 24 << 20, REST_US = 300000 };
 
@@ -84,7 +85,7 @@ static void cross_thread_free(void) {
     for (int i = 0; i < ROUNDS * 1000; i++) {
         free(hand_out_some((size_t)i * 7919 % 20000 + 100));
         if (i % 1000 == 0)
-            usleep(ROUND_US);
+            wait_until((uint64_t)i / 1000 * ROUND_US);
     }
 }
 

@@ -121,7 +121,7 @@ fn build_from(
     let source = programs.join(source);
     let mut key = DefaultHasher::new();
     (compiler, common, flags, file_name).hash(&mut key);
-    let headers = ["answer.h", "checkpoint.h", "looks.h"].map(|name| programs.join(name));
+    let headers = ["answer.h", "checkpoint.h", "looks.h", "pace.h"].map(|name| programs.join(name));
     for text in headers.iter().chain([&source]) {
         fs::read(text).unwrap_or_else(|error| panic!("{}: {error}", text.display())).hash(&mut key);
     }

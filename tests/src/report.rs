@@ -88,6 +88,17 @@ impl Report {
         let faults = ["dropped_events", "order_anomalies", "unknown_frees"];
         let found = faults.map(|key| (key, 0, self.number(&format!("/trace/{key}"))));
         assert_numbers(&format!("the trace {} is complete", self.trace.display()), &found);
+        self.assert_peaks();
+    }
+
+    /// No moment exceeds the peaks.
+    fn assert_peaks(&self) {
+        for (peak, key) in [("peak", "live_bytes"), ("peak_footprint", "footprint_bytes")] {
+            let greatest = self.value(&format!("/{peak}/{key}")).as_u64();
+            let others = self.array("/series").iter().map(|state| state[key].as_u64());
+            let most = others.chain([self.value(&format!("/end/{key}")).as_u64()]).max().flatten();
+            assert!(most <= greatest, "{}: {key} {most:?} > {greatest:?}", self.trace.display());
+        }
     }
 
     /// Complete, and what was acquired and not released is what lives at the end.

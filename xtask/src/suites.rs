@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use crate::test::Outcome;
 use crate::{project, shell};
 
-/// More failures than these are no chance.
-const MOST_UNSTEADY: usize = 2;
+/// More failures than these are no chance, of some eighty programs on a machine however busy.
+const MOST_UNSTEADY: usize = 6;
 
 pub fn run() -> Result<Outcome> {
     let workspace = ["--no-fail-fast", "--workspace", "--exclude", "fragtrace-preload"];

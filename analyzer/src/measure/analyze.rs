@@ -69,19 +69,26 @@ impl Peaks {
     fn watch(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
         let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
         self.live.note(live, self.last);
-        self.footprint.note(footprint, self.last);
         self.stairs
             .get_or_insert_with(|| Stairs::new(self.last, live, footprint))
             .note(self.last, live, footprint);
-        if self.footprint.pending {
-            self.footprint.settle(trace, heap);
-        }
+        self.watch_footprint(trace, self.last, heap);
         if self.live.pending && !next.is_some_and(Change::raises_live) {
             self.live.settle(trace, heap);
         }
         if let Some(next) = next {
             // Of a thread that was stopped in the middle of an event it may be earlier.
             self.last = self.last.max(next.stamp);
+        }
+    }
+
+    /// Looks raise the footprint between events and behind the last one: pages came into memory that
+    /// no block is on.
+    #[inline]
+    fn watch_footprint(&mut self, trace: &Trace, now: Stamp, heap: &mut Heap<'_>) {
+        self.footprint.note(heap.space().footprint_bytes(), now);
+        if self.footprint.pending {
+            self.footprint.settle(trace, heap);
         }
     }
 }
@@ -106,7 +113,8 @@ impl<'t> Course<'t> {
 
     /// The measures, with the heap as it is at the end or at another moment.
     fn finish(self, replay: &mut Replay<'t>, told: &Told, end_ns: u64) -> Analysis {
-        let Course { trace, mut series, peaks, .. } = self;
+        let Course { trace, mut series, mut peaks, .. } = self;
+        peaks.watch_footprint(trace, trace.clock().stamp_at(end_ns), &mut replay.heap);
         let end = moment::state(&mut replay.heap, trace.clock(), end_ns);
         let (live, footprint) = (end.live_bytes, replay.space().footprint_bytes());
         let steps = peaks.stairs.map_or_else(Vec::new, |stairs| {
@@ -157,7 +165,8 @@ impl<'t, F: FnMut(usize, u64, &Replay<'t>)> Watch<'t> for Pass<'t, F> {
     }
 
     fn at_stop(&mut self, stop: usize, heap: &mut Heap<'t>) {
-        let Course { trace, times_ns, series, .. } = &mut self.course;
+        let Course { trace, times_ns, series, peaks } = &mut self.course;
+        peaks.watch_footprint(trace, trace.clock().stamp_at(times_ns[stop]), heap);
         series.push(moment::state(heap, trace.clock(), times_ns[stop]));
     }
 
