@@ -102,7 +102,7 @@ pub fn run(only: Vec<String>) -> Result<()> {
         // In the profile of the tests: C libraries that some of them link are built only once.
         "clippy --profile checks --workspace --exclude fragtrace-preload --all-targets -- -D warnings",
     );
-    steps.cargo("clippy.so", "clippy --profile checks --package fragtrace-preload -- -D warnings");
+    steps.cargo("clippy.so", "clippy --release --package fragtrace-preload -- -D warnings");
     steps.cargo("build", "build --release");
     steps.run("snmalloc", snmalloc::step);
     steps.run("wasm32", wasm32::build);
