@@ -25,6 +25,7 @@ fn full() -> (Analysis, Blame, HeapShape) {
         latency: None,
         trace: TraceFacts { duration_ns: 10 * SECOND, ..TraceFacts::default() },
         peak: state(5 * SECOND),
+        peak_events: None,
         peak_footprint: state(5 * SECOND),
         end: state(10 * SECOND),
         series: (1..=10).map(|second| state(second * SECOND)).collect(),

@@ -7,7 +7,7 @@
 //! would be one. Little is evaluated anew each time, as sums are kept up to date.
 
 use super::moment::{self, end_ns, start_ns};
-use super::playback::{Section, Watch, WithBlocks, play};
+use super::playback::{Section, Until, Watch, WithBlocks, play};
 use super::stairs::Stairs;
 use super::teardown::late_from_ns;
 use super::{Analysis, DriftFacts, Latency, MappingFacts, State, ThreadPair, TraceFacts};
@@ -31,6 +31,8 @@ const LEAST_STEP_NS: u64 = 1000;
 struct Peak {
     greatest: u64,
     reached: Stamp,
+    /// By so many events.
+    events: u64,
     /// The state is still to be taken.
     pending: bool,
     state: Option<State>,
@@ -38,9 +40,10 @@ struct Peak {
 
 impl Peak {
     #[inline]
-    fn note(&mut self, value: u64, stamp: Stamp) {
+    fn note(&mut self, value: u64, stamp: Stamp, events: u64) {
         if value > self.greatest {
-            (self.greatest, self.reached, self.pending) = (value, stamp, true);
+            (self.greatest, self.reached) = (value, stamp);
+            (self.events, self.pending) = (events, true);
         }
     }
 
@@ -68,7 +71,7 @@ impl Peaks {
     #[inline]
     fn watch(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
         let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
-        self.live.note(live, self.last);
+        self.live.note(live, self.last, heap.events());
         self.stairs
             .get_or_insert_with(|| Stairs::new(self.last, live, footprint))
             .note(self.last, live, footprint);
@@ -86,7 +89,7 @@ impl Peaks {
     /// no block is on.
     #[inline]
     fn watch_footprint(&mut self, trace: &Trace, now: Stamp, heap: &mut Heap<'_>) {
-        self.footprint.note(heap.space().footprint_bytes(), now);
+        self.footprint.note(heap.space().footprint_bytes(), now, heap.events());
         if self.footprint.pending {
             self.footprint.settle(trace, heap);
         }
@@ -121,6 +124,7 @@ impl<'t> Course<'t> {
             stairs.finish(live, footprint, |stamp| trace.clock().time_ns(stamp))
         });
         // Without any event the heap is the same throughout.
+        let peak_events = peaks.live.state.is_some().then_some(peaks.live.events);
         let peak = peaks.live.state.unwrap_or_else(|| end.clone());
         let peak_footprint = peaks.footprint.state.unwrap_or_else(|| end.clone());
         series.extend([peak.clone(), peak_footprint.clone(), end.clone()]);
@@ -130,7 +134,7 @@ impl<'t> Course<'t> {
         damage.extend(told.damage.iter().cloned());
         let latency = Latency::of(trace, replay.timed_calls());
         let trace = TraceFacts { duration_ns: end_ns, ..facts(trace, replay, told) };
-        Analysis { trace, peak, peak_footprint, end, series, latency, steps, damage }
+        Analysis { trace, peak, peak_events, peak_footprint, end, series, latency, steps, damage }
     }
 }
 
@@ -227,7 +231,7 @@ fn pass<'t>(
         _ => with_blocks,
     };
     let mut pass = Pass { course, at_sample, copied, checkpoint: None };
-    let section = Section { stops_ns: &stops_ns, with_blocks, from: None, until: None };
+    let section = Section { stops_ns: &stops_ns, with_blocks, from: None, until: Until::End };
     let (mut replay, told) = play(trace, Replay::new(trace), section, &mut pass);
     let analysis = pass.course.finish(&mut replay, &told, end_ns(trace));
     (analysis, replay, pass.checkpoint)
@@ -247,7 +251,7 @@ pub fn analyze_until<'t>(
     };
     let mut pass = Pass { course, at_sample: |_, _, _: &_| {}, copied: None, checkpoint: None };
     let stops_ns = pass.course.times_ns.clone();
-    let until = Some(trace.clock().stamp_at(until_ns));
+    let until = Until::Stamp(trace.clock().stamp_at(until_ns));
     let section = Section { stops_ns: &stops_ns, with_blocks: WithBlocks::None, from, until };
     let (mut replay, told) = play(trace, replay, section, &mut pass);
     let mut analysis = pass.course.finish(&mut replay, &told, until_ns);
@@ -265,7 +269,7 @@ pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
 
     impl Watch<'_> for MostLive {
         fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'_>) {
-            self.peak.note(heap.live().bytes, self.last);
+            self.peak.note(heap.live().bytes, self.last, heap.events());
             self.last = next.map_or(self.last, |next| next.stamp.max(self.last));
         }
     }
@@ -273,7 +277,7 @@ pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
     let last = trace.window_start();
     let mut most = MostLive { peak: Peak { reached: last, ..Peak::default() }, last };
     let with_blocks = WithBlocks::None;
-    let section = Section { stops_ns: &[], with_blocks, from: None, until: None };
+    let section = Section { stops_ns: &[], with_blocks, from: None, until: Until::End };
     play(trace, Replay::new(trace), section, &mut most);
     trace.clock().time_ns(most.peak.reached)
 }

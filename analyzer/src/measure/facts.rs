@@ -159,6 +159,8 @@ pub struct Analysis {
     pub trace: TraceFacts,
     /// When live bytes were greatest.
     pub peak: State,
+    /// How many events led there. `None`: there was none, and it is the end.
+    pub peak_events: Option<u64>,
     /// When the footprint was greatest.
     pub peak_footprint: State,
     /// At the end.

@@ -3,7 +3,7 @@
 //! bytes are, and how full its pages are.
 
 use super::blame::{By, PinnedHeap};
-use super::playback::heap_at_peak;
+use super::playback::heap_after;
 use super::{Analysis, ArenaFacts, FreePlaces, PoolFacts, SlopClass, slop};
 use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use crate::read::Trace;
@@ -115,7 +115,7 @@ impl Parts {
     /// The heap as it was when most was live, which `analysis` found out. A replay of its own, up
     /// to there: taken at each new maximum on the way, the parts would cost more than all else.
     pub fn at_peak(trace: &Trace, analysis: &Analysis) -> Parts {
-        let replay = heap_at_peak(trace, analysis.peak.live_bytes);
+        let replay = heap_after(trace, analysis.peak_events);
         Parts::of(trace, &replay, analysis.peak.time_ns)
     }
 

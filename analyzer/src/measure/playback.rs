@@ -35,6 +35,17 @@ pub(super) enum WithBlocks {
     None,
 }
 
+/// Where a replay ends: nothing behind is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Until {
+    /// With the trace.
+    End,
+    /// Behind this stamp.
+    Stamp(Stamp),
+    /// After so many events.
+    Events(u64),
+}
+
 /// What part of a trace is replayed, and where it stops.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Section<'s> {
@@ -43,8 +54,7 @@ pub(super) struct Section<'s> {
     pub with_blocks: WithBlocks,
     /// The number of the stop that the replay is at; `None`: at the beginning.
     pub from: Option<usize>,
-    /// Nothing behind this is read.
-    pub until: Option<Stamp>,
+    pub until: Until,
 }
 
 /// A section, in stamps.
@@ -53,7 +63,7 @@ struct Way {
     stops: Vec<Stamp>,
     with_blocks: WithBlocks,
     from: Option<usize>,
-    until: Option<Stamp>,
+    until: Until,
 }
 
 impl Way {
@@ -62,7 +72,9 @@ impl Way {
         let clock = trace.clock();
         let mut stops: Vec<Stamp> =
             stops_ns.iter().map(|time_ns| clock.stamp_at(*time_ns)).collect();
-        stops.truncate(stops.partition_point(|stop| until.is_none_or(|until| *stop <= until)));
+        if let Until::Stamp(until) = until {
+            stops.truncate(stops.partition_point(|stop| *stop <= until));
+        }
         Way { stops, with_blocks, from, until }
     }
 
@@ -86,11 +98,18 @@ impl Way {
         self.stops.get(next).map(|stop| (next, *stop))
     }
 
-    /// What of a batch is to be replayed, and whether more is to come.
-    fn part_of<'e>(&self, batch: &'e [Event]) -> (&'e [Event], bool) {
+    /// What of a batch, before which there were so many events, is to be replayed, and whether more
+    /// is to come.
+    fn part_of<'e>(&self, batch: &'e [Event], before: u64) -> (&'e [Event], bool) {
         let first = |behind| batch.partition_point(|event: &Event| event.stamp <= behind);
         let events = &batch[self.behind().map_or(0, first)..];
-        let end = self.until.and_then(|until| position_behind(events, until));
+        let end = match self.until {
+            Until::End => None,
+            Until::Stamp(until) => position_behind(events, until),
+            Until::Events(count) => {
+                usize::try_from(count - before).ok().filter(|end| *end <= events.len())
+            }
+        };
         (&events[..end.unwrap_or(events.len())], end.is_none())
     }
 }
@@ -124,8 +143,10 @@ impl<'t> Steps<'t> {
         way: &Way,
     ) -> Option<Box<Matching<'t>>> {
         let mut stop = way.next_with_blocks(way.first());
+        let mut taken = 0;
         for batch in batches {
-            let (mut events, goes_on) = way.part_of(&batch);
+            let (mut events, goes_on) = way.part_of(&batch, taken);
+            taken += events.len() as u64;
             while let Some((index, at)) = stop
                 && let Some(behind) = position_behind(events, at)
             {
@@ -177,7 +198,7 @@ struct Following<'w, 't, W> {
     /// The stop that comes next.
     next: usize,
     watch: &'w mut W,
-    /// Nothing is watched before this stamp: in a child of fork its parent's events come first.
+    /// Nothing is watched before this stamp.
     watched_from: Stamp,
 }
 
@@ -226,6 +247,11 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
     }
 }
 
+/// Nothing is watched before this stamp: in a child of fork its parent's events come first.
+fn watched_from(trace: &Trace) -> Stamp {
+    if trace.fork().is_some() { trace.window_start() } else { Stamp::MIN }
+}
+
 /// Goes on with a replay over a section.
 pub(super) fn play<'t>(
     trace: &'t Trace,
@@ -235,7 +261,7 @@ pub(super) fn play<'t>(
 ) -> (Replay<'t>, Told) {
     let way = &Way::new(trace, section);
     let Replay { matching, heap, .. } = replay;
-    let watched_from = if trace.fork().is_some() { trace.window_start() } else { Stamp::MIN };
+    let watched_from = watched_from(trace);
     let mut following = Following { heap, way, next: way.first(), watch, watched_from };
     let pass = Pass::new(trace);
     let (matching, heap, told) = thread::scope(|scope| {
@@ -271,8 +297,9 @@ pub(super) fn play<'t>(
     let matching = matching.expect("whoever takes its steps is here");
     let mut replay = Replay::of(*matching, heap);
     match way.until {
-        Some(until) => replay.catch_up(until),
-        None => replay.finish(),
+        Until::Stamp(until) => replay.catch_up(until),
+        Until::Events(_) => {}
+        Until::End => replay.finish(),
     }
     (replay, told)
 }
@@ -292,7 +319,7 @@ pub(super) fn stop_at_times<'t>(
     }
 
     let with_blocks = WithBlocks::All;
-    let section = Section { stops_ns: times_ns, with_blocks, from: None, until: None };
+    let section = Section { stops_ns: times_ns, with_blocks, from: None, until: Until::End };
     play(trace, Replay::new(trace), section, &mut AtStop(at_stop)).0
 }
 
@@ -303,8 +330,7 @@ pub(super) fn before_each_event<'t>(
 ) {
     let (mut matching, mut changes) = (Replay::new(trace).matching, Changes::default());
     let pass = Pass::new(trace);
-    // In a child of fork its parent's events come first.
-    let from = if trace.fork().is_some() { trace.window_start() } else { Stamp::MIN };
+    let from = watched_from(trace);
     order::for_each_batch(trace, |events| {
         pass.note(events);
         changes.clear();
@@ -328,27 +354,14 @@ impl Watch<'_> for Nobody {}
 
 /// The heap at a moment, in nanoseconds since the start: what comes later is not read.
 pub fn heap_at(trace: &Trace, at_ns: u64) -> Replay<'_> {
-    let until = Some(trace.clock().stamp_at(at_ns));
+    let until = Until::Stamp(trace.clock().stamp_at(at_ns));
     let section = Section { stops_ns: &[], with_blocks: WithBlocks::None, from: None, until };
     play(trace, Replay::new(trace), section, &mut Nobody).0
 }
 
-/// The heap at its peak: as it was when these live bytes, the most of all, were reached first.
-pub(super) fn heap_at_peak(trace: &Trace, live_bytes: u64) -> Replay<'_> {
-    let mut replay = Replay::new(trace);
-    // In a child of fork its parent's events come first.
-    let from = if trace.fork().is_some() { trace.window_start() } else { Stamp::MIN };
-    order::for_each_batch(trace, |events| {
-        for group in events.chunks(FORESEEN) {
-            replay.foresee(group);
-            for event in group {
-                if event.stamp >= from && replay.live().bytes == live_bytes {
-                    return false;
-                }
-                replay.apply(event);
-            }
-        }
-        true
-    });
-    replay
+/// The heap after so many events; `None`: after all of them.
+pub(super) fn heap_after(trace: &Trace, events: Option<u64>) -> Replay<'_> {
+    let until = events.map_or(Until::End, Until::Events);
+    let section = Section { stops_ns: &[], with_blocks: WithBlocks::None, from: None, until };
+    play(trace, Replay::new(trace), section, &mut Nobody).0
 }

@@ -37,6 +37,8 @@ pub struct Heap<'t> {
     pub(super) taken: TakenPages,
     pub(super) removals: Removals,
     live: Live,
+    /// Events applied, from the first kept one on.
+    events: u64,
     knows_extents: bool,
     /// Whether blocks lie as those of glibc, but for those that wrappers told of.
     glibc_layout: bool,
@@ -78,6 +80,7 @@ impl<'t> Heap<'t> {
             taken: TakenPages::default(),
             removals: Removals::default(),
             live: Live::default(),
+            events: 0,
             knows_extents: layout.knows_extents(),
             glibc_layout: glibc,
             sizes_apart: Allocator::of_library(&process.allocator)
@@ -138,6 +141,7 @@ impl<'t> Heap<'t> {
         if change.stamp >= self.due {
             self.catch_up(change.stamp);
         }
+        self.events += u64::from(change.begins_event());
         if change.has(ACQUIRES) {
             self.note_told(change.has(WRAPPED));
         }
@@ -254,6 +258,11 @@ impl<'t> Heap<'t> {
                 self.space.place(extent, *own_mapping);
             }
         }
+    }
+
+    /// How many events were applied, from the first kept one on.
+    pub fn events(&self) -> u64 {
+        self.events
     }
 
     /// Sums over the live blocks.

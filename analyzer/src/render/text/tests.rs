@@ -73,6 +73,7 @@ fn fragmented() -> Analysis {
             end.clone(),
         ],
         peak,
+        peak_events: None,
         peak_footprint,
         end,
     }
