@@ -18,6 +18,7 @@
 //! [`inherit`](crate::inherit).
 
 mod hand_out;
+mod live_block;
 mod slow;
 
 use crate::arch::{stack_pointer, thread_lane};
@@ -36,10 +37,10 @@ pub(crate) use hand_out::{
     adopt, begin, count, cursor, disinherit, find_out, first_chunk, forget, inherited,
     thread_exits, watch,
 };
+pub use live_block::{bare_block, block, glibc_block, usable_bytes};
 #[cfg(test)]
 pub(crate) use slow::testing;
 pub(crate) use slow::{STEP_BYTES, time_with};
-pub use slow::{bare_block, block, glibc_block, usable_bytes};
 
 /// Lanes that can exist: threads at the same time, and nested handlers.
 pub(crate) const MAX_LANES: usize = 1 << 14;
@@ -214,7 +215,7 @@ pub fn acquire(address: usize, size: usize, caller: Caller) {
 #[inline(always)]
 pub unsafe fn acquire_glibc(address: usize, size: usize, caller: Caller) -> bool {
     // SAFETY: by the caller.
-    let predicted = unsafe { slow::glibc_word(address) } == slow::glibc_chunk(size);
+    let predicted = unsafe { live_block::glibc_word(address) } == live_block::glibc_chunk(size);
     if predicted {
         acquire_plain(address, size, caller);
     }
@@ -229,13 +230,13 @@ pub unsafe fn acquire_glibc(address: usize, size: usize, caller: Caller) -> bool
 #[inline(always)]
 pub unsafe fn acquire_glibc_with(address: usize, size: usize, flags: Flags, caller: Caller) {
     // SAFETY: by the caller.
-    let chunk = unsafe { slow::glibc_word(address) };
+    let chunk = unsafe { live_block::glibc_word(address) };
     // One with a mapping of its own has more to say.
-    let lane = if slow::is_glibc_chunk(chunk) { mark() } else { None };
+    let lane = if live_block::is_glibc_chunk(chunk) { mark() } else { None };
     let Some(lane) = lane else {
         return slow::acquire_apart(address, size, flags, caller, stack_pointer());
     };
-    let usable = (chunk != slow::glibc_chunk(size)).then_some(chunk as u64 - 8);
+    let usable = (chunk != live_block::glibc_chunk(size)).then_some(chunk as u64 - 8);
     // SAFETY: the lane is this thread's and marked as being written; the caller waits for its block.
     let stack = unsafe { stack::number(lane.last_stack.load(Relaxed), caller) };
     acquire_within(lane, address, size, Notes { flags, usable }, caller, Some(stack));
