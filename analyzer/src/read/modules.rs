@@ -8,7 +8,6 @@ use super::area::AreaBytes;
 use super::source::Source;
 use fragtrace_format::Stamp;
 use fragtrace_format::record::{self, ModuleEvent};
-use std::cmp::Reverse;
 use std::ops::Range;
 
 /// More records than fit in the 1 MiB that the area has.
@@ -44,17 +43,6 @@ impl Module {
 pub struct Modules {
     /// In the order in which they were met.
     list: Vec<Module>,
-    /// By where they begin.
-    by_start: Vec<Begin>,
-}
-
-/// Where a module begins, for whoever looks for an address.
-#[derive(Debug, Clone, Copy)]
-struct Begin {
-    start: u64,
-    /// Where this one and all before it end.
-    furthest_end: u64,
-    number: usize,
 }
 
 impl Modules {
@@ -68,25 +56,7 @@ impl Modules {
                 modules.note(&event);
             }
         });
-        modules.sort();
         modules
-    }
-
-    /// All are noted.
-    fn sort(&mut self) {
-        let all = self.list.iter().enumerate();
-        self.by_start = all
-            .map(|(number, module)| {
-                let Range { start, end } = module.addresses;
-                Begin { start, furthest_end: end, number }
-            })
-            .collect();
-        self.by_start.sort_by_key(|begin| begin.start);
-        let mut furthest_end = 0;
-        for begin in &mut self.by_start {
-            furthest_end = furthest_end.max(begin.furthest_end);
-            begin.furthest_end = furthest_end;
-        }
     }
 
     fn note(&mut self, event: &ModuleEvent<'_>) {
@@ -131,14 +101,10 @@ impl Modules {
 
     /// The number of the module that an address belonged to at a moment.
     pub fn at(&self, address: u64, stamp: Stamp) -> Option<usize> {
-        let begun = self.by_start.partition_point(|begin| begin.start <= address);
-        let reaching = self.by_start[..begun].iter().rev();
-        let reaching = reaching.take_while(|begin| begin.furthest_end > address);
-        let there = reaching
-            .map(|begin| begin.number)
-            .filter(|number| self.list[*number].addresses.contains(&address));
+        let there = |(_, module): &(usize, &Module)| module.addresses.contains(&address);
+        let all = self.list.iter().enumerate().filter(there);
         // Of two that are as close, the later one: its time begins where the other's ended.
-        there.min_by_key(|number| (self.list[*number].distance(stamp), Reverse(*number)))
+        all.rev().min_by_key(|(_, module)| module.distance(stamp)).map(|(number, _)| number)
     }
 }
 
@@ -161,7 +127,6 @@ mod tests {
         for event in events {
             modules.note(event);
         }
-        modules.sort();
         modules
     }
 
