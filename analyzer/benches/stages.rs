@@ -53,7 +53,7 @@ fn stages(criterion: &mut Criterion) {
     let trace = trace();
     let mut events: Vec<Event> = Vec::new();
     order::for_each_batch(&trace, |batch| {
-        events.extend_from_slice(batch);
+        events.extend(batch.events());
         true
     });
     assert_eq!(events.len() as u64, EVENTS);

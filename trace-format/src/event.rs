@@ -201,6 +201,11 @@ impl Flags {
         Flags(bits as u8 & (Flags::ZEROED.0 | Flags::REALLOC.0 | Flags::AGAIN.0))
     }
 
+    /// The same bits.
+    pub const fn bits(self) -> u32 {
+        self.0 as u32
+    }
+
     /// Both sets of flags.
     pub const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -297,6 +302,19 @@ pub struct Plain {
     pub acquires: bool,
 }
 
+impl Plain {
+    /// The event, with the call stack that holds for it.
+    #[inline]
+    pub fn event(self, stack: u32) -> Event<'static> {
+        let Plain { address, size, acquires, .. } = self;
+        if acquires {
+            Event::Acquire(Acquire { address, size, stack, ..Acquire::default() })
+        } else {
+            Event::Release { address, flags: Flags::NONE }
+        }
+    }
+}
+
 /// What comes next in a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Upcoming<'a> {
@@ -308,16 +326,49 @@ pub enum Upcoming<'a> {
     End,
 }
 
-/// Size (its low bits, if a prefix holds others) and address step of an event's word.
-#[inline(always)]
-const fn size_and_step(word: u64) -> (u64, u64) {
-    let size_bits = match word >> 3 & 3 {
-        KIND_RELEASE => 0,
-        KIND_ACQUIRE_SMALL => SMALL_SIZE_BITS,
-        _ => MEDIUM_SIZE_BITS,
-    };
-    let size = word >> VALUE_BITS & ((1 << size_bits) - 1);
-    (size, unzigzag(word >> (VALUE_BITS + size_bits)) as u64)
+/// How a word is read that has these five bits lowest: its length and its kind.
+#[derive(Clone, Copy)]
+struct Form {
+    /// The bytes that are the word's.
+    mask: u64,
+    /// Those of its bits, from [`VALUE_BITS`] on, that are the size (its low bits, if a prefix holds
+    /// others).
+    size: u64,
+    /// Where the address step begins.
+    step_shift: u32,
+}
+
+/// All forms: without branches, and without computing what a word of each length has.
+const FORMS: [Form; 32] = {
+    let mut forms = [Form { mask: 0, size: 0, step_shift: 0 }; 32];
+    let mut low = 0;
+    while low < forms.len() {
+        let size_bits = match low as u64 >> 3 {
+            KIND_ACQUIRE_SMALL => SMALL_SIZE_BITS,
+            KIND_ACQUIRE_MEDIUM => MEDIUM_SIZE_BITS,
+            _ => 0,
+        };
+        forms[low] = Form {
+            mask: u64::MAX >> (64 - 8 * ((low as u32 & 7) + 1)),
+            size: (1 << size_bits) - 1,
+            step_shift: VALUE_BITS + size_bits,
+        };
+        low += 1;
+    }
+    forms
+};
+
+impl Form {
+    #[inline(always)]
+    fn of(word: u64) -> &'static Form {
+        &FORMS[(word & 31) as usize]
+    }
+
+    /// Size and address step of a word whose other bytes are zero.
+    #[inline(always)]
+    fn size_and_step(&self, word: u64) -> (u64, u64) {
+        (word >> VALUE_BITS & self.size, unzigzag(word >> self.step_shift) as u64)
+    }
 }
 
 /// Decodes the events of one chunk. Allocates nothing and never panics.
@@ -387,13 +438,7 @@ impl<'a> Decoder<'a> {
     #[inline]
     pub fn next_until(&mut self, limit: Stamp) -> Result<Upcoming<'a>, Malformed> {
         let Some(plain) = self.next_plain(limit) else { return self.next_with_prefixes(limit) };
-        let Plain { stamp, address, size, acquires } = plain;
-        let event = if acquires {
-            Event::Acquire(Acquire { address, size, stack: self.stack, ..Acquire::default() })
-        } else {
-            Event::Release { address, flags: Flags::NONE }
-        };
-        Ok(Upcoming::Event(stamp, event))
+        Ok(Upcoming::Event(plain.stamp, plain.event(self.stack)))
     }
 
     /// The next event if it is one word, as most are, and its stamp is not above `limit`;
@@ -402,12 +447,13 @@ impl<'a> Decoder<'a> {
     pub fn next_plain(&mut self, limit: Stamp) -> Option<Plain> {
         let word = self.word_at(self.at);
         let (kind, len) = (word >> 3 & 3, (word & 7) as usize + 1);
-        let word = word & u64::MAX >> (64 - 8 * len);
+        let form = Form::of(word);
+        let word = word & form.mask;
         let stamp = self.state.stamp.wrapping_add(word >> 6 & ((1 << TIME_STEP_BITS) - 1));
         if kind == 0 || self.at + len > self.bytes.len() || stamp > limit {
             return None;
         }
-        let (size, step) = size_and_step(word);
+        let (size, step) = form.size_and_step(word);
         // In place, field by field: a copy of the state would wait for the stores before it.
         let base = &mut self.state.base[(word >> 5 & 1) as usize];
         *base = base.wrapping_add(step);
@@ -421,14 +467,22 @@ impl<'a> Decoder<'a> {
     /// before: what is most in a trace with stacks.
     #[inline(always)]
     pub fn next_usual(&mut self, limit: Stamp) -> Option<Plain> {
+        match self.next_plain(limit) {
+            Some(plain) => Some(plain),
+            None => self.next_with_stack(limit),
+        }
+    }
+
+    #[inline]
+    fn next_with_stack(&mut self, limit: Stamp) -> Option<Plain> {
         let word = self.word_at(self.at);
         let len = (word & 7) as usize + 1;
         if word & 0xf8 != PREFIX_STACK || len == 1 {
-            return self.next_plain(limit);
+            return None;
         }
         let before = (self.at, self.stack);
         self.at += len;
-        self.stack = ((word & u64::MAX >> (64 - 8 * len)) >> 8) as u32;
+        self.stack = ((word & Form::of(word).mask) >> 8) as u32;
         let plain = self.next_plain(limit);
         if plain.is_none() {
             (self.at, self.stack) = before;
@@ -489,7 +543,7 @@ impl<'a> Decoder<'a> {
             if state.stamp > limit {
                 return Ok(Upcoming::Later(state.stamp));
             }
-            let (size, step) = size_and_step(word);
+            let (size, step) = Form::of(word).size_and_step(word);
             let side = (word >> 5 & 1) as usize;
             state.base[side] = state.base[side].wrapping_add(step);
             let address = (state.base[side] << ADDRESS_SHIFT) | fine;

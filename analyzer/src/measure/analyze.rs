@@ -18,6 +18,7 @@ use fragtrace_format::Stamp;
 use fragtrace_format::header::Count;
 use fragtrace_format::record::{LookCause, UsableRule};
 use std::cmp::Reverse;
+use std::ops::Range;
 
 /// Moments of the series, but for the two peaks.
 pub(super) const SAMPLES: u64 = 1000;
@@ -64,12 +65,59 @@ struct Peaks {
     stairs: Option<Stairs>,
     /// Stamp of the last event.
     last: Stamp,
+    /// The heap as it may be without that anything is to be noted.
+    calm: Calm,
+}
+
+/// A footprint, and live bytes from some number on: most events change nothing but live bytes, and
+/// these by little.
+#[derive(Debug, Clone, Default)]
+struct Calm {
+    live_from: u64,
+    /// How many more they may be; 0: none are.
+    live: u64,
+    footprint_bytes: u64,
+}
+
+impl Calm {
+    #[inline]
+    fn has(&self, live_bytes: u64, footprint_bytes: u64) -> bool {
+        live_bytes.wrapping_sub(self.live_from) < self.live
+            && footprint_bytes == self.footprint_bytes
+    }
 }
 
 impl Peaks {
     /// To be called before each event, and behind the last.
     #[inline]
     fn watch(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
+        let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
+        match (&mut self.stairs, next) {
+            (Some(stairs), Some(next)) if self.calm.has(live, footprint) => {
+                stairs.pass(live);
+                self.last = self.last.max(next.stamp);
+            }
+            _ => {
+                self.watch_closely(trace, next, heap);
+                self.calm = self.calm(footprint);
+            }
+        }
+    }
+
+    /// What of the heap changes no peak, and no wave.
+    fn calm(&self, footprint_bytes: u64) -> Calm {
+        match &self.stairs {
+            Some(stairs) if !self.live.pending => {
+                let Range { start, end } = stairs.calm();
+                let end = end.min(self.live.greatest.saturating_add(1));
+                Calm { live_from: start, live: end.saturating_sub(start), footprint_bytes }
+            }
+            _ => Calm::default(),
+        }
+    }
+
+    #[inline(never)]
+    fn watch_closely(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
         let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
         self.live.note(live, self.last, heap.events());
         self.stairs

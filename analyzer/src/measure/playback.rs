@@ -5,7 +5,7 @@
 //! too, the first thread waits for the second and lends them out.
 
 use super::progress::Pass;
-use crate::order::{self, Event, Events, Told};
+use crate::order::{self, Batch, Brief, Event, Events, Told};
 use crate::read::Trace;
 use crate::replay::{Change, Changes, FORESEEN, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
@@ -100,8 +100,8 @@ impl Way {
 
     /// What of a batch, before which there were so many events, is to be replayed, and whether more
     /// is to come.
-    fn part_of<'e>(&self, batch: &'e [Event], before: u64) -> (&'e [Event], bool) {
-        let first = |behind| batch.partition_point(|event: &Event| event.stamp <= behind);
+    fn part_of<'e>(&self, batch: &'e [Brief], before: u64) -> (&'e [Brief], bool) {
+        let first = |behind| batch.partition_point(|event: &Brief| event.stamp() <= behind);
         let events = &batch[self.behind().map_or(0, first)..];
         let end = match self.until {
             Until::End => None,
@@ -115,8 +115,8 @@ impl Way {
 }
 
 /// The first event that is later.
-fn position_behind(events: &[Event], stamp: Stamp) -> Option<usize> {
-    events.iter().position(|event| event.stamp > stamp)
+fn position_behind(events: &[Brief], stamp: Stamp) -> Option<usize> {
+    events.iter().position(|event| event.stamp() > stamp)
 }
 
 /// What the thread that matches blocks hands over.
@@ -145,17 +145,17 @@ impl<'t> Steps<'t> {
         let mut stop = way.next_with_blocks(way.first());
         let mut taken = 0;
         for batch in batches {
-            let (mut events, goes_on) = way.part_of(&batch, taken);
+            let (mut events, goes_on) = way.part_of(batch.briefs(), taken);
             taken += events.len() as u64;
             while let Some((index, at)) = stop
                 && let Some(behind) = position_behind(events, at)
             {
-                self.hand_over(&mut matching, &events[..behind])?;
+                self.hand_over(&mut matching, &events[..behind], &batch)?;
                 matching = self.lend(matching, index, at)?;
                 stop = way.next_with_blocks(index + 1);
                 events = &events[behind..];
             }
-            self.hand_over(&mut matching, events)?;
+            self.hand_over(&mut matching, events, &batch)?;
             if !goes_on {
                 break;
             }
@@ -167,14 +167,19 @@ impl<'t> Steps<'t> {
         Some(matching)
     }
 
-    fn hand_over(&self, matching: &mut Matching<'t>, events: &[Event]) -> Option<()> {
+    fn hand_over(
+        &self,
+        matching: &mut Matching<'t>,
+        events: &[Brief],
+        batch: &Batch,
+    ) -> Option<()> {
         if events.is_empty() {
             return Some(());
         }
         let mut changes = Changes::with_capacity(events.len() + events.len() / 16);
         for group in events.chunks(FORESEEN) {
             matching.foresee(group);
-            group.iter().for_each(|event| matching.apply(event, &mut changes));
+            group.iter().for_each(|event| matching.apply(event, batch, &mut changes));
         }
         self.sender.send(Step::Changes(changes, events.len())).ok()
     }
@@ -195,8 +200,9 @@ impl<'t> Steps<'t> {
 struct Following<'w, 't, W> {
     heap: Heap<'t>,
     way: &'w Way,
-    /// The stop that comes next.
+    /// The stop that comes next, and its stamp, if there is one.
     next: usize,
+    next_stop: Stamp,
     watch: &'w mut W,
     /// Nothing is watched before this stamp.
     watched_from: Stamp,
@@ -211,7 +217,9 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
                     if change.stamp >= self.watched_from {
                         self.watch.before(Some(change), &mut self.heap);
                     }
-                    self.stop_before(change.stamp);
+                    if change.stamp > self.next_stop {
+                        self.stop_before(change.stamp);
+                    }
                 }
                 self.heap.apply(change, changes);
             }
@@ -219,7 +227,7 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
     }
 
     /// Stops wherever an event of this stamp lies behind.
-    #[inline]
+    #[inline(never)]
     fn stop_before(&mut self, stamp: Stamp) {
         while let Some(stop) = self.way.stops.get(self.next)
             && *stop < stamp
@@ -231,7 +239,13 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
     fn stop(&mut self, at: Stamp) {
         self.heap.catch_up(at);
         self.watch.at_stop(self.next, &mut self.heap);
-        self.next += 1;
+        self.go_to(self.next + 1);
+    }
+
+    /// Another stop comes next.
+    fn go_to(&mut self, next: usize) {
+        self.next = next;
+        self.next_stop = self.way.stops.get(next).copied().unwrap_or(Stamp::MAX);
     }
 
     /// Stops where the blocks are to be seen, and before that where they are not.
@@ -243,7 +257,9 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
         self.heap.catch_up(self.way.stops[stop]);
         let mut replay = Replay::of(matching, self.heap);
         self.watch.at_stop_with_blocks(stop, &mut replay);
-        (Following { heap: replay.heap, next: stop + 1, ..self }, replay.matching)
+        let mut following = Following { heap: replay.heap, ..self };
+        following.go_to(stop + 1);
+        (following, replay.matching)
     }
 }
 
@@ -262,7 +278,8 @@ pub(super) fn play<'t>(
     let way = &Way::new(trace, section);
     let Replay { matching, heap, .. } = replay;
     let watched_from = watched_from(trace);
-    let mut following = Following { heap, way, next: way.first(), watch, watched_from };
+    let mut following = Following { heap, way, next: 0, next_stop: 0, watch, watched_from };
+    following.go_to(way.first());
     let pass = Pass::new(trace);
     let (matching, heap, told) = thread::scope(|scope| {
         let (sender, receiver) = sync_channel(STEPS_AHEAD);
@@ -331,17 +348,14 @@ pub(super) fn before_each_event<'t>(
     let (mut matching, mut changes) = (Replay::new(trace).matching, Changes::default());
     let pass = Pass::new(trace);
     let from = watched_from(trace);
-    order::for_each_batch(trace, |events| {
-        pass.note(events);
+    order::for_each_batch(trace, |batch| {
+        pass.note(batch);
         changes.clear();
-        for group in events.chunks(FORESEEN) {
-            matching.foresee(group);
-            for event in group {
-                if event.stamp >= from {
-                    between(event, &matching);
-                }
-                matching.apply(event, &mut changes);
+        for event in batch.events() {
+            if event.stamp >= from {
+                between(&event, &matching);
             }
+            matching.apply_event(&event, &mut changes);
         }
         true
     });

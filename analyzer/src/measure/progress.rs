@@ -1,7 +1,7 @@
 //! How far the replays of this process are, for whoever shows it to people. Nothing that is
 //! measured depends on it.
 
-use crate::order::Event;
+use crate::order::Batch;
 use crate::read::Trace;
 use fragtrace_format::Stamp;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -43,9 +43,9 @@ impl Pass {
     }
 
     /// A batch was replayed.
-    pub(super) fn note(&self, batch: &[Event]) {
-        if let Some(last) = batch.last() {
-            self.note_events(batch.len(), last.stamp);
+    pub(super) fn note(&self, batch: &Batch) {
+        if let Some(last) = batch.briefs().last() {
+            self.note_events(batch.len(), last.stamp());
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) fn reserve_bytes(trace: &Trace, at_ns: u64, holes: &[Range<u64>]) -> 
                 }
             }
             Action::Acquire { address, size, align_log2, note, .. } => {
-                let extent = matching.extent(*address, *size, *align_log2, note.as_deref());
+                let extent = matching.extent(*address, *size, *align_log2, note.as_ref());
                 cells.acquired(&extent, event.stamp);
             }
             _ => {}

@@ -17,6 +17,7 @@
 //! often somebody looked.
 
 use fragtrace_format::Stamp;
+use std::ops::Range;
 
 /// Live bytes that turn by less make no wave.
 const LEAST_TURN_BYTES: u64 = 1 << 20;
@@ -96,8 +97,25 @@ impl Stairs {
         stairs
     }
 
-    /// The heap after the event at `stamp`.
+    /// The live bytes at which nothing begins or ends as long as the footprint stays as it is.
+    pub fn calm(&self) -> Range<u64> {
+        if self.falls {
+            let end = self.now.end.live_bytes;
+            end.saturating_add(1)..end.saturating_add(self.turn_bytes)
+        } else {
+            let peak = self.now.peak.live_bytes;
+            let above = peak.saturating_add(1);
+            above.saturating_sub(self.turn_bytes)..above
+        }
+    }
+
+    /// An event left the heap [calm](Stairs::calm), with so many live bytes.
     #[inline]
+    pub fn pass(&mut self, live_bytes: u64) {
+        self.last.0 = live_bytes;
+    }
+
+    /// The heap after the event at `stamp`.
     pub fn note(&mut self, stamp: Stamp, live_bytes: u64, footprint_bytes: u64) {
         // What changes neither, as a call that was timed, prolongs no wave.
         if std::mem::replace(&mut self.last, (live_bytes, footprint_bytes))

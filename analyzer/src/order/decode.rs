@@ -1,11 +1,12 @@
 //! Decoding a chunk, some events at a time.
 
 use super::Told;
+use super::brief::{Batch, Brief};
 use super::event::{Action, Event, Rare};
 use crate::read::{ChunkPlace, Trace};
 use fragtrace_format::Stamp;
 use fragtrace_format::chunk::HEADER_BYTES;
-use fragtrace_format::event::{Decoder, Event as Packed, Flags, Plain, State};
+use fragtrace_format::event::{Decoder, Event as Packed, State};
 use fragtrace_format::record::{self, Cold};
 use std::borrow::Cow;
 
@@ -18,6 +19,8 @@ pub(super) struct Chunk<'t> {
     lane: u32,
     /// What lies before this is in the base already; what it says of those behind it counts.
     folded: usize,
+    /// Where the events begin that are not in the base, as far as is known.
+    kept_from: usize,
     /// No event is later.
     last: Stamp,
     /// Offset of the next event.
@@ -25,12 +28,10 @@ pub(super) struct Chunk<'t> {
     state: State,
     stack: u32,
     thread: u32,
-    /// Bytes of the events so far that are not in the base.
-    event_bytes: usize,
-    /// Nothing comes any more.
-    done: bool,
     /// The offset at which no event can be told from the bytes.
     damage: Option<usize>,
+    /// Nothing comes any more.
+    done: bool,
 }
 
 impl<'t> Chunk<'t> {
@@ -41,81 +42,92 @@ impl<'t> Chunk<'t> {
             place: trace.chunk_offset(place),
             lane: info.lane,
             folded: HEADER_BYTES.saturating_add(place.folded_bytes as usize),
+            kept_from: HEADER_BYTES,
             last: trace.last_stamp(),
             offset: HEADER_BYTES,
             state: info.state,
             stack: 0,
             thread: info.thread,
-            event_bytes: 0,
-            done: false,
             damage: None,
+            done: false,
         }
     }
 
-    /// The next events, so many or all that are left.
-    pub fn decode(&mut self, wanted: usize) -> Vec<Event> {
-        if self.done {
-            return Vec::new();
-        }
-        let Chunk { lane, last, mut thread, .. } = *self;
+    /// Adds the next events to a batch, until it has so many or none are left. None is earlier than
+    /// `last`, which is the last one's stamp then.
+    pub fn decode(&mut self, wanted: usize, batch: &mut Batch, last: &mut Stamp) {
+        let Chunk { lane, mut thread, .. } = *self;
         let mut decoder = Decoder::resume(&self.bytes, self.offset, self.state, self.stack);
-        let left = self.bytes.len().saturating_sub(self.offset);
-        let mut events = Vec::with_capacity(wanted.min(left / 4));
-        let mut kept_from = self.offset;
-        while events.len() < wanted {
-            if decoder.offset() >= self.folded
-                && let Some(plain) = decoder.next_usual(last)
+        while batch.len() < wanted && !self.done {
+            let mut usual = match decoder.offset() >= self.folded {
+                true => decoder.next_usual(self.last),
+                false => None,
+            };
+            if let Some(plain) = &mut usual {
+                *last = plain.stamp.max(*last);
+                plain.stamp = *last;
+            }
+            if let Some(plain) = &usual
+                && let Some(brief) = Brief::of_plain(plain, decoder.stack(), lane, thread)
             {
-                let Plain { stamp, address, size, acquires } = plain;
-                let action = if acquires {
-                    Action::plain_acquire(address, size, decoder.stack())
-                } else {
-                    Action::release(address, Flags::NONE)
-                };
-                events.push(Event { stamp, lane, thread, action });
+                batch.push_brief(brief);
                 continue;
             }
-            let (stamp, packed) = match decoder.next_event() {
-                Ok(Some((stamp, packed))) if stamp <= last => (stamp, packed),
-                Ok(_) => break,
-                Err(_) => {
-                    self.damage = Some(decoder.offset());
+            let next = match usual {
+                Some(plain) => Ok(Some((plain.stamp, plain.event(decoder.stack())))),
+                None => decoder.next_event(),
+            };
+            let (stamp, packed) = match next {
+                Ok(Some((stamp, packed))) if stamp <= self.last => (stamp, packed),
+                ended => {
+                    self.damage = ended.is_err().then_some(decoder.offset());
+                    self.done = true;
                     break;
                 }
             };
-            if let Packed::Cold(bytes) = packed
-                && let Some((Cold::Thread { thread: next, .. }, _)) = record::decode(bytes)
-            {
-                thread = next;
+            let (action, by) = action_of(packed);
+            thread = by.unwrap_or(thread);
+            if decoder.offset() > self.folded {
+                *last = stamp.max(*last);
+                batch.push(Event { stamp: *last, lane, thread, action });
+            } else {
+                self.kept_from = decoder.offset();
             }
-            if decoder.offset() <= self.folded {
-                kept_from = decoder.offset();
-                continue;
-            }
-            let action = match packed {
-                Packed::Acquire(block) => Action::acquire(&block),
-                Packed::Release { address, flags } => Action::release(address, flags),
-                Packed::Cold(bytes) => Action::Rare(Rare::new(bytes)),
-            };
-            events.push(Event { stamp, lane, thread, action });
         }
-        self.done = events.len() < wanted;
-        self.event_bytes += decoder.offset() - kept_from;
         (self.offset, self.state, self.stack) =
             (decoder.offset(), decoder.state(), decoder.stack());
         self.thread = thread;
-        events
+    }
+
+    /// Whether all of it is decoded.
+    pub fn is_done(&self) -> bool {
+        self.done
     }
 
     /// Adds what was found out about it.
     pub fn tell(&self, trace: &Trace, told: &mut Told) {
         if self.lane > trace.fork().map_or(0, |fork| fork.lanes) {
-            told.event_bytes += self.event_bytes as u64;
+            told.event_bytes += (self.offset - self.kept_from) as u64;
         }
         if let Some(offset) = self.damage {
             let at = self.place + offset as u64;
             told.damage
                 .push(format!("damaged event at {at:#x}: the rest of its chunk is left out"));
+        }
+    }
+}
+
+/// What an event says, and the thread from there on, if it says that.
+fn action_of(packed: Packed<'_>) -> (Action, Option<u32>) {
+    match packed {
+        Packed::Acquire(block) => (Action::acquire(&block), None),
+        Packed::Release { address, flags } => (Action::release(address, flags), None),
+        Packed::Cold(bytes) => {
+            let thread = match record::decode(bytes) {
+                Some((Cold::Thread { thread, .. }, _)) => Some(thread),
+                _ => None,
+            };
+            (Action::Rare(Rare::new(bytes)), thread)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Events as plain values: 48 bytes each, what is rare about them boxed.
+//! Events as plain values, with all that is said of them.
 
 use fragtrace_format::Stamp;
 use fragtrace_format::event::{Acquire, Flags, IN_POOL};
@@ -33,7 +33,7 @@ pub enum Action {
         /// Call stack, 0 = not known.
         stack: u32,
         /// What the writer had to add.
-        note: Option<Box<Note>>,
+        note: Option<Note>,
     },
     /// A block goes.
     Release {
@@ -81,21 +81,12 @@ impl Note {
 }
 
 impl Action {
-    /// An acquisition with nothing rare about it.
-    #[inline]
-    pub(super) fn plain_acquire(address: u64, size: u64, stack: u32) -> Action {
-        if address & IN_POOL != 0 {
-            return Action::PoolAcquire { address: address & !IN_POOL, size, pool: 0 };
-        }
-        Action::Acquire { address, size, flags: Flags::NONE, align_log2: 0, stack, note: None }
-    }
-
     pub(super) fn acquire(block: &Acquire) -> Action {
         if block.address & IN_POOL != 0 {
             let address = block.address & !IN_POOL;
             return Action::PoolAcquire { address, size: block.size, pool: block.pool };
         }
-        let note = Note::of(block).map(Box::new);
+        let note = Note::of(block);
         Action::Acquire {
             address: block.address,
             size: block.size,
@@ -106,12 +97,17 @@ impl Action {
         }
     }
 
-    #[inline]
     pub(super) fn release(address: u64, flags: Flags) -> Action {
         match address & IN_POOL {
             0 => Action::Release { address, flags },
             _ => Action::PoolRelease { address: address & !IN_POOL },
         }
+    }
+
+    /// Whether a block comes by this.
+    #[inline]
+    pub(super) fn acquires(&self) -> bool {
+        matches!(self, Action::Acquire { .. } | Action::PoolAcquire { .. })
     }
 
     /// Whether a live block could go by this, or change.
@@ -134,5 +130,3 @@ impl Rare {
         record::decode(&self.0).map(|(cold, _)| cold)
     }
 }
-
-const _: () = assert!(size_of::<Event>() == 48);

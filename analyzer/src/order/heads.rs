@@ -1,77 +1,93 @@
-//! The next events of all lanes, kept so that the earliest is known: a tournament, in which each
-//! lane plays at a leaf and each node above knows the winner of its two.
+//! The next events of all lanes, kept so that the earliest is known.
 
-use super::event::{Action, Event};
 use fragtrace_format::Stamp;
 
 /// Where an event stands among those of all lanes: by stamp; among equal ones releases first, as
-/// an address is released before it is acquired again; then by lane.
+/// an address is released before it is acquired again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank(u128);
+pub(super) struct Rank(u64);
 
 impl Rank {
-    /// Behind all events: of a lane that has none left.
-    pub const LAST: Rank = Rank(u128::MAX);
-
-    /// The rank of an event of a lane, by index.
+    /// The rank of an event. No machine runs for 2⁶² units of time: what damage makes of later
+    /// stamps counts as one.
     #[inline]
-    pub fn of(event: &Event, stamp: Stamp, lane: u32) -> Rank {
-        let acquires = matches!(event.action, Action::Acquire { .. } | Action::PoolAcquire { .. });
-        Rank(u128::from(stamp) << 64 | u128::from(acquires) << 32 | u128::from(lane))
+    pub fn of(stamp: Stamp, acquires: bool) -> Rank {
+        Rank(stamp.min(Stamp::MAX >> 2) << 1 | u64::from(acquires))
     }
 
-    fn lane(self) -> usize {
-        self.0 as u32 as usize
+    /// The stamp of the event.
+    #[inline]
+    pub fn stamp(self) -> Stamp {
+        self.0 >> 1
+    }
+
+    /// Whether a block comes by the event.
+    #[inline]
+    pub fn acquires(self) -> bool {
+        self.0 & 1 != 0
     }
 }
 
-/// The ranks of the lanes' next events.
+/// What comes next of a lane, by its index. Of equal ranks the lower lane's comes first.
+pub(super) type Head = (Rank, u32);
+
+/// A head is moved past so many others one by one, before its place is looked up.
+const MOST_PASSED: usize = 16;
+
+/// What comes next of each lane that has more to come. Few threads run at a time, so the lanes whose
+/// events were taken come first again soon: they move past few others, and the rest stays as it is.
 #[derive(Debug)]
 pub(super) struct Heads {
-    /// Node `n` has the children `2n` and `2n + 1`; the leaves come last.
-    nodes: Vec<Rank>,
+    /// The one that comes first is last.
+    sorted: Vec<Head>,
+}
+
+/// The lanes whose events come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct First {
+    /// The lane of the very first.
+    pub lane: usize,
+    /// The lane whose next event comes first but for that; `None`: no other has any.
+    pub other: Option<usize>,
+    /// Behind this comes an event of a third lane.
+    pub limit: Head,
 }
 
 impl Heads {
-    pub fn new(ranks: impl ExactSizeIterator<Item = Rank>) -> Heads {
-        let leaves = ranks.len().next_power_of_two();
-        let mut nodes = vec![Rank::LAST; leaves];
-        nodes.extend(ranks);
-        nodes.resize(2 * leaves, Rank::LAST);
-        for node in (1..leaves).rev() {
-            nodes[node] = nodes[2 * node].min(nodes[2 * node + 1]);
-        }
-        Heads { nodes }
+    /// `heads`: of all lanes that have an event.
+    pub fn new(heads: impl Iterator<Item = Head>) -> Heads {
+        let mut sorted: Vec<Head> = heads.collect();
+        sorted.sort_unstable_by(|one, next| next.cmp(one));
+        Heads { sorted }
     }
 
-    /// The lane whose event comes next; `None`: none is left.
+    /// Takes out the two lanes that come first. `None`: no event is left.
     #[inline]
-    pub fn first(&self) -> Option<usize> {
-        let first = self.nodes[1];
-        (first != Rank::LAST).then(|| first.lane())
+    pub fn take_first(&mut self) -> Option<First> {
+        /// Behind all that there are.
+        const NONE: Head = (Rank(u64::MAX), u32::MAX);
+        let (_, lane) = self.sorted.pop()?;
+        let other = self.sorted.pop().map(|(_, other)| other as usize);
+        let limit = self.sorted.last().copied().unwrap_or(NONE);
+        Some(First { lane: lane as usize, other, limit })
     }
 
-    /// The rank of what comes next of all other lanes.
+    /// A lane has this event to come next.
     #[inline]
-    pub fn first_but(&self, lane: usize) -> Rank {
-        let mut node = self.nodes.len() / 2 + lane;
-        let mut first = Rank::LAST;
-        while node > 1 {
-            first = first.min(self.nodes[node ^ 1]);
-            node /= 2;
+    pub fn add(&mut self, head: Head) {
+        let mut at = self.sorted.len();
+        let least = at.saturating_sub(MOST_PASSED);
+        self.sorted.push(head);
+        while at > least && self.sorted[at - 1] < head {
+            self.sorted[at] = self.sorted[at - 1];
+            at -= 1;
         }
-        first
-    }
-
-    /// A lane has another event to come next.
-    #[inline]
-    pub fn set(&mut self, lane: usize, rank: Rank) {
-        let mut node = self.nodes.len() / 2 + lane;
-        self.nodes[node] = rank;
-        while node > 1 {
-            node /= 2;
-            self.nodes[node] = self.nodes[2 * node].min(self.nodes[2 * node + 1]);
+        if at == least {
+            let place = self.sorted[..at].partition_point(|other| *other > head);
+            self.sorted.copy_within(place..at, place + 1);
+            at = place;
         }
+        self.sorted[at] = head;
     }
 }
 
@@ -82,22 +98,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_is_the_least_of_all(
-            lanes in 1usize..20,
-            steps in prop::collection::vec((0usize..20, 0u64..50), 0..100)
+        fn the_first_are_the_least_of_all(
+            begin in prop::collection::vec(0u64..50, 0..60),
+            steps in prop::collection::vec(prop::array::uniform2(0u64..60), 0..200)
         ) {
-            let none = vec![Rank::LAST; lanes];
-            let (mut heads, mut naive) = (Heads::new(none.iter().copied()), none);
-            prop_assert_eq!(heads.first(), None);
-            for (lane, stamp) in steps {
-                let lane = lane % lanes;
-                let rank = Rank(u128::from(stamp) << 64 | lane as u128);
-                naive[lane] = if stamp == 0 { Rank::LAST } else { rank };
-                heads.set(lane, naive[lane]);
-                let least = naive.iter().min().filter(|least| **least != Rank::LAST);
-                prop_assert_eq!(heads.first(), least.map(|least| least.lane()));
-                let others = (0..lanes).filter(|other| *other != lane).map(|other| naive[other]);
-                prop_assert_eq!(heads.first_but(lane), others.min().unwrap_or(Rank::LAST));
+            let mut naive: Vec<Head> = begin.into_iter().map(Rank).zip(0..).collect();
+            let mut heads = Heads::new(naive.iter().copied());
+            for next in steps {
+                naive.sort_unstable();
+                let first = heads.take_first();
+                let lane = |at: usize| naive.get(at).map(|(_, lane)| *lane as usize);
+                prop_assert_eq!(first.map(|first| first.lane), lane(0));
+                let Some(first) = first else { continue };
+                prop_assert_eq!(first.other, lane(1));
+                let limit = naive.get(2).copied().unwrap_or((Rank(u64::MAX), u32::MAX));
+                prop_assert_eq!(first.limit, limit);
+                naive.drain(..naive.len().min(2));
+                for (lane, rank) in [Some(first.lane), first.other].into_iter().flatten().zip(next) {
+                    // Some lanes end.
+                    if rank < 50 {
+                        heads.add((Rank(rank), lane as u32));
+                        naive.push((Rank(rank), lane as u32));
+                    }
+                }
             }
         }
     }

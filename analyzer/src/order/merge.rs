@@ -1,23 +1,22 @@
 //! Merging the lanes by stamp.
 //!
 //! Each lane's chunks are decoded one behind the other, a few events ahead of what is merged, so
-//! that these are still in the caches then. The lane whose next event comes first gives as many as
-//! come before those of all others.
+//! that these are still in the nearest caches then. The two lanes whose next events come first are
+//! merged up to where a third one's comes: mostly no more threads than that run at a time for long.
 
 use super::Told;
+use super::brief::{Batch, Brief};
 use super::decode::Chunk;
-use super::event::Event;
-use super::heads::{Heads, Rank};
+use super::heads::{First, Head, Heads, Rank};
 use crate::read::{ChunkPlace, Trace};
 use fragtrace_format::Stamp;
-use std::vec;
 
 /// Events in a batch.
-const BATCH_EVENTS: usize = 1 << 13;
-/// Events that are decoded ahead in all lanes together, about: 800 KB.
+const BATCH_EVENTS: usize = 1 << 12;
+/// Events that are decoded ahead in all lanes together, about: 512 KB.
 const AHEAD_EVENTS: usize = 1 << 14;
 /// A lane decodes so many at a time.
-const MOST_AT_ONCE: usize = 1 << 10;
+const MOST_AT_ONCE: usize = 1 << 9;
 const LEAST_AT_ONCE: usize = 1 << 6;
 
 /// All events of a trace in order of time, in batches.
@@ -34,63 +33,98 @@ pub struct Events<'t> {
 /// A lane, as far as it is read.
 #[derive(Debug)]
 struct Lane<'t> {
+    number: u32,
     /// Chunks that are not begun.
     chunks: &'t [ChunkPlace],
     chunk: Option<Chunk<'t>>,
-    /// Decoded, and not merged.
-    ahead: vec::IntoIter<Event>,
-    /// Stamp of the last event merged: events on a lane never go back in time, only damage makes
+    /// Decoded.
+    ahead: Batch,
+    /// Of these merged.
+    merged: usize,
+    /// Stamp of the last event decoded: events on a lane never go back in time, only damage makes
     /// its chunks overlap.
     last: Stamp,
 }
 
 impl<'t> Lane<'t> {
-    /// Decodes the next events. False: none is left.
-    fn decode(&mut self, trace: &'t Trace, at_once: usize, told: &mut Told) -> bool {
-        loop {
+    fn new(chunks: &'t [ChunkPlace]) -> Lane<'t> {
+        let number = chunks.first().map_or(0, |place| place.info.lane);
+        Lane { number, chunks, chunk: None, ahead: Batch::default(), merged: 0, last: 0 }
+    }
+
+    /// The rank of its next event; `None`: none is left.
+    #[inline]
+    fn next(&mut self, trace: &'t Trace, at_once: usize, told: &mut Told) -> Option<Rank> {
+        if self.merged == self.ahead.len() {
+            self.decode(trace, at_once, told);
+        }
+        self.ahead.briefs().get(self.merged).map(|brief| brief.rank)
+    }
+
+    /// Decodes the next events.
+    fn decode(&mut self, trace: &'t Trace, at_once: usize, told: &mut Told) {
+        self.ahead.clear();
+        self.merged = 0;
+        while self.ahead.is_empty() {
             if self.chunk.is_none()
                 && let Some((place, behind)) = self.chunks.split_first()
             {
                 (self.chunk, self.chunks) = (Some(Chunk::new(trace, place)), behind);
             }
-            let Some(chunk) = &mut self.chunk else { return false };
-            let events = chunk.decode(at_once);
-            if events.is_empty() {
+            let Some(chunk) = &mut self.chunk else { return };
+            chunk.decode(at_once, &mut self.ahead, &mut self.last);
+            if chunk.is_done() {
                 chunk.tell(trace, told);
                 self.chunk = None;
-                continue;
             }
-            self.ahead = events.into_iter();
-            return true;
         }
     }
 
-    /// Rank of the next event that is decoded, by the lane's index.
-    #[inline]
-    fn rank(&self, index: u32) -> Option<Rank> {
-        let next = self.ahead.as_slice().first()?;
-        Some(Rank::of(next, next.stamp.max(self.last), index))
+    /// What is decoded and not merged.
+    fn rest(&self) -> &[Brief] {
+        &self.ahead.briefs()[self.merged..]
     }
 
-    /// Moves decoded events to the end of a batch for as long as they come before `limit`, and the
-    /// batch has room.
-    #[inline]
-    fn move_until(&mut self, limit: Rank, index: u32, batch: &mut Vec<Event>) {
-        let room = BATCH_EVENTS - batch.len();
-        let mut last = self.last;
-        let run = self.ahead.as_slice().iter().take(room).take_while(|event| {
-            let stamp = event.stamp.max(last);
-            let comes_first = Rank::of(event, stamp, index) < limit;
-            last = if comes_first { stamp } else { last };
-            comes_first
-        });
-        let run = run.count();
-        let from = batch.len();
-        batch.extend(self.ahead.by_ref().take(run));
-        for event in &mut batch[from..] {
-            self.last = event.stamp.max(self.last);
-            event.stamp = self.last;
+    /// Moves decoded events to the end of a batch for as long as it has room.
+    fn move_all(&mut self, batch: &mut Batch) {
+        let begin = batch.len();
+        let room = BATCH_EVENTS - begin;
+        self.rest().iter().take(room).for_each(|brief| batch.push_brief(*brief));
+        self.merged += batch.len() - begin;
+        if !self.ahead.is_all_brief() {
+            batch.adopt(begin, |_| &self.ahead);
         }
+    }
+}
+
+/// Moves decoded events of two lanes to the end of a batch, in order, for as long as it has room and
+/// both have any, and these come before the limit. The indices rise.
+fn move_both(
+    [one, other]: [&mut Lane<'_>; 2],
+    [first, second]: [u32; 2],
+    limit: Head,
+    batch: &mut Batch,
+) {
+    let begin = batch.len();
+    let (of_one, of_other) = (one.rest(), other.rest());
+    let (mut at_one, mut at_other) = (0, 0);
+    while batch.len() < BATCH_EVENTS
+        && let (Some(next_of_one), Some(next_of_other)) =
+            (of_one.get(at_one), of_other.get(at_other))
+    {
+        let is_of_one = next_of_one.rank <= next_of_other.rank;
+        let next = if is_of_one { next_of_one } else { next_of_other };
+        if (next.rank, if is_of_one { first } else { second }) >= limit {
+            break;
+        }
+        batch.push_brief(*next);
+        at_one += usize::from(is_of_one);
+        at_other += usize::from(!is_of_one);
+    }
+    one.merged += at_one;
+    other.merged += at_other;
+    if !one.ahead.is_all_brief() || !other.ahead.is_all_brief() {
+        batch.adopt(begin, |lane| if lane == one.number { &one.ahead } else { &other.ahead });
     }
 }
 
@@ -106,21 +140,18 @@ impl<'t> Events<'t> {
                     behind.is_some_and(|behind| next.info.state.stamp <= behind)
                 };
                 let past = chunks[1..].iter().take_while(|next| ends_behind(next)).count();
-                let (chunks, ahead) = (&chunks[past..], Vec::new().into_iter());
-                Lane { chunks, chunk: None, ahead, last: 0 }
+                Lane::new(&chunks[past..])
             })
             .collect();
         let at_once = (AHEAD_EVENTS / lanes.len().max(1)).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
         let mut told = Told::default();
-        let ranks: Vec<Rank> = lanes
-            .iter_mut()
-            .enumerate()
-            .map(|(index, lane)| {
-                lane.decode(trace, at_once, &mut told);
-                lane.rank(index as u32).unwrap_or(Rank::LAST)
-            })
-            .collect();
-        Events { trace, lanes, heads: Heads::new(ranks.into_iter()), at_once, told }
+        let heads = Heads::new(
+            lanes
+                .iter_mut()
+                .zip(0..)
+                .filter_map(|(lane, index)| Some((lane.next(trace, at_once, &mut told)?, index))),
+        );
+        Events { trace, lanes, heads, at_once, told }
     }
 
     /// What was found out so far.
@@ -130,23 +161,28 @@ impl<'t> Events<'t> {
 }
 
 impl Iterator for Events<'_> {
-    type Item = Vec<Event>;
+    type Item = Batch;
 
-    fn next(&mut self) -> Option<Vec<Event>> {
-        let mut index = self.heads.first()?;
-        let mut batch = Vec::with_capacity(BATCH_EVENTS);
-        while batch.len() < BATCH_EVENTS {
-            let (lane, limit) = (&mut self.lanes[index], self.heads.first_but(index));
-            lane.move_until(limit, index as u32, &mut batch);
-            if lane.ahead.as_slice().is_empty() {
-                lane.decode(self.trace, self.at_once, &mut self.told);
+    fn next(&mut self) -> Option<Batch> {
+        let mut batch = Batch::with_capacity(BATCH_EVENTS);
+        while batch.len() < BATCH_EVENTS
+            && let Some(First { lane, other, limit }) = self.heads.take_first()
+        {
+            let pair = other.map(|other| [lane.min(other), lane.max(other)]);
+            if let Some([first, second]) = pair
+                && let Ok([one, other]) = self.lanes.get_disjoint_mut([first, second])
+            {
+                move_both([one, other], [first as u32, second as u32], limit, &mut batch);
+            } else {
+                self.lanes[lane].move_all(&mut batch);
             }
-            self.heads.set(index, lane.rank(index as u32).unwrap_or(Rank::LAST));
-            match self.heads.first() {
-                Some(first) => index = first,
-                None => break,
+            for lane in [Some(lane), other].into_iter().flatten() {
+                let next = self.lanes[lane].next(self.trace, self.at_once, &mut self.told);
+                if let Some(rank) = next {
+                    self.heads.add((rank, lane as u32));
+                }
             }
         }
-        Some(batch)
+        (!batch.is_empty()).then_some(batch)
     }
 }

@@ -8,11 +8,13 @@
 //! a few microseconds. Certain is only each lane's own order, and that the events of one
 //! address alternate: the replay makes use of that.
 
+mod brief;
 mod decode;
 mod event;
 mod heads;
 mod merge;
 
+pub use brief::{Batch, Brief};
 pub use event::{Action, Event, Note, Rare};
 pub use merge::Events;
 
@@ -45,7 +47,7 @@ pub struct Told {
 
 /// Hands all events to `each`, batch by batch, while another thread decodes and merges the
 /// next ones. Ends early when `each` returns false.
-pub fn for_each_batch(trace: &Trace, mut each: impl FnMut(&[Event]) -> bool) -> Told {
+pub fn for_each_batch(trace: &Trace, mut each: impl FnMut(&Batch) -> bool) -> Told {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_AHEAD);
         let producer = scope.spawn(move || {

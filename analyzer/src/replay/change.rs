@@ -68,6 +68,12 @@ impl Change {
         self.has(RAISES_LIVE)
     }
 
+    /// Its block, if it is one as most are.
+    #[inline]
+    pub(super) fn usual_block(&self) -> Option<Block> {
+        (!self.entry.is_apart()).then(|| self.entry.unpack())
+    }
+
     /// The address of the block.
     #[inline]
     pub(super) fn address(&self) -> u64 {
@@ -138,6 +144,12 @@ impl Changes {
         let (stamp, index, flags) = (self.stamp, index as u32, self.flags);
         self.list.push(Change { entry, stamp, index, what, flags });
         self.flags = 0;
+    }
+
+    /// An event that leads to no more than what happens to a usual block.
+    #[inline]
+    pub(super) fn usual(&mut self, stamp: Stamp, what: What, entry: Entry, flags: u8) {
+        self.list.push(Change { entry, stamp, index: 0, what, flags: FIRST | flags });
     }
 
     /// What happens to a block, with the entry that it is packed into.

@@ -2,17 +2,20 @@
 //! size again and again, what moves up by realloc, and who frees whose blocks. Numbers of stacks and addresses only; what they are called
 //! is for later stages.
 
+use super::stretches::Stretches;
 use super::{Block, Who};
 use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
+const _: () = assert!(ARENA_HEAP_BYTES.is_power_of_two());
+
 /// Of what a block leaves behind when it moves, less is not followed up.
 const LEAST_RUNG_BYTES: u64 = 512;
 /// Frees are counted by stretches of the address space: the heaps of glibc's arenas, or, where nothing
 /// tells whose pages are whose, stretches that an allocator is likely to give to one thread.
-const STRETCH_BYTES: u64 = 1 << 20;
+const STRETCH_SHIFT: u32 = 20;
 /// So many places that blocks moved away from are kept in mind.
 const MOST_RUNGS: usize = 1 << 20;
 
@@ -79,24 +82,24 @@ pub struct Habits {
     /// By number of the stack.
     turnover: Vec<(Turnover, Stamp)>,
     most: u32,
-    /// See [`STRETCH_BYTES`].
-    stretch_bytes: u64,
+    /// See [`STRETCH_SHIFT`].
+    stretch_shift: u32,
     rungs: FxHashMap<u64, Rung>,
     stays: FxHashMap<u64, Stay>,
-    freed: FxHashMap<u64, Freed>,
+    freed: Stretches<Freed>,
     crossed: FxHashMap<(u64, u32), Crossed>,
 }
 
 impl Habits {
     /// `most`: the highest number that a stack of this trace can have.
     pub fn new(most: u32, glibc: bool) -> Habits {
-        let stretch_bytes = if glibc { ARENA_HEAP_BYTES } else { STRETCH_BYTES };
-        Habits { most, stretch_bytes, ..Habits::default() }
+        let stretch_shift = if glibc { ARENA_HEAP_BYTES.ilog2() } else { STRETCH_SHIFT };
+        Habits { most, stretch_shift, ..Habits::default() }
     }
 
     /// Bytes of a stretch for which frees are counted together.
     pub fn stretch_bytes(&self) -> u64 {
-        self.stretch_bytes
+        1 << self.stretch_shift
     }
 
     /// What was until now is another process's; the blocks are still there.
@@ -148,8 +151,8 @@ impl Habits {
         if realloc || block.own_mapping {
             return;
         }
-        let stretch = address / self.stretch_bytes;
-        let freed = self.freed.entry(stretch).or_default();
+        let stretch = address >> self.stretch_shift;
+        let freed = self.freed.of(stretch);
         freed.bytes += block.size;
         if block.thread != who.thread {
             freed.crossed_bytes += block.size;
@@ -214,13 +217,13 @@ impl Habits {
 
     /// What was freed in the stretch that this address lies in.
     pub fn freed_in(&self, address: u64) -> Freed {
-        self.freed.get(&(address / self.stretch_bytes)).copied().unwrap_or_default()
+        self.freed.get(address >> self.stretch_shift).copied().unwrap_or_default()
     }
 
     /// What other threads freed, with the start of the stretch that it was in, by stack.
     pub fn crossed(&self) -> impl Iterator<Item = (u64, u32, Crossed)> {
         let each = self.crossed.iter();
-        each.map(|((number, stack), crossed)| (number * self.stretch_bytes, *stack, *crossed))
+        each.map(|((number, stack), crossed)| (number << self.stretch_shift, *stack, *crossed))
     }
 
     /// The places that blocks moved away from on their way up, each with address and birth of

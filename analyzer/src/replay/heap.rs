@@ -147,16 +147,21 @@ impl<'t> Heap<'t> {
         }
         self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
         match change.what {
-            What::Came => {
-                let block = all.block_of(change);
-                self.live.add(&block);
-                self.settle_in(change.address(), &block);
-            }
-            What::Went => {
-                let block = all.block_of(change);
-                self.live.subtract(&block);
-                self.vacate(change.address(), &block);
-            }
+            What::Came => match change.usual_block() {
+                Some(block) if self.space.place_in_free(&block.extent, block.own_mapping) => {
+                    self.live.add(&block);
+                }
+                _ => self.came(change.address(), &all.block_of(change)),
+            },
+            What::Went => match change.usual_block() {
+                Some(block)
+                    if self.overlaps.is_empty()
+                        && self.space.remove_covered(&block.extent, block.own_mapping) =>
+                {
+                    self.live.subtract(&block);
+                }
+                _ => self.went(change.address(), &all.block_of(change)),
+            },
             What::Passed => {
                 let block = all.block_of(change);
                 self.space.place(&block.extent, block.own_mapping);
@@ -216,9 +221,10 @@ impl<'t> Heap<'t> {
         self.told.1 += u64::from(wrapped);
     }
 
-    /// Places a block in the address space.
-    #[inline]
-    fn settle_in(&mut self, address: u64, block: &Block) {
+    /// A block is there now, maybe on fresh pages, or over another one.
+    #[inline(never)]
+    fn came(&mut self, address: u64, block: &Block) {
+        self.live.add(block);
         let placed = self.space.place(&block.extent, block.own_mapping);
         if placed.refilled_bytes > 0 {
             self.taken.refilled(block, placed.refilled_bytes);
@@ -240,8 +246,14 @@ impl<'t> Heap<'t> {
         self.set_due();
     }
 
+    /// A block is gone, which may not be all that lay there.
+    #[inline(never)]
+    fn went(&mut self, address: u64, block: &Block) {
+        self.live.subtract(block);
+        self.vacate(address, block);
+    }
+
     /// Takes a block out of the address space.
-    #[inline]
     fn vacate(&mut self, address: u64, block: &Block) {
         self.space.remove(&block.extent, block.own_mapping);
         if !self.overlaps.is_empty() {

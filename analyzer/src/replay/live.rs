@@ -89,7 +89,6 @@ impl Blocks {
     }
 
     /// Adds a block, with the entry that it is packed into; the one that was there before, if any.
-    #[inline]
     pub(super) fn insert(&mut self, entry: Entry, block: &Block) -> Option<(Entry, Block)> {
         let before = self.entries.insert(entry).map(|before| (before, self.take(&before)));
         if entry.is_apart() {
@@ -98,15 +97,25 @@ impl Blocks {
         before
     }
 
-    /// Takes a block out.
+    /// Adds a block that is not kept apart, where there is none. False: nothing was done.
     #[inline]
+    pub(super) fn insert_usual(&mut self, entry: Entry) -> bool {
+        !entry.is_apart() && self.entries.insert_new(entry)
+    }
+
+    /// Takes a block out that is not kept apart. `None`: nothing was done.
+    #[inline]
+    pub(super) fn remove_usual(&mut self, address: u64) -> Option<Entry> {
+        self.entries.remove_if(address, |entry| !entry.is_apart())
+    }
+
+    /// Takes a block out.
     pub(super) fn remove(&mut self, address: u64) -> Option<(Entry, Block)> {
         let entry = self.entries.remove(address)?;
         Some((entry, self.take(&entry)))
     }
 
     /// The block of an entry that was removed.
-    #[inline]
     fn take(&mut self, entry: &Entry) -> Block {
         let apart = if entry.is_apart() { self.apart.remove(&entry.address) } else { None };
         apart.unwrap_or_else(|| entry.unpack())

@@ -9,10 +9,9 @@ use super::entry::Entry;
 use super::reallocs::Reallocs;
 use super::suspense::{self, Early, Recent, Suspense};
 use super::{
-    Blocks, Counts, FORESEEN, Habits, Handovers, Pools, Reclaim, Sources, TimedCall, TimedCalls,
-    Who,
+    Blocks, Counts, Habits, Handovers, Pools, Reclaim, Sources, TimedCall, TimedCalls, Who,
 };
-use crate::order::{Action, Event, Note};
+use crate::order::{Action, Batch, Brief, Event, Note};
 use crate::read::{Ending, Trace};
 use fragtrace_format::Stamp;
 use fragtrace_format::base;
@@ -93,44 +92,111 @@ impl<'t> Matching<'t> {
 
     /// Reads what the next events will need, all at once: with a large heap nearly every
     /// one of them misses the caches, and reads that do not wait for each other are several
-    /// times as fast. Changes nothing. Of at most [`FORESEEN`] events.
+    /// times as fast. Changes nothing.
     #[inline]
-    pub fn foresee(&self, events: &[Event]) {
-        let mut addresses = [0; FORESEEN];
-        for (address, event) in addresses.iter_mut().zip(events) {
-            if let Action::Acquire { address: at, .. } | Action::Release { address: at, .. } =
-                event.action
-            {
-                *address = at;
-            }
-        }
-        let sum = addresses.iter().fold(0, |sum, address| sum ^ self.blocks.peek(*address));
+    pub fn foresee(&self, events: &[Brief]) {
+        let sum = events.iter().fold(0, |sum, event| sum ^ self.blocks.peek(event.address()));
         std::hint::black_box(sum);
     }
 
-    /// Finds out what the next event means.
+    /// Finds out what the next event of a batch means.
     #[inline]
-    pub fn apply(&mut self, event: &Event, changes: &mut Changes) {
-        if event.stamp >= self.due {
-            self.catch_up(event.stamp);
+    pub fn apply(&mut self, brief: &Brief, batch: &Batch, changes: &mut Changes) {
+        match batch.whole(brief) {
+            None => self.apply_brief(brief, changes),
+            Some(event) => self.apply_whole(event, changes),
+        }
+    }
+
+    /// The same of an event by itself.
+    pub fn apply_event(&mut self, event: &Event, changes: &mut Changes) {
+        match Brief::pack(event) {
+            Some(brief) => self.apply_brief(&brief, changes),
+            None => self.apply_whole(event, changes),
+        }
+    }
+
+    #[inline]
+    fn begin_event(&mut self, stamp: Stamp) {
+        if stamp >= self.due {
+            self.catch_up(stamp);
         }
         self.counts.events += 1;
+    }
+
+    #[inline]
+    fn apply_brief(&mut self, brief: &Brief, changes: &mut Changes) {
+        let who = Who { stamp: brief.stamp(), lane: brief.lane, thread: brief.thread };
+        self.begin_event(who.stamp);
+        let is_usual = brief.is_plain() && self.suspense.is_empty();
+        let done = match brief.acquires() {
+            true => is_usual && self.usual_came(who, brief, changes),
+            false => is_usual && self.usual_went(who, brief.address(), changes),
+        };
+        if !done {
+            self.apply_any(who, brief, changes);
+        }
+    }
+
+    /// A block comes to an address that is free, with nothing rare about it, as most do. False:
+    /// nothing was done.
+    #[inline]
+    fn usual_came(&mut self, who: Who, brief: &Brief, changes: &mut Changes) -> bool {
+        let address = brief.address();
+        let block = self.block(who, address, (brief.size(), 0, brief.stack), None);
+        let entry = Entry::pack(address, &block);
+        if !self.blocks.insert_usual(entry) {
+            return false;
+        }
+        self.counts.allocs += 1;
+        self.sources.count(block.stack);
+        self.habits.acquired(&block, false);
+        self.reclaim.acquired(&block);
+        let raises = if block.size > 0 { RAISES_LIVE } else { 0 };
+        changes.usual(who.stamp, What::Came, entry, ACQUIRES | raises);
+        true
+    }
+
+    /// A block that is there goes, with nothing rare about it, as most do. False: nothing was done.
+    #[inline]
+    fn usual_went(&mut self, who: Who, address: u64, changes: &mut Changes) -> bool {
+        let Some(entry) = self.blocks.remove_usual(address) else { return false };
+        let block = entry.unpack();
+        self.counts.frees += 1;
+        self.recent.note(who.stamp, address, who.lane);
+        self.reclaim.released(&block);
+        self.habits.gone(who, address, &block, false);
+        let crossed = block.thread != who.thread;
+        if crossed {
+            self.handovers.freed(block.thread, who.thread, block.size);
+        }
+        changes.usual(who.stamp, What::Went, entry, if crossed { CROSSED } else { 0 });
+        true
+    }
+
+    #[inline(never)]
+    fn apply_any(&mut self, who: Who, brief: &Brief, changes: &mut Changes) {
+        changes.begin(who.stamp);
+        if brief.acquires() {
+            let said = (brief.size(), 0, brief.stack);
+            self.acquired(who, brief.address(), said, (brief.flags(), None), changes);
+        } else {
+            self.released(who, brief.address(), brief.flags(), changes);
+        }
+        changes.end();
+    }
+
+    #[inline(never)]
+    fn apply_whole(&mut self, event: &Event, changes: &mut Changes) {
+        self.begin_event(event.stamp);
         changes.begin(event.stamp);
         let who = Who { stamp: event.stamp, lane: event.lane, thread: event.thread };
         match &event.action {
             Action::Acquire { address, size, flags, align_log2, stack, note } => {
                 let said = (*size, *align_log2, *stack);
-                self.acquired(who, *address, said, (*flags, note.as_deref()), changes);
+                self.acquired(who, *address, said, (*flags, note.as_ref()), changes);
             }
-            Action::Release { address, flags } => {
-                let realloc = flags.has(Flags::REALLOC);
-                if realloc {
-                    self.counts.reallocs += 1;
-                } else {
-                    self.counts.frees += 1;
-                }
-                self.release(who, *address, realloc, changes);
-            }
+            Action::Release { address, flags } => self.released(who, *address, *flags, changes),
             Action::PoolAcquire { address, size, pool } => {
                 self.pools.acquire(who.stamp, *address, (*pool, *size));
             }
@@ -285,7 +351,13 @@ impl<'t> Matching<'t> {
     }
 
     #[inline]
-    fn release(&mut self, who: Who, address: u64, realloc: bool, changes: &mut Changes) {
+    fn released(&mut self, who: Who, address: u64, flags: Flags, changes: &mut Changes) {
+        let realloc = flags.has(Flags::REALLOC);
+        if realloc {
+            self.counts.reallocs += 1;
+        } else {
+            self.counts.frees += 1;
+        }
         if !self.suspense.is_empty()
             && let Some(gone) = self.suspense.settle(address, who.lane)
         {

@@ -22,6 +22,7 @@ mod pools;
 mod reallocs;
 mod reclaim;
 mod sources;
+mod stretches;
 pub(crate) mod suspense;
 mod table;
 mod taken;
@@ -93,18 +94,11 @@ impl<'t> Replay<'t> {
         Replay { matching, heap, changes: Changes::default() }
     }
 
-    /// Reads what the next events will need, all at once. Changes nothing. Of at most
-    /// [`FORESEEN`] events.
-    #[inline]
-    pub fn foresee(&self, events: &[Event]) {
-        self.matching.foresee(events);
-    }
-
     /// Applies the next event.
     #[inline]
     pub fn apply(&mut self, event: &Event) {
         self.changes.clear();
-        self.matching.apply(event, &mut self.changes);
+        self.matching.apply_event(event, &mut self.changes);
         for change in self.changes.list() {
             self.heap.apply(change, &self.changes);
         }

@@ -114,13 +114,27 @@ impl Table {
         match self.find(entry.address) {
             Ok(index) => Some(std::mem::replace(&mut self.entries[index], entry)),
             Err(index) => {
-                self.entries[index] = entry;
-                self.count += 1;
-                if self.count > self.count_at_most() {
-                    self.grow();
-                }
+                self.put(index, entry);
                 None
             }
+        }
+    }
+
+    /// Adds an entry, if there is none of its address. False: nothing was done.
+    #[inline]
+    pub fn insert_new(&mut self, entry: Entry) -> bool {
+        let Err(index) = self.find(entry.address) else { return false };
+        self.put(index, entry);
+        true
+    }
+
+    /// Fills an empty place.
+    #[inline]
+    fn put(&mut self, index: usize, entry: Entry) {
+        self.entries[index] = entry;
+        self.count += 1;
+        if self.count > self.count_at_most() {
+            self.grow();
         }
     }
 
@@ -142,8 +156,17 @@ impl Table {
     /// Takes an entry out.
     #[inline]
     pub fn remove(&mut self, address: u64) -> Option<Entry> {
+        self.remove_if(address, |_| true)
+    }
+
+    /// Takes an entry out, if it is such a one.
+    #[inline]
+    pub fn remove_if(&mut self, address: u64, is: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let mut hole = self.find(address).ok()?;
         let removed = self.entries[hole];
+        if !is(&removed) {
+            return None;
+        }
         self.count -= 1;
         // Those behind the hole, up to the next one, are found only if none is before them.
         let mut index = self.next(hole);

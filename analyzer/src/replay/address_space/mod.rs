@@ -111,19 +111,13 @@ impl AddressSpace {
     }
 
     /// A block lies there now. Placing it once more changes nothing.
-    #[inline]
     pub fn place(&mut self, extent: &Range<u64>, own_mapping: bool) -> Placed {
         if extent.is_empty() {
             return Placed::default();
         }
-        if !own_mapping && let Some(fresh_bytes) = self.space.cover_touched(extent) {
-            return Placed { fresh_bytes, ..Placed::default() };
+        if self.place_in_free(extent, own_mapping) {
+            return Placed { fresh_bytes: extent.end - extent.start, ..Placed::default() };
         }
-        self.place_on_fresh_pages(extent, own_mapping)
-    }
-
-    #[inline(never)]
-    fn place_on_fresh_pages(&mut self, extent: &Range<u64>, own_mapping: bool) -> Placed {
         let covered = self.space.covered_bytes();
         let (held, ever) = (self.space.footprint_bytes(), self.space.high_water_bytes());
         let despite_fit = self.growth.bytes;
@@ -150,6 +144,13 @@ impl AddressSpace {
             refilled_bytes: grown.saturating_sub(self.space.high_water_bytes() - ever),
             despite_fit_bytes: self.growth.bytes - despite_fit,
         }
+    }
+
+    /// A block lies there now, if its pages are in the footprint and no other block lies there, as of
+    /// most blocks. False: nothing was done.
+    #[inline]
+    pub fn place_in_free(&mut self, extent: &Range<u64>, own_mapping: bool) -> bool {
+        !own_mapping && self.space.cover_free(extent)
     }
 
     /// The blocks that were there when the kept events begin are placed. What others before
@@ -193,8 +194,14 @@ impl AddressSpace {
         }
     }
 
-    /// No block lies there any more.
+    /// No block lies there any more, if one covered all of it, as of most blocks. False: nothing was
+    /// done.
     #[inline]
+    pub fn remove_covered(&mut self, extent: &Range<u64>, own_mapping: bool) -> bool {
+        !own_mapping && self.space.uncover_covered(extent)
+    }
+
+    /// No block lies there any more.
     pub fn remove(&mut self, extent: &Range<u64>, own_mapping: bool) {
         self.space.uncover(extent.clone());
         if own_mapping {

@@ -85,15 +85,15 @@ pub fn compile(
     let planned = moments::plan(trace, analysis);
     let mut next = 0;
     let mut failed = None;
-    order::for_each_batch(trace, |events| {
-        let done = events.iter().try_for_each(|event| {
+    order::for_each_batch(trace, |batch| {
+        let done = batch.events().try_for_each(|event| {
             while let Some(moment) = planned.get(next)
                 && event.stamp > moment.stamp
             {
                 compiler.moment(moment)?;
                 next += 1;
             }
-            compiler.event(event)
+            compiler.event(&event)
         });
         failed = done.err();
         failed.is_none()

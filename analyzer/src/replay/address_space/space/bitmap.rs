@@ -81,6 +81,56 @@ impl Bitmap {
         to - from - free
     }
 
+    /// Covers granules `from..to`, if none of them is covered; else does nothing. Most blocks come
+    /// like this.
+    #[inline]
+    pub fn cover_free(&mut self, from: u32, to: u32) -> bool {
+        let (first, last, head, tail) = span(from, to);
+        match &mut self.words[first..=last] {
+            [word] => {
+                let free = *word & (head & tail) == 0;
+                *word |= if free { head & tail } else { 0 };
+                free
+            }
+            [first, between @ .., last] => {
+                let ends = (*first & head) | (*last & tail);
+                let free = between.iter().fold(ends, |any, word| any | word) == 0;
+                if free {
+                    *first |= head;
+                    between.fill(u64::MAX);
+                    *last |= tail;
+                }
+                free
+            }
+            [] => false,
+        }
+    }
+
+    /// Uncovers granules `from..to`, if all of them are covered; else does nothing. Most blocks go
+    /// like this.
+    #[inline]
+    pub fn uncover_covered(&mut self, from: u32, to: u32) -> bool {
+        let (first, last, head, tail) = span(from, to);
+        match &mut self.words[first..=last] {
+            [word] => {
+                let covered = !*word & (head & tail) == 0;
+                *word &= if covered { !(head & tail) } else { u64::MAX };
+                covered
+            }
+            [first, between @ .., last] => {
+                let ends = (*first | !head) & (*last | !tail);
+                let covered = between.iter().fold(ends, |all, word| all & word) == u64::MAX;
+                if covered {
+                    *first &= !head;
+                    between.fill(0);
+                    *last &= !tail;
+                }
+                covered
+            }
+            [] => false,
+        }
+    }
+
     /// The bits of one tile.
     #[inline]
     pub fn tile(&self, tile: u32) -> &TileBits {
@@ -154,8 +204,17 @@ mod tests {
                 let range = &mut flags[from as usize..to as usize];
                 let changed = range.iter().filter(|flag| **flag != cover).count() as u32;
                 range.fill(cover);
+                let whole = changed == to - from;
+                let mut copy = bitmap.clone();
                 let said = if cover { bitmap.cover(from, to) } else { bitmap.uncover(from, to) };
                 prop_assert_eq!(said, changed);
+                let before = copy.words;
+                let done = match cover {
+                    true => copy.cover_free(from, to),
+                    false => copy.uncover_covered(from, to),
+                };
+                prop_assert_eq!(done, whole);
+                prop_assert_eq!(copy.words, if whole { bitmap.words } else { before });
             }
             for (tile, flags) in flags.chunks(TILE_GRANULES as usize).enumerate() {
                 let mut seen = Vec::new();

@@ -116,18 +116,26 @@ impl Leaf {
         self.gaps
     }
 
-    /// Covers granules `from..to` if all their tiles are in the footprint: how many no block
-    /// covered before. Else does nothing.
+    /// Covers granules `from..to` if all their tiles are in the footprint, and no block covers any
+    /// of them; else, or where there is no bitmap, does nothing.
     #[inline]
-    pub fn cover_touched(
-        &mut self,
-        from: u32,
-        to: u32,
-        bitmaps: &mut Bitmaps,
-        totals: &mut Totals,
-    ) -> Option<u32> {
+    pub fn cover_free(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps) -> bool {
         let tiles = tiles_of(from, to);
-        (self.touched & tiles == tiles).then(|| self.cover(from, to, bitmaps, totals))
+        let done = self.touched & tiles == tiles
+            && bitmaps.get_mut(self.bitmap).is_some_and(|bitmap| bitmap.cover_free(from, to));
+        self.stale |= if done { tiles } else { 0 };
+        done
+    }
+
+    /// Uncovers granules `from..to` if all their tiles are in the footprint, and blocks cover all
+    /// of them; else, or where there is no bitmap, does nothing.
+    #[inline]
+    pub fn uncover_covered(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps) -> bool {
+        let tiles = tiles_of(from, to);
+        let done = self.touched & tiles == tiles
+            && bitmaps.get_mut(self.bitmap).is_some_and(|bitmap| bitmap.uncover_covered(from, to));
+        self.stale |= if done { tiles } else { 0 };
+        done
     }
 
     /// Makes an edit on granules `from..to`.

@@ -40,12 +40,24 @@ pub fn live(bits: &TileBits) -> u32 {
 
 /// The holes, as if nothing were around the tile, and how many granules are covered.
 pub(super) fn summary(bits: &TileBits) -> (SmallGaps, u32) {
+    // Most tiles of a heap of larger blocks.
+    if bits.iter().fold(u64::MAX, |all, word| all & word) == u64::MAX {
+        return (SmallGaps::of_granules(0, 0, 0, 0), TILE_GRANULES);
+    }
     let (mut first, mut largest, mut count, mut live) = (None, 0, 0, 0);
     // The hole that reaches up to where we are.
     let mut run = 0;
     for word in bits {
         if *word == 0 {
             run += 64;
+            continue;
+        }
+        if *word == u64::MAX {
+            largest = largest.max(run);
+            count += u32::from(run > 0);
+            first.get_or_insert(run);
+            live += 64;
+            run = 0;
             continue;
         }
         let mut rest = *word;

@@ -34,7 +34,7 @@ pub struct Space {
     /// Of uniform stretches, and of leaves as of their last refresh.
     fullness: Fullness,
     /// Numbers of leaves found last, and where they are.
-    cache: Vec<(u64, u32)>,
+    cache: Box<[(u64, u32); CACHED_LEAVES]>,
     pub(super) page_tiles: u32,
 }
 
@@ -54,7 +54,7 @@ impl Space {
             stale_nodes: Default::default(),
             root_gaps: Gaps::default(),
             fullness: Fullness::default(),
-            cache: vec![(u64::MAX, 0); CACHED_LEAVES],
+            cache: Box::new([(u64::MAX, 0); CACHED_LEAVES]),
             page_tiles: (page_bytes / TILE_BYTES) as u32,
         }
     }
@@ -89,32 +89,64 @@ impl Space {
         self.edit(range, Edit::Cover);
     }
 
-    /// As [`Space::cover`], if the pages are all in the footprint already, and the range is
-    /// not large: bytes of it that no block covered before. `None`: nothing was done. The short
-    /// way for most blocks.
+    /// As [`Space::cover`], if the pages are all in the footprint already, no block covers any of
+    /// it, and the range is not large. False: nothing was done. The short way for most blocks.
     #[inline]
-    pub fn cover_touched(&mut self, range: &Range<u64>) -> Option<u64> {
-        let index = self.leaf_of(range)?;
+    pub fn cover_free(&mut self, range: &Range<u64>) -> bool {
+        let Some(index) = self.leaf_of(range) else { return self.cover_free_in_two(range) };
         let leaf = &mut self.leaves[index as usize];
         let (from, to) = granules(range, leaf.number);
-        let fresh = leaf.cover_touched(from, to, &mut self.bitmaps, &mut self.totals)?;
-        self.queue_leaf(index);
-        Some(u64::from(fresh) * GRANULE_BYTES)
+        let done = leaf.cover_free(from, to, &mut self.bitmaps);
+        if done {
+            self.totals.covered_granules += u64::from(to - from);
+            self.totals.live_granules += u64::from(to - from);
+            queue_leaf(leaf, index, &mut self.stale_leaves);
+        }
+        done
+    }
+
+    /// As [`Space::uncover`], if the pages are all in the footprint, blocks cover all of it, and the
+    /// range is not large. False: nothing was done. The short way for most blocks.
+    #[inline]
+    pub fn uncover_covered(&mut self, range: &Range<u64>) -> bool {
+        let Some(index) = self.leaf_of(range) else { return self.uncover_covered_in_two(range) };
+        let leaf = &mut self.leaves[index as usize];
+        let (from, to) = granules(range, leaf.number);
+        let done = leaf.uncover_covered(from, to, &mut self.bitmaps);
+        if done {
+            self.totals.covered_granules -= u64::from(to - from);
+            self.totals.live_granules -= u64::from(to - from);
+            queue_leaf(leaf, index, &mut self.stale_leaves);
+        }
+        done
+    }
+
+    /// The same of a range that lies in two leaves.
+    #[inline(never)]
+    fn cover_free_in_two(&mut self, range: &Range<u64>) -> bool {
+        let Some([one, next]) = in_two(range) else { return false };
+        if !self.cover_free(&one) {
+            return false;
+        }
+        let done = self.cover_free(&next);
+        // What was just covered is all covered.
+        done || (self.uncover_covered(&one) && false)
+    }
+
+    /// The same of a range that lies in two leaves.
+    #[inline(never)]
+    fn uncover_covered_in_two(&mut self, range: &Range<u64>) -> bool {
+        let Some([one, next]) = in_two(range) else { return false };
+        if !self.uncover_covered(&one) {
+            return false;
+        }
+        let done = self.uncover_covered(&next);
+        done || (self.cover_free(&one) && false)
     }
 
     /// No block lies there any more.
-    #[inline]
     pub fn uncover(&mut self, range: Range<u64>) {
-        if range.start >= range.end || range.end > MAX_ADDRESS {
-            return;
-        }
-        let Some(index) = self.leaf_of(&range) else {
-            return self.edit_node(ROOT, &range, Edit::Uncover);
-        };
-        let leaf = &mut self.leaves[index as usize];
-        let (from, to) = granules(&range, leaf.number);
-        leaf.uncover(from, to, &mut self.bitmaps, &mut self.totals);
-        self.queue_leaf(index);
+        self.edit(range, Edit::Uncover);
     }
 
     /// The pages that lie wholly in the range went back to the kernel.
@@ -158,7 +190,7 @@ impl Space {
         let leaf = &mut self.leaves[index as usize];
         let part = granules(range, leaf.number);
         leaf.edit(edit, part, &mut self.bitmaps, &mut self.totals, self.page_tiles);
-        self.queue_leaf(index);
+        queue_leaf(leaf, index, &mut self.stale_leaves);
     }
 
     fn edit_node(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
@@ -336,15 +368,6 @@ impl Space {
         }
     }
 
-    #[inline]
-    fn queue_leaf(&mut self, index: u32) {
-        let leaf = &mut self.leaves[index as usize];
-        if !leaf.queued {
-            leaf.queued = true;
-            self.stale_leaves.push(index);
-        }
-    }
-
     fn queue_node(&mut self, index: u32) {
         let node = &mut self.nodes[index as usize];
         if !node.queued {
@@ -398,6 +421,22 @@ impl Space {
     /// The holes in the whole space, as of the last [`Space::refresh`].
     pub fn gaps(&self) -> Gaps {
         self.root_gaps
+    }
+}
+
+/// The parts of a range on both sides of where a leaf ends, if there is one such place in it.
+fn in_two(range: &Range<u64>) -> Option<[Range<u64>; 2]> {
+    let edge = range.end.checked_sub(1)? >> LEAF_SHIFT << LEAF_SHIFT;
+    let two = range.start < edge && edge - range.start <= 1 << LEAF_SHIFT;
+    two.then(|| [range.start..edge, edge..range.end])
+}
+
+/// A leaf is to be summed up again.
+#[inline]
+fn queue_leaf(leaf: &mut Leaf, index: u32, stale: &mut Vec<u32>) {
+    if !leaf.queued {
+        leaf.queued = true;
+        stale.push(index);
     }
 }
 
