@@ -10,8 +10,7 @@ const LEAST_USABLE: u64 = 24;
 /// but the size word is the program's. Of sizes below 2⁶³.
 #[inline]
 pub fn usable(size: u64) -> u64 {
-    let chunk = size.next_multiple_of(16);
-    let chunk = if chunk - size >= HEADER_BYTES { chunk } else { chunk + 16 };
+    let chunk = (size + HEADER_BYTES + 15) & !15;
     (chunk - HEADER_BYTES).max(LEAST_USABLE)
 }
 

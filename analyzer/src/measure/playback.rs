@@ -7,12 +7,15 @@
 use super::progress::Pass;
 use crate::order::{self, Batch, Brief, Event, Events, Told};
 use crate::read::Trace;
-use crate::replay::{Change, Changes, FORESEEN, Heap, Matching, Replay};
+use crate::replay::{Change, Changes, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+/// So many events are foreseen together: enough for their cache misses to overlap, few
+/// enough that what they fetch is still there when its turn comes.
+const FORESEEN: usize = 16;
 /// Steps that may wait for the heap.
 const STEPS_AHEAD: usize = 4;
 

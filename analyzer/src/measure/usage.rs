@@ -259,7 +259,7 @@ fn crossed<'t>(
         all.crossed_bytes += freed.crossed_bytes;
         all.last_ns = all.last_ns.max(trace.clock().time_ns(freed.crossed_last));
     }
-    let here = || habits.crossed().filter(|(start, ..)| empty.contains_key(start));
+    let here = || habits.crossings().filter(|(start, ..)| empty.contains_key(start));
     let most = here().max_by_key(|(start, stack, crossed)| (crossed.bytes, *start, *stack));
     all.threads = most.map(|(.., crossed)| (crossed.acquired_by, crossed.freed_by));
     let stacks = here().map(|(_, stack, crossed)| (stack, crossed.birth, crossed.bytes));

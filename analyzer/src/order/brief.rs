@@ -14,8 +14,8 @@ pub struct Brief {
     pub(super) rank: Rank,
     /// Address, flags, and which kind it is.
     word: u64,
-    /// What was asked for; of one that is kept whole, where it is.
-    size: u32,
+    /// What was asked for, in bytes; of one that is kept whole, where it is.
+    pub size: u32,
     /// Call stack of an acquisition, 0 = not known.
     pub stack: u32,
     /// The lane that it stands on.
@@ -61,7 +61,7 @@ impl Brief {
     fn unpack(&self) -> Event {
         let (address, flags) = (self.address(), self.flags());
         let action = if self.acquires() {
-            let (size, stack) = (self.size(), self.stack);
+            let (size, stack) = (self.size.into(), self.stack);
             Action::Acquire { address, size, flags, align_log2: 0, stack, note: None }
         } else {
             Action::Release { address, flags }
@@ -90,12 +90,6 @@ impl Brief {
     #[inline]
     pub fn address(&self) -> u64 {
         self.word & ADDRESS
-    }
-
-    /// What was asked for, in bytes.
-    #[inline]
-    pub fn size(&self) -> u64 {
-        self.size.into()
     }
 
     /// How a block comes or goes.

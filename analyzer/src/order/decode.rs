@@ -58,26 +58,28 @@ impl<'t> Chunk<'t> {
     pub fn decode(&mut self, wanted: usize, batch: &mut Batch, last: &mut Stamp) {
         let Chunk { lane, mut thread, .. } = *self;
         let mut decoder = Decoder::resume(&self.bytes, self.offset, self.state, self.stack);
-        while batch.len() < wanted && !self.done {
-            let mut usual = match decoder.offset() >= self.folded {
-                true => decoder.next_usual(self.last),
-                false => None,
-            };
-            if let Some(plain) = &mut usual {
-                *last = plain.stamp.max(*last);
-                plain.stamp = *last;
+        while batch.len() < wanted {
+            if decoder.offset() >= self.folded {
+                let mut latest = *last;
+                while batch.len() < wanted
+                    && let Some(mut plain) = decoder.next_usual(self.last)
+                {
+                    latest = plain.stamp.max(latest);
+                    plain.stamp = latest;
+                    match Brief::of_plain(&plain, decoder.stack(), lane, thread) {
+                        Some(brief) => batch.push_brief(brief),
+                        None => {
+                            let (action, _) = action_of(plain.event(decoder.stack()));
+                            batch.push(Event { stamp: latest, lane, thread, action });
+                        }
+                    }
+                }
+                *last = latest;
+                if batch.len() >= wanted {
+                    break;
+                }
             }
-            if let Some(plain) = &usual
-                && let Some(brief) = Brief::of_plain(plain, decoder.stack(), lane, thread)
-            {
-                batch.push_brief(brief);
-                continue;
-            }
-            let next = match usual {
-                Some(plain) => Ok(Some((plain.stamp, plain.event(decoder.stack())))),
-                None => decoder.next_event(),
-            };
-            let (stamp, packed) = match next {
+            let (stamp, packed) = match decoder.next_event() {
                 Ok(Some((stamp, packed))) if stamp <= self.last => (stamp, packed),
                 ended => {
                     self.damage = ended.is_err().then_some(decoder.offset());

@@ -15,6 +15,11 @@ impl Rank {
         Rank(stamp.min(Stamp::MAX >> 2) << 1 | u64::from(acquires))
     }
 
+    /// The one right behind it.
+    pub fn next(self) -> Rank {
+        Rank(self.0.saturating_add(1))
+    }
+
     /// The stamp of the event.
     #[inline]
     pub fn stamp(self) -> Stamp {

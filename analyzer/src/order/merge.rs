@@ -108,13 +108,17 @@ fn move_both(
     let begin = batch.len();
     let (of_one, of_other) = (one.rest(), other.rest());
     let (mut at_one, mut at_other) = (0, 0);
-    while batch.len() < BATCH_EVENTS
-        && let (Some(next_of_one), Some(next_of_other)) =
-            (of_one.get(at_one), of_other.get(at_other))
-    {
+    // Of equal ranks the lower lane's comes first.
+    let limit_of = |lane| if lane < limit.1 { limit.0.next() } else { limit.0 };
+    let (limit_of_one, limit_of_other) = (limit_of(first), limit_of(second));
+    for _ in begin..BATCH_EVENTS {
+        if at_one >= of_one.len() || at_other >= of_other.len() {
+            break;
+        }
+        let (next_of_one, next_of_other) = (&of_one[at_one], &of_other[at_other]);
         let is_of_one = next_of_one.rank <= next_of_other.rank;
         let next = if is_of_one { next_of_one } else { next_of_other };
-        if (next.rank, if is_of_one { first } else { second }) >= limit {
+        if next.rank >= if is_of_one { limit_of_one } else { limit_of_other } {
             break;
         }
         batch.push_brief(*next);

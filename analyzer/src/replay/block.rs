@@ -1,5 +1,6 @@
 //! Blocks, and where the allocator puts them.
 
+use super::entry::Entry;
 use crate::allocators::glibc;
 use crate::order::Note;
 use crate::read::Classes;
@@ -80,6 +81,19 @@ impl Layout {
         self.place_with_note(address, size, align_log2, note)
     }
 
+    /// A plain block in a heap of glibc, as it is kept. `None`: it is none, or not known to be.
+    #[inline]
+    pub(super) fn entry(&self, address: u64, size: u32, who: (Stamp, u32, u32)) -> Option<Entry> {
+        /// So far from the end of the address space that each block ends before that.
+        const LAST: u64 = MAX_ADDRESS - (1 << 33);
+        const HEADER: u32 = glibc::HEADER_BYTES as u32;
+        let is_sound = address.is_multiple_of(GRANULE_BYTES) && (4096..LAST).contains(&address);
+        (is_sound && self.is_glibc()).then(|| {
+            let slop = glibc::usable(size.into()) - u64::from(size);
+            Entry::in_heap(address, who, (size, slop as u32, HEADER))
+        })
+    }
+
     fn place_with_note(
         &self,
         address: u64,
@@ -142,6 +156,27 @@ mod tests {
         let next = layout.place(0x1030, 100, 0, None);
         assert_eq!(one.extent, 0x1008..0x1028);
         assert_eq!(next.extent, 0x1028..0x1098);
+    }
+
+    #[test]
+    fn the_short_way_leads_to_the_same_block() {
+        let layout = Layout::new(UsableRule::Glibc, 4096, Classes::default());
+        for address in [0u64, 8, 4096, 0x5000, 0x5004, 0x7fff_ffff_f010, MAX_ADDRESS - 16] {
+            for size in [0u32, 1, 24, 25, 40, 41, 4095, 1 << 20, u32::MAX - 7, u32::MAX] {
+                let Place { usable, extent, own_mapping } =
+                    layout.place(address, size.into(), 0, None);
+                let size64 = size.into();
+                let (birth, thread, stack) = (7, 8, 9);
+                let block =
+                    Block { size: size64, usable, extent, birth, thread, stack, own_mapping };
+                if let Some(entry) = layout.entry(address, size, (birth, thread, stack)) {
+                    assert_eq!(entry, Entry::pack(address, &block));
+                    assert_eq!(entry.unpack(), block);
+                } else {
+                    assert!(address < 4096 || address % 8 != 0 || address > 1 << 56);
+                }
+            }
+        }
     }
 
     #[test]

@@ -68,10 +68,10 @@ impl Change {
         self.has(RAISES_LIVE)
     }
 
-    /// Its block, if it is one as most are.
+    /// What its block is packed into.
     #[inline]
-    pub(super) fn usual_block(&self) -> Option<Block> {
-        (!self.entry.is_apart()).then(|| self.entry.unpack())
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// The address of the block.

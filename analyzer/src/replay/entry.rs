@@ -65,6 +65,18 @@ impl Entry {
         Entry { address, birth, size: size as u32, thread, stack, shape }
     }
 
+    /// A block that begins `before` bytes behind its extent's start, less than 32, and of which as many
+    /// bytes as it says are usable beyond its size, less than 64 KiB. All are whole granules.
+    #[inline]
+    pub fn in_heap(
+        address: u64,
+        (birth, thread, stack): (Stamp, u32, u32),
+        (size, slop, before): (u32, u32, u32),
+    ) -> Entry {
+        let shape = before << BEFORE_SHIFT | slop << SLOP_SHIFT;
+        Entry { address, birth, size, thread, stack, shape }
+    }
+
     /// The block, if it is not kept apart.
     #[inline]
     pub fn unpack(&self) -> Block {

@@ -113,7 +113,7 @@ impl Habits {
     }
 
     /// A call returned this block.
-    #[inline]
+    #[inline(always)]
     pub(super) fn acquired(&mut self, block: &Block, realloc: bool) {
         let Some(index) = self.index(block.stack) else { return };
         if index >= self.turnover.len() {
@@ -137,7 +137,7 @@ impl Habits {
     }
 
     /// A block is gone: freed or reallocated.
-    #[inline]
+    #[inline(always)]
     pub(super) fn gone(&mut self, who: Who, address: u64, block: &Block, realloc: bool) {
         if let Some(index) = self.index(block.stack)
             && let Some((turnover, _)) = self.turnover.get_mut(index)
@@ -158,12 +158,23 @@ impl Habits {
             freed.crossed_bytes += block.size;
             freed.crossed_last = who.stamp;
             let key = (stretch, block.stack);
-            let crossed = self.crossed.entry(key).or_default();
-            crossed.blocks += 1;
-            crossed.bytes += block.size;
-            (crossed.freed_by, crossed.acquired_by) = (who.thread, block.thread);
-            crossed.birth = block.birth;
+            self.crossed(key, who.thread, (block.size, block.thread, block.birth));
         }
+    }
+
+    /// A thread freed a block of another one.
+    #[inline(never)]
+    fn crossed(
+        &mut self,
+        key: (u64, u32),
+        freed_by: u32,
+        (size, acquired_by, birth): (u64, u32, Stamp),
+    ) {
+        let crossed = self.crossed.entry(key).or_default();
+        crossed.blocks += 1;
+        crossed.bytes += size;
+        (crossed.freed_by, crossed.acquired_by) = (freed_by, acquired_by);
+        crossed.birth = birth;
     }
 
     /// realloc made `old`, at `address`, larger, and moved it to `next`.
@@ -221,7 +232,7 @@ impl Habits {
     }
 
     /// What other threads freed, with the start of the stretch that it was in, by stack.
-    pub fn crossed(&self) -> impl Iterator<Item = (u64, u32, Crossed)> {
+    pub fn crossings(&self) -> impl Iterator<Item = (u64, u32, Crossed)> {
         let each = self.crossed.iter();
         each.map(|((number, stack), crossed)| (number << self.stretch_shift, *stack, *crossed))
     }
@@ -309,7 +320,7 @@ mod tests {
         let expected = Freed { bytes: 400, crossed_bytes: 300, crossed_last: 4 };
         assert_eq!(habits.freed_in(ARENA_HEAP_BYTES), expected);
         assert_eq!(habits.freed_in(2 * ARENA_HEAP_BYTES), Freed::default());
-        let crossed: Vec<_> = habits.crossed().collect();
+        let crossed: Vec<_> = habits.crossings().collect();
         assert_eq!(crossed[0].0, ARENA_HEAP_BYTES);
         assert_eq!((crossed[0].2.bytes, crossed[0].2.freed_by), (300, 8));
     }

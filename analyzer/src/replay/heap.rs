@@ -7,9 +7,10 @@
 //! wrong for as long (one came too early, the other goes too late); what a release uncovers of a
 //! newer block is covered again.
 
-use super::address_space::{AddressSpace, FORESEEN};
+use super::address_space::AddressSpace;
 use super::block::{Block, Layout};
 use super::change::{ACQUIRES, CROSSED, Change, Changes, WRAPPED, What};
+use super::entry::Entry;
 use super::mappings::Removals;
 use super::taken::TakenPages;
 use super::{Counts, Live};
@@ -124,44 +125,67 @@ impl<'t> Heap<'t> {
         self.set_due();
     }
 
-    /// Reads what the next changes will need, for their cache lines' sake. Changes nothing. Of at
-    /// most [`FORESEEN`] changes.
+    /// Reads what the next changes will need, all at once, for their cache lines' sake. Changes
+    /// nothing.
     #[inline]
     pub fn foresee(&self, changes: &[Change]) {
-        let mut addresses = [0; FORESEEN];
-        for (address, change) in addresses.iter_mut().zip(changes) {
-            *address = change.address();
-        }
-        std::hint::black_box(self.space.peek(&addresses));
+        let sum = changes.iter().fold(0, |sum, change| sum ^ self.space.peek(change.address()));
+        std::hint::black_box(sum);
     }
 
     /// Applies the next of some changes.
-    #[inline]
+    #[inline(always)]
     pub fn apply(&mut self, change: &Change, all: &Changes) {
         if change.stamp >= self.due {
             self.catch_up(change.stamp);
         }
         self.events += u64::from(change.begins_event());
-        if change.has(ACQUIRES) {
-            self.note_told(change.has(WRAPPED));
-        }
+        self.told.0 += u64::from(change.has(ACQUIRES));
+        self.told.1 += u64::from(change.has(WRAPPED));
         self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
+        let done = match change.what {
+            What::Came => self.usual_came(change.entry()),
+            What::Went => self.usual_went(change.entry()),
+            What::Passed | What::Mappings | What::Nothing => false,
+        };
+        if !done {
+            self.apply_any(change, all);
+        }
+    }
+
+    /// A block is there now where nothing was, on pages of the footprint, as most come. False: nothing
+    /// was done.
+    #[inline(always)]
+    fn usual_came(&mut self, entry: &Entry) -> bool {
+        let block = entry.unpack();
+        let done = !entry.is_apart()
+            && !block.own_mapping
+            && self.space.place_in_free(block.extent.start, block.extent.end);
+        if done {
+            self.live.add(&block);
+        }
+        done
+    }
+
+    /// A block is gone that covered all of its extent, as most go. False: nothing was done.
+    #[inline(always)]
+    fn usual_went(&mut self, entry: &Entry) -> bool {
+        let block = entry.unpack();
+        let done = !entry.is_apart()
+            && !block.own_mapping
+            && self.overlaps.is_empty()
+            && self.space.remove_covered(block.extent.start, block.extent.end);
+        if done {
+            self.live.subtract(&block);
+        }
+        done
+    }
+
+    #[inline(never)]
+    fn apply_any(&mut self, change: &Change, all: &Changes) {
         match change.what {
-            What::Came => match change.usual_block() {
-                Some(block) if self.space.place_in_free(&block.extent, block.own_mapping) => {
-                    self.live.add(&block);
-                }
-                _ => self.came(change.address(), &all.block_of(change)),
-            },
-            What::Went => match change.usual_block() {
-                Some(block)
-                    if self.overlaps.is_empty()
-                        && self.space.remove_covered(&block.extent, block.own_mapping) =>
-                {
-                    self.live.subtract(&block);
-                }
-                _ => self.went(change.address(), &all.block_of(change)),
-            },
+            What::Came => self.came(change.address(), &all.block_of(change)),
+            What::Went => self.went(change.address(), &all.block_of(change)),
             What::Passed => {
                 let block = all.block_of(change);
                 self.space.place(&block.extent, block.own_mapping);
@@ -215,14 +239,12 @@ impl<'t> Heap<'t> {
         self.due = look.min(overlap).min(self.forked.unwrap_or(Stamp::MAX));
     }
 
-    #[inline]
     fn note_told(&mut self, wrapped: bool) {
         self.told.0 += 1;
         self.told.1 += u64::from(wrapped);
     }
 
     /// A block is there now, maybe on fresh pages, or over another one.
-    #[inline(never)]
     fn came(&mut self, address: u64, block: &Block) {
         self.live.add(block);
         let placed = self.space.place(&block.extent, block.own_mapping);
@@ -247,7 +269,6 @@ impl<'t> Heap<'t> {
     }
 
     /// A block is gone, which may not be all that lay there.
-    #[inline(never)]
     fn went(&mut self, address: u64, block: &Block) {
         self.live.subtract(block);
         self.vacate(address, block);

@@ -100,7 +100,7 @@ impl<'t> Matching<'t> {
     }
 
     /// Finds out what the next event of a batch means.
-    #[inline]
+    #[inline(always)]
     pub fn apply(&mut self, brief: &Brief, batch: &Batch, changes: &mut Changes) {
         match batch.whole(brief) {
             None => self.apply_brief(brief, changes),
@@ -124,7 +124,7 @@ impl<'t> Matching<'t> {
         self.counts.events += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn apply_brief(&mut self, brief: &Brief, changes: &mut Changes) {
         let who = Who { stamp: brief.stamp(), lane: brief.lane, thread: brief.thread };
         self.begin_event(who.stamp);
@@ -140,14 +140,17 @@ impl<'t> Matching<'t> {
 
     /// A block comes to an address that is free, with nothing rare about it, as most do. False:
     /// nothing was done.
-    #[inline]
+    #[inline(always)]
     fn usual_came(&mut self, who: Who, brief: &Brief, changes: &mut Changes) -> bool {
-        let address = brief.address();
-        let block = self.block(who, address, (brief.size(), 0, brief.stack), None);
-        let entry = Entry::pack(address, &block);
+        let (address, birth) = (brief.address(), (who.stamp, who.thread, brief.stack));
+        let entry = match self.layout.entry(address, brief.size, birth) {
+            Some(entry) => entry,
+            None => self.pack(who, brief),
+        };
         if !self.blocks.insert_usual(entry) {
             return false;
         }
+        let block = entry.unpack();
         self.counts.allocs += 1;
         self.sources.count(block.stack);
         self.habits.acquired(&block, false);
@@ -157,8 +160,15 @@ impl<'t> Matching<'t> {
         true
     }
 
+    /// The same of any allocator's block.
+    fn pack(&self, who: Who, brief: &Brief) -> Entry {
+        let address = brief.address();
+        let said = (brief.size.into(), 0, brief.stack);
+        Entry::pack(address, &self.block(who, address, said, None))
+    }
+
     /// A block that is there goes, with nothing rare about it, as most do. False: nothing was done.
-    #[inline]
+    #[inline(always)]
     fn usual_went(&mut self, who: Who, address: u64, changes: &mut Changes) -> bool {
         let Some(entry) = self.blocks.remove_usual(address) else { return false };
         let block = entry.unpack();
@@ -178,7 +188,7 @@ impl<'t> Matching<'t> {
     fn apply_any(&mut self, who: Who, brief: &Brief, changes: &mut Changes) {
         changes.begin(who.stamp);
         if brief.acquires() {
-            let said = (brief.size(), 0, brief.stack);
+            let said = (brief.size.into(), 0, brief.stack);
             self.acquired(who, brief.address(), said, (brief.flags(), None), changes);
         } else {
             self.released(who, brief.address(), brief.flags(), changes);

@@ -29,8 +29,7 @@ mod taken;
 mod timed;
 
 pub use address_space::{
-    AddressSpace, BUCKETS, Drift, FORESEEN, Fullness, GRANULE_BYTES, Gaps, Kind, Stretch,
-    TILE_BYTES,
+    AddressSpace, BUCKETS, Drift, Fullness, GRANULE_BYTES, Gaps, Kind, Stretch, TILE_BYTES,
 };
 pub use block::Block;
 pub use change::{Change, Changes};

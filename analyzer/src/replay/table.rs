@@ -75,13 +75,14 @@ impl Table {
         (index + 1) & (self.entries.len() - 1)
     }
 
-    /// The index of an address, or of where it would have to be.
+    /// The index of an address, or of where it would have to be. That of [`Entry::NONE`] is found at
+    /// an empty place.
     #[inline]
     fn find(&self, address: u64) -> Result<usize, usize> {
         let mut index = self.home(address);
         loop {
             let entry = &self.entries[index];
-            if entry.address == address && entry.is_some() {
+            if entry.address == address {
                 return Ok(index);
             }
             if !entry.is_some() {
@@ -102,7 +103,7 @@ impl Table {
     /// The entry of an address.
     #[inline]
     pub fn get(&self, address: u64) -> Option<&Entry> {
-        self.find(address).ok().map(|index| &self.entries[index])
+        self.find(address).ok().map(|index| &self.entries[index]).filter(|entry| entry.is_some())
     }
 
     /// Adds an entry; the one of that address before, if any. [`Entry::NONE`] is never there.
@@ -164,7 +165,7 @@ impl Table {
     pub fn remove_if(&mut self, address: u64, is: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let mut hole = self.find(address).ok()?;
         let removed = self.entries[hole];
-        if !is(&removed) {
+        if !removed.is_some() || !is(&removed) {
             return None;
         }
         self.count -= 1;

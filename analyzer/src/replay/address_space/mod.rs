@@ -17,9 +17,7 @@ mod territory;
 pub use drift::Drift;
 pub use kernel::{Purpose, Removed};
 pub use region::{Kind, Region};
-pub use space::{
-    BUCKETS, FORESEEN, Fullness, GRANULE_BYTES, Gaps, MAX_ADDRESS, Stretch, TILE_BYTES,
-};
+pub use space::{BUCKETS, Fullness, GRANULE_BYTES, Gaps, MAX_ADDRESS, Stretch, TILE_BYTES};
 pub use territory::Territory;
 
 use crate::read::Mapping;
@@ -115,7 +113,7 @@ impl AddressSpace {
         if extent.is_empty() {
             return Placed::default();
         }
-        if self.place_in_free(extent, own_mapping) {
+        if !own_mapping && self.place_in_free(extent.start, extent.end) {
             return Placed { fresh_bytes: extent.end - extent.start, ..Placed::default() };
         }
         let covered = self.space.covered_bytes();
@@ -146,11 +144,11 @@ impl AddressSpace {
         }
     }
 
-    /// A block lies there now, if its pages are in the footprint and no other block lies there, as of
-    /// most blocks. False: nothing was done.
+    /// A block without a mapping of its own lies there now, if its pages are in the footprint and no
+    /// other block lies there, as of most blocks. False: nothing was done.
     #[inline]
-    pub fn place_in_free(&mut self, extent: &Range<u64>, own_mapping: bool) -> bool {
-        !own_mapping && self.space.cover_free(extent)
+    pub fn place_in_free(&mut self, start: u64, end: u64) -> bool {
+        self.space.cover_free(start, end)
     }
 
     /// The blocks that were there when the kept events begin are placed. What others before
@@ -194,11 +192,11 @@ impl AddressSpace {
         }
     }
 
-    /// No block lies there any more, if one covered all of it, as of most blocks. False: nothing was
-    /// done.
+    /// A block without a mapping of its own is gone, if it covered all of its extent, as most do.
+    /// False: nothing was done.
     #[inline]
-    pub fn remove_covered(&mut self, extent: &Range<u64>, own_mapping: bool) -> bool {
-        !own_mapping && self.space.uncover_covered(extent)
+    pub fn remove_covered(&mut self, start: u64, end: u64) -> bool {
+        self.space.uncover_covered(start, end)
     }
 
     /// No block lies there any more.
@@ -211,10 +209,10 @@ impl AddressSpace {
         }
     }
 
-    /// Reads what blocks at some addresses will need, for their cache lines' sake.
+    /// Reads what a block at an address will need, for its cache lines' sake: something of it.
     #[inline]
-    pub fn peek(&self, addresses: &[u64]) -> u64 {
-        self.space.peek(addresses)
+    pub fn peek(&self, address: u64) -> u64 {
+        self.space.peek(address)
     }
 
     fn pages_around(&self, range: &Range<u64>) -> Range<u64> {

@@ -86,7 +86,7 @@ impl Bitmap {
     #[inline]
     pub fn cover_free(&mut self, from: u32, to: u32) -> bool {
         let (first, last, head, tail) = span(from, to);
-        match &mut self.words[first..=last] {
+        match &mut self.words[first..last + 1] {
             [word] => {
                 let free = *word & (head & tail) == 0;
                 *word |= if free { head & tail } else { 0 };
@@ -111,7 +111,7 @@ impl Bitmap {
     #[inline]
     pub fn uncover_covered(&mut self, from: u32, to: u32) -> bool {
         let (first, last, head, tail) = span(from, to);
-        match &mut self.words[first..=last] {
+        match &mut self.words[first..last + 1] {
             [word] => {
                 let covered = !*word & (head & tail) == 0;
                 *word &= if covered { !(head & tail) } else { u64::MAX };

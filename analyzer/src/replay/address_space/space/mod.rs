@@ -26,7 +26,7 @@ mod walk;
 pub use fullness::{BUCKETS, Fullness};
 pub use gaps::Gaps;
 pub use tile::{GRANULE_BYTES, TILE_BYTES};
-pub use tree::{FORESEEN, MAX_ADDRESS, Space};
+pub use tree::{MAX_ADDRESS, Space};
 pub use walk::Stretch;
 
 /// A change to a range of addresses.

@@ -2,7 +2,7 @@
 
 use super::bitmap::Bitmaps;
 use super::gaps::Gaps;
-use super::leaf::{LEAF_SHIFT, Leaf};
+use super::leaf::{LEAF_BYTES, LEAF_SHIFT, Leaf};
 use super::node::{Child, FAN_SHIFT, Node, Slot};
 use super::tile::{GRANULE_BYTES, TILE_BYTES};
 use super::{Edit, Fullness, Totals, Uniform};
@@ -14,9 +14,6 @@ pub const MAX_ADDRESS: u64 = 1 << 57;
 /// Levels of nodes: 18 + 7 × 6 = 60 bits.
 const LEVELS: usize = 7;
 const ROOT: u32 = 0;
-/// So many events are foreseen together: enough for their cache misses to overlap, few
-/// enough that what they fetch is still there when its turn comes.
-pub const FORESEEN: usize = 16;
 /// Entries of the cache of leaves: 8,192 leaves are 2 GiB.
 const CACHED_LEAVES: usize = 1 << 13;
 
@@ -91,11 +88,13 @@ impl Space {
 
     /// As [`Space::cover`], if the pages are all in the footprint already, no block covers any of
     /// it, and the range is not large. False: nothing was done. The short way for most blocks.
-    #[inline]
-    pub fn cover_free(&mut self, range: &Range<u64>) -> bool {
-        let Some(index) = self.leaf_of(range) else { return self.cover_free_in_two(range) };
+    #[inline(always)]
+    pub fn cover_free(&mut self, start: u64, end: u64) -> bool {
+        let Some(index) = self.leaf_of(start, end) else {
+            return self.cover_free_in_two(start, end);
+        };
         let leaf = &mut self.leaves[index as usize];
-        let (from, to) = granules(range, leaf.number);
+        let (from, to) = granules(start, end);
         let done = leaf.cover_free(from, to, &mut self.bitmaps);
         if done {
             self.totals.covered_granules += u64::from(to - from);
@@ -107,11 +106,13 @@ impl Space {
 
     /// As [`Space::uncover`], if the pages are all in the footprint, blocks cover all of it, and the
     /// range is not large. False: nothing was done. The short way for most blocks.
-    #[inline]
-    pub fn uncover_covered(&mut self, range: &Range<u64>) -> bool {
-        let Some(index) = self.leaf_of(range) else { return self.uncover_covered_in_two(range) };
+    #[inline(always)]
+    pub fn uncover_covered(&mut self, start: u64, end: u64) -> bool {
+        let Some(index) = self.leaf_of(start, end) else {
+            return self.uncover_covered_in_two(start, end);
+        };
         let leaf = &mut self.leaves[index as usize];
-        let (from, to) = granules(range, leaf.number);
+        let (from, to) = granules(start, end);
         let done = leaf.uncover_covered(from, to, &mut self.bitmaps);
         if done {
             self.totals.covered_granules -= u64::from(to - from);
@@ -123,25 +124,30 @@ impl Space {
 
     /// The same of a range that lies in two leaves.
     #[inline(never)]
-    fn cover_free_in_two(&mut self, range: &Range<u64>) -> bool {
-        let Some([one, next]) = in_two(range) else { return false };
-        if !self.cover_free(&one) {
+    fn cover_free_in_two(&mut self, start: u64, end: u64) -> bool {
+        let Some(edge) = edge_in(start, end) else { return false };
+        if !self.cover_free(start, edge) {
             return false;
         }
-        let done = self.cover_free(&next);
-        // What was just covered is all covered.
-        done || (self.uncover_covered(&one) && false)
+        let done = self.cover_free(edge, end);
+        if !done {
+            self.uncover_covered(start, edge);
+        }
+        done
     }
 
     /// The same of a range that lies in two leaves.
     #[inline(never)]
-    fn uncover_covered_in_two(&mut self, range: &Range<u64>) -> bool {
-        let Some([one, next]) = in_two(range) else { return false };
-        if !self.uncover_covered(&one) {
+    fn uncover_covered_in_two(&mut self, start: u64, end: u64) -> bool {
+        let Some(edge) = edge_in(start, end) else { return false };
+        if !self.uncover_covered(start, edge) {
             return false;
         }
-        let done = self.uncover_covered(&next);
-        done || (self.cover_free(&one) && false)
+        let done = self.uncover_covered(edge, end);
+        if !done {
+            self.cover_free(start, edge);
+        }
+        done
     }
 
     /// No block lies there any more.
@@ -173,7 +179,7 @@ impl Space {
         if range.start >= range.end || range.end > MAX_ADDRESS {
             return;
         }
-        match self.leaf_of(&range) {
+        match self.leaf_of(range.start, range.end) {
             Some(index) => self.edit_leaf(index, &range, edit),
             None => self.edit_node(ROOT, &range, edit),
         }
@@ -181,14 +187,15 @@ impl Space {
 
     /// The leaf that all of a range lies in, if it does and there is one.
     #[inline]
-    fn leaf_of(&mut self, range: &Range<u64>) -> Option<u32> {
-        let number = range.start >> LEAF_SHIFT;
-        if (range.end - 1) >> LEAF_SHIFT == number { self.find_leaf(number) } else { None }
+    fn leaf_of(&mut self, start: u64, end: u64) -> Option<u32> {
+        let number = start >> LEAF_SHIFT;
+        let in_one = start < end && (end - 1) >> LEAF_SHIFT == number;
+        if in_one { self.find_leaf(number) } else { None }
     }
 
     fn edit_leaf(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
         let leaf = &mut self.leaves[index as usize];
-        let part = granules(range, leaf.number);
+        let part = granules(range.start, range.end);
         leaf.edit(edit, part, &mut self.bitmaps, &mut self.totals, self.page_tiles);
         queue_leaf(leaf, index, &mut self.stale_leaves);
     }
@@ -331,21 +338,15 @@ impl Space {
         if cached == number { Some(index) } else { self.search_leaf(number) }
     }
 
-    /// Reads the bits at no more than [`FORESEEN`] addresses, for their cache lines' sake:
-    /// something of them. In steps, each for all: reads that follow from one another cannot
-    /// overlap.
+    /// Reads the bits at an address, for their cache lines' sake: something of them.
     #[inline]
-    pub fn peek(&self, addresses: &[u64]) -> u64 {
-        let mut leaves = [u32::MAX; FORESEEN];
-        for (leaf, address) in leaves.iter_mut().zip(addresses) {
-            let number = address >> LEAF_SHIFT;
-            let (cached, index) = self.cache[number as usize % CACHED_LEAVES];
-            *leaf = if cached == number { index } else { u32::MAX };
+    pub fn peek(&self, address: u64) -> u64 {
+        let number = address >> LEAF_SHIFT;
+        let (cached, index) = self.cache[number as usize % CACHED_LEAVES];
+        match self.leaves.get(index as usize) {
+            Some(leaf) if cached == number => leaf.peek(address, &self.bitmaps),
+            _ => 0,
         }
-        leaves.iter().zip(addresses).fold(0, |sum, (leaf, address)| {
-            let leaf = self.leaves.get(*leaf as usize);
-            sum ^ leaf.map_or(0, |leaf| leaf.peek(*address, &self.bitmaps))
-        })
     }
 
     #[inline(never)]
@@ -424,11 +425,10 @@ impl Space {
     }
 }
 
-/// The parts of a range on both sides of where a leaf ends, if there is one such place in it.
-fn in_two(range: &Range<u64>) -> Option<[Range<u64>; 2]> {
-    let edge = range.end.checked_sub(1)? >> LEAF_SHIFT << LEAF_SHIFT;
-    let two = range.start < edge && edge - range.start <= 1 << LEAF_SHIFT;
-    two.then(|| [range.start..edge, edge..range.end])
+/// Where a leaf ends within a range, if there is one such place in it.
+fn edge_in(start: u64, end: u64) -> Option<u64> {
+    let edge = end.checked_sub(1)? >> LEAF_SHIFT << LEAF_SHIFT;
+    (start < edge && edge - start <= 1 << LEAF_SHIFT).then_some(edge)
 }
 
 /// A leaf is to be summed up again.
@@ -440,12 +440,9 @@ fn queue_leaf(leaf: &mut Leaf, index: u32, stale: &mut Vec<u32>) {
     }
 }
 
-/// The granules of leaf `number` that a range within it takes.
+/// The granules of a leaf that a range within it takes.
 #[inline]
-fn granules(range: &Range<u64>, number: u64) -> (u32, u32) {
-    let start = number << LEAF_SHIFT;
-    (
-        ((range.start - start) / GRANULE_BYTES) as u32,
-        (range.end - start).div_ceil(GRANULE_BYTES) as u32,
-    )
+fn granules(start: u64, end: u64) -> (u32, u32) {
+    let from = start % LEAF_BYTES / GRANULE_BYTES;
+    (from as u32, (from + (end - start).div_ceil(GRANULE_BYTES)) as u32)
 }
