@@ -1,11 +1,12 @@
 //! Replaying a trace with stops at given times.
 //!
 //! Blocks are matched with their releases on another thread than the heap is kept on, a few batches
-//! ahead. So what is seen on the way is the heap; at a stop at which the live blocks are to be seen
-//! too, the first thread waits for the second and lends them out.
+//! ahead; where there are processors for three, events are put in order on one more. So what is seen on
+//! the way is the heap; at a stop at which the live blocks are to be seen too, the first thread waits for
+//! the second and lends them out.
 
 use super::progress::Pass;
-use crate::order::{self, Batch, Brief, Event, Events, Told};
+use crate::order::{self, Batch, Brief, Event, Told};
 use crate::read::Trace;
 use crate::replay::{Change, Changes, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
@@ -16,6 +17,8 @@ use std::thread;
 /// So many events are foreseen together: enough for their cache misses to overlap, few
 /// enough that what they fetch is still there when its turn comes.
 const FORESEEN: usize = 16;
+/// The threads that have a half of the replay each.
+const HALVES: usize = 2;
 /// Steps that may wait for the heap.
 const STEPS_AHEAD: usize = 4;
 
@@ -142,7 +145,7 @@ impl<'t> Steps<'t> {
     fn take(
         &self,
         mut matching: Box<Matching<'t>>,
-        batches: &mut Events<'t>,
+        batches: &mut dyn Iterator<Item = Batch>,
         way: &Way,
     ) -> Option<Box<Matching<'t>>> {
         let mut stop = way.next_with_blocks(way.first());
@@ -288,9 +291,10 @@ pub(super) fn play<'t>(
         let (sender, receiver) = sync_channel(STEPS_AHEAD);
         let (give_back, returned) = sync_channel(1);
         let ahead = scope.spawn(move || {
-            let mut batches = order::events_behind(trace, way.behind());
             let steps = Steps { sender, returned };
-            (steps.take(Box::new(matching), &mut batches, way), batches.told())
+            order::consume(trace, way.behind(), HALVES, |batches| {
+                steps.take(Box::new(matching), batches, way)
+            })
         });
         for step in receiver {
             match step {

@@ -28,12 +28,7 @@ const BATCHES_AHEAD: usize = 4;
 
 /// All events of a trace in order, in batches.
 pub fn events(trace: &Trace) -> Events<'_> {
-    events_behind(trace, None)
-}
-
-/// The same without most of the events up to a stamp: what is left of them comes first.
-pub fn events_behind(trace: &Trace, behind: Option<Stamp>) -> Events<'_> {
-    Events::new(trace, behind)
+    Events::new(trace, None)
 }
 
 /// What putting events in order found out by the way.
@@ -45,13 +40,24 @@ pub struct Told {
     pub damage: Vec<String>,
 }
 
-/// Hands all events to `each`, batch by batch, while another thread decodes and merges the
-/// next ones. Ends early when `each` returns false.
-pub fn for_each_batch(trace: &Trace, mut each: impl FnMut(&Batch) -> bool) -> Told {
+/// Hands all events to `consume`, in batches: behind a stamp only, but for some that come up to there.
+/// Ends when `consume` does. With processors to spare beside `others` threads, another one decodes and
+/// merges the next events meanwhile.
+pub fn consume<R>(
+    trace: &Trace,
+    behind: Option<Stamp>,
+    others: usize,
+    consume: impl FnOnce(&mut dyn Iterator<Item = Batch>) -> R,
+) -> (R, Told) {
+    if thread::available_parallelism().map_or(1, usize::from) <= others {
+        let mut events = Events::new(trace, behind);
+        let result = consume(&mut events);
+        return (result, events.told());
+    }
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(BATCHES_AHEAD);
         let producer = scope.spawn(move || {
-            let mut events = events(trace);
+            let mut events = Events::new(trace, behind);
             for batch in events.by_ref() {
                 // The consumer has seen enough.
                 if sender.send(batch).is_err() {
@@ -60,12 +66,21 @@ pub fn for_each_batch(trace: &Trace, mut each: impl FnMut(&Batch) -> bool) -> To
             }
             events.told()
         });
-        for batch in &receiver {
+        let mut batches = receiver.into_iter();
+        let result = consume(&mut batches);
+        drop(batches);
+        (result, producer.join().unwrap_or_default())
+    })
+}
+
+/// Hands all events to `each`, batch by batch, in the same way. Ends early when `each` returns false.
+pub fn for_each_batch(trace: &Trace, mut each: impl FnMut(&Batch) -> bool) -> Told {
+    let all = |batches: &mut dyn Iterator<Item = Batch>| {
+        for batch in batches {
             if !each(&batch) {
                 break;
             }
         }
-        drop(receiver);
-        producer.join().unwrap_or_default()
-    })
+    };
+    consume(trace, None, 1, all).1
 }

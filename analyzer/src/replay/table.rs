@@ -13,6 +13,7 @@ const GROUP_SHIFT: u32 = 7;
 const BLOCK_SHIFT: u32 = 5;
 const GROUP_ENTRIES: usize = 1 << (GROUP_SHIFT - BLOCK_SHIFT);
 const LEAST_SHIFT: u32 = 6;
+
 /// Entries of a cache line.
 const ENTRIES_A_LINE: usize = 64 / size_of::<Entry>();
 

@@ -28,10 +28,10 @@ impl Gaps {
 /// The holes of a stretch of less than 64 KiB, in a quarter of the room.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SmallGaps {
-    first: u16,
-    last: u16,
-    largest: u16,
-    count: u16,
+    pub first: u16,
+    pub last: u16,
+    pub largest: u16,
+    pub count: u16,
 }
 
 impl SmallGaps {
