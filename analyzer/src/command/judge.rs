@@ -8,6 +8,8 @@ use fragtrace_analyzer::measure::{self, Analysis, Checkpoint, HeapShape};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::replay::Replay;
 use fragtrace_analyzer::symbols::Symbols;
+use std::panic::resume_unwind;
+use std::thread;
 
 /// Judges the heap, which `replay` has as it is at the end, and `checkpoint` as it was before the
 /// process began to exit, if that was kept; with `hidden`, names that may be those
@@ -19,7 +21,7 @@ pub fn judge<'t>(
     symbols: &mut Symbols<'t>,
     hidden: bool,
 ) -> (Blame, Diagnoses) {
-    let at_end = PinnedHeap::at_end(trace, &replay, By::Function);
+    let at_end = || PinnedHeap::at_end(trace, &replay, By::Function);
     let (blame, shape) = told(trace, at_end, analysis, &replay, symbols, hidden);
     // One heap at a time.
     drop(replay);
@@ -40,24 +42,28 @@ fn before_teardown<'t>(
 ) -> Option<Diagnoses> {
     let at_ns = measure::teardown_ns(at_end.analysis)?;
     let (mut analysis, replay) = measure::analyze_until(trace, at_ns, checkpoint);
-    let heap = PinnedHeap::new(trace, &replay, at_ns, By::Function);
+    let heap = || PinnedHeap::new(trace, &replay, at_ns, By::Function);
     let (blame, shape) = told(trace, heap, &mut analysis, &replay, symbols, hidden);
     let case = Case { analysis: &analysis, blame: &blame, shape: &shape };
     let diagnoses = diagnose_before_teardown(&case, at_ns);
     diagnoses.cannot_tell.is_none().then_some(diagnoses)
 }
 
-/// Who pins a heap, and its shape, at the end of an analysis.
-fn told<'t>(
+/// Who pins a heap, and its shape, at the end of an analysis: each goes through all blocks.
+fn told<'r, 't: 'r>(
     trace: &'t Trace,
-    heap: PinnedHeap<'_, 't>,
+    heap: impl FnOnce() -> PinnedHeap<'r, 't> + Send,
     analysis: &mut Analysis,
     replay: &Replay<'t>,
     symbols: &mut Symbols<'t>,
     hidden: bool,
 ) -> (Blame, HeapShape) {
+    let (heap, mut shape) = thread::scope(|scope| {
+        let heap = scope.spawn(heap);
+        let shape = HeapShape::of(trace, replay, analysis.end.time_ns, &analysis.steps, symbols);
+        (heap.join().unwrap_or_else(|panic| resume_unwind(panic)), shape)
+    });
     let mut blame = heap.blame(symbols);
-    let mut shape = HeapShape::of(trace, replay, analysis.end.time_ns, &analysis.steps, symbols);
     if hidden {
         let exe = &trace.process().exe;
         anonymize::facts(&mut analysis.trace);
