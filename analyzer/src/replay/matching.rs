@@ -142,11 +142,24 @@ impl<'t> Matching<'t> {
     /// nothing was done.
     #[inline(always)]
     fn usual_came(&mut self, who: Who, brief: &Brief, changes: &mut Changes) -> bool {
-        let (address, birth) = (brief.address(), (who.stamp, who.thread, brief.stack));
-        let entry = match self.layout.entry(address, brief.size, birth) {
-            Some(entry) => entry,
-            None => self.pack(who, brief),
-        };
+        let by = (who.stamp, who.thread, brief.stack);
+        match self.layout.entry(brief.address(), brief.size, by) {
+            Some(entry) => self.came_in_little(who, entry, changes),
+            None => self.usual_came_elsewhere(who, brief, changes),
+        }
+    }
+
+    /// The same of any allocator's block. By itself: an entry of which nobody knows which way it came
+    /// would be put together in memory, and read from there at once.
+    #[inline(never)]
+    fn usual_came_elsewhere(&mut self, who: Who, brief: &Brief, changes: &mut Changes) -> bool {
+        let said = (brief.size.into(), 0, brief.stack);
+        let block = self.block(who, brief.address(), said, None);
+        self.came_in_little(who, Entry::pack(brief.address(), &block), changes)
+    }
+
+    #[inline(always)]
+    fn came_in_little(&mut self, who: Who, entry: Entry, changes: &mut Changes) -> bool {
         if !self.blocks.insert_usual(entry) {
             return false;
         }
@@ -158,13 +171,6 @@ impl<'t> Matching<'t> {
         let raises = if block.size > 0 { RAISES_LIVE } else { 0 };
         changes.usual(who.stamp, What::Came, entry, ACQUIRES | raises);
         true
-    }
-
-    /// The same of any allocator's block.
-    fn pack(&self, who: Who, brief: &Brief) -> Entry {
-        let address = brief.address();
-        let said = (brief.size.into(), 0, brief.stack);
-        Entry::pack(address, &self.block(who, address, said, None))
     }
 
     /// A block that is there goes, with nothing rare about it, as most do. False: nothing was done.

@@ -4,7 +4,7 @@
 use super::binary::{Binary, with_file};
 use super::demangle::{self, Language};
 use super::places::{Places, shared_part};
-use super::rules::is_qualified;
+use super::rules::{is_qualified, is_runtime};
 use super::table::SymbolTable;
 use crate::read::Module;
 use addr2line::Loader;
@@ -40,10 +40,12 @@ impl std::fmt::Debug for Image {
 }
 
 impl Image {
-    /// Reads what there is. Of an object of which nothing is found, nothing is known.
+    /// Reads what there is. Of an object of which nothing is found, nothing is known. Nobody changes a
+    /// line of libc for what a trace says: of it and its like functions will do, as to unpack the
+    /// lines takes longer than to replay a short trace.
     pub fn open(module: &Module, places: &Places) -> Image {
         let found = places.find(module);
-        let lines = found.lines.and_then(|binary| {
+        let lines = found.lines.filter(|_| !is_runtime(&module.path)).and_then(|binary| {
             let shared = shared_part(&binary, places);
             Loader::new_with_sup(binary.path(), shared.as_deref()).ok()
         });

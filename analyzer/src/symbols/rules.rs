@@ -32,6 +32,12 @@ impl Rules {
     }
 }
 
+/// Whether an object is one of the libraries that all programs run on, by its path: whatever lies in
+/// it is passed over.
+pub fn is_runtime(module: &str) -> bool {
+    of_table(&MODULES, file_name(module)) == Some(Tier::Library)
+}
+
 /// By its name; where that does not say whose it is, by its source file.
 fn of_source(call: &Call) -> Option<Tier> {
     let name = call.function.as_deref()?;

@@ -29,12 +29,23 @@ impl SymbolTable {
                 table.add(&symbol);
             }
         }
-        table.functions.sort_by_key(|function| (function.start, function.bytes));
+        let SymbolTable { functions, names } = &mut table;
+        let name = |function: &Function| {
+            let (from, to) = function.name;
+            names.get(from as usize..to as usize).unwrap_or_default()
+        };
+        // Of names for the same function the last one is taken.
+        functions.sort_unstable_by(|one, other| {
+            let place = (one.start, one.bytes).cmp(&(other.start, other.bytes));
+            place.then_with(|| plainness(name(other)).cmp(&plainness(name(one))))
+        });
         table
     }
 
     fn add<'d>(&mut self, symbol: &impl ObjectSymbol<'d>) {
         let Ok(name) = symbol.name() else { return };
+        // Behind it may stand a version.
+        let name = name.split_once('@').map_or(name, |(name, _)| name);
         let from = self.names.len();
         let (Ok(from), Ok(to)) = (u32::try_from(from), u32::try_from(from + name.len())) else {
             return;
@@ -56,9 +67,24 @@ impl SymbolTable {
     }
 }
 
+/// Of names that a function has, the least is the one that people know: `malloc` has others that are
+/// for the library itself, such as `__libc_malloc` and `__GI___libc_malloc`.
+fn plainness(name: &str) -> (usize, usize, &str) {
+    let underscores = name.len() - name.trim_start_matches('_').len();
+    (underscores, name.len(), name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_names_people_know_the_plainest() {
+        let names = ["__GI___libc_malloc", "__libc_malloc", "malloc", "malloc_alias", "_malloc"];
+        assert_eq!(names.iter().min_by_key(|name| plainness(name)), Some(&"malloc"));
+        let inner = ["__GI__IO_file_doallocate", "_IO_file_doallocate"];
+        assert_eq!(inner.iter().min_by_key(|name| plainness(name)), Some(&"_IO_file_doallocate"));
+    }
 
     #[test]
     fn an_address_behind_a_function_is_not_in_it() {
