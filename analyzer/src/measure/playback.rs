@@ -14,8 +14,8 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// So many events are foreseen together: enough for their cache misses to overlap, few
-/// enough that what they fetch is still there when its turn comes.
+/// What an event needs is fetched so many events ahead: early enough for it to come, and so late that
+/// it is still there.
 const FORESEEN: usize = 16;
 /// The threads that have a half of the replay each.
 const HALVES: usize = 2;
@@ -183,9 +183,11 @@ impl<'t> Steps<'t> {
             return Some(());
         }
         let mut changes = Changes::with_capacity(events.len() + events.len() / 16);
-        for group in events.chunks(FORESEEN) {
-            matching.foresee(group);
-            group.iter().for_each(|event| matching.apply(event, batch, &mut changes));
+        for (index, event) in events.iter().enumerate() {
+            if let Some(later) = events.get(index + FORESEEN) {
+                matching.foresee(later);
+            }
+            matching.apply(event, batch, &mut changes);
         }
         self.sender.send(Step::Changes(changes, events.len())).ok()
     }
@@ -216,19 +218,20 @@ struct Following<'w, 't, W> {
 
 impl<'t, W: Watch<'t>> Following<'_, 't, W> {
     fn apply(&mut self, changes: &Changes) {
-        for group in changes.list().chunks(FORESEEN) {
-            self.heap.foresee(group);
-            for change in group {
-                if change.begins_event() {
-                    if change.stamp >= self.watched_from {
-                        self.watch.before(Some(change), &mut self.heap);
-                    }
-                    if change.stamp > self.next_stop {
-                        self.stop_before(change.stamp);
-                    }
-                }
-                self.heap.apply(change, changes);
+        let list = changes.list();
+        for (index, change) in list.iter().enumerate() {
+            if let Some(later) = list.get(index + FORESEEN) {
+                self.heap.foresee(later);
             }
+            if change.begins_event() {
+                if change.stamp >= self.watched_from {
+                    self.watch.before(Some(change), &mut self.heap);
+                }
+                if change.stamp > self.next_stop {
+                    self.stop_before(change.stamp);
+                }
+            }
+            self.heap.apply(change, changes);
         }
     }
 

@@ -125,12 +125,10 @@ impl<'t> Heap<'t> {
         self.set_due();
     }
 
-    /// Reads what the next changes will need, all at once, for their cache lines' sake. Changes
-    /// nothing.
+    /// Begins to fetch what a change will need that comes some changes later. Changes nothing.
     #[inline]
-    pub fn foresee(&self, changes: &[Change]) {
-        let sum = changes.iter().fold(0, |sum, change| sum ^ self.space.peek(change.address()));
-        std::hint::black_box(sum);
+    pub fn foresee(&self, change: &Change) {
+        self.space.foresee(change.address());
     }
 
     /// Applies the next of some changes.

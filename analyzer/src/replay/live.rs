@@ -70,10 +70,10 @@ impl Blocks {
         self.entries.get(address).map(|entry| self.unpack(entry))
     }
 
-    /// Reads the entry of an address, for its cache line's sake: something of it.
+    /// The block at an address will be asked for.
     #[inline]
-    pub fn peek(&self, address: u64) -> u64 {
-        self.entries.peek(address)
+    pub(super) fn foresee(&self, address: u64) {
+        self.entries.foresee(address);
     }
 
     /// All blocks with their addresses, in no order.
@@ -104,7 +104,7 @@ impl Blocks {
     }
 
     /// Takes a block out that is not kept apart. `None`: nothing was done.
-    #[inline]
+    #[inline(always)]
     pub(super) fn remove_usual(&mut self, address: u64) -> Option<Entry> {
         self.entries.remove_if(address, |entry| !entry.is_apart())
     }

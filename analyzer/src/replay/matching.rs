@@ -90,13 +90,10 @@ impl<'t> Matching<'t> {
         self.counts = Counts::of_matching(cut);
     }
 
-    /// Reads what the next events will need, all at once: with a large heap nearly every
-    /// one of them misses the caches, and reads that do not wait for each other are several
-    /// times as fast. Changes nothing.
+    /// Begins to fetch what an event will need that comes some events later. Changes nothing.
     #[inline]
-    pub fn foresee(&self, events: &[Brief]) {
-        let sum = events.iter().fold(0, |sum, event| sum ^ self.blocks.peek(event.address()));
-        std::hint::black_box(sum);
+    pub fn foresee(&self, event: &Brief) {
+        self.blocks.foresee(event.address());
     }
 
     /// Finds out what the next event of a batch means.

@@ -12,6 +12,7 @@ mod block;
 mod change;
 mod counts;
 mod entry;
+mod fetch;
 mod habits;
 mod handovers;
 mod heap;

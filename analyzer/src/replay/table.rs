@@ -6,6 +6,7 @@
 //! its entries, a look-up reads two to three lines; of this one, mostly one or two.
 
 use super::entry::Entry;
+use super::fetch::fetch;
 
 /// Bytes of heap whose blocks lie side by side, as a power of two.
 const GROUP_SHIFT: u32 = 7;
@@ -78,7 +79,7 @@ impl Table {
 
     /// The index of an address, or of where it would have to be. That of [`Entry::NONE`] is found at
     /// an empty place.
-    #[inline]
+    #[inline(always)]
     fn find(&self, address: u64) -> Result<usize, usize> {
         let mut index = self.home(address);
         loop {
@@ -93,12 +94,13 @@ impl Table {
         }
     }
 
-    /// Reads the cache lines in which an address is looked for, two mostly: something of them.
+    /// Begins to fetch the cache lines in which an address will be looked for, two mostly.
     #[inline]
-    pub fn peek(&self, address: u64) -> u64 {
+    pub fn foresee(&self, address: u64) {
         let home = self.home(address);
         let beyond = (home + ENTRIES_A_LINE) & (self.entries.len() - 1);
-        self.entries[home].address ^ self.entries[beyond].address
+        fetch(&self.entries[home]);
+        fetch(&self.entries[beyond]);
     }
 
     /// The entry of an address.
@@ -162,7 +164,7 @@ impl Table {
     }
 
     /// Takes an entry out, if it is such a one.
-    #[inline]
+    #[inline(always)]
     pub fn remove_if(&mut self, address: u64, is: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let mut hole = self.find(address).ok()?;
         let removed = self.entries[hole];

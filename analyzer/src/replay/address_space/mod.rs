@@ -209,10 +209,10 @@ impl AddressSpace {
         }
     }
 
-    /// Reads what a block at an address will need, for its cache lines' sake: something of it.
+    /// A block at an address will come or go.
     #[inline]
-    pub fn peek(&self, address: u64) -> u64 {
-        self.space.peek(address)
+    pub fn foresee(&self, address: u64) {
+        self.space.foresee(address);
     }
 
     fn pages_around(&self, range: &Range<u64>) -> Range<u64> {

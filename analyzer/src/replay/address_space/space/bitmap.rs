@@ -3,6 +3,7 @@
 //! The bits of all tiles lie in a row, so a block is one run of bits however many tiles it
 //! lies on.
 
+use super::super::super::fetch::fetch;
 use super::leaf::{LEAF_TILES, ones};
 use super::tile::{TILE_GRANULES, TILE_WORDS, TileBits};
 
@@ -137,10 +138,10 @@ impl Bitmap {
         &self.words.as_chunks().0[tile as usize]
     }
 
-    /// Something of the bits around a granule.
+    /// Begins to fetch the bits around a granule.
     #[inline]
-    pub fn peek(&self, granule: u32) -> u64 {
-        self.words[granule as usize / 64]
+    pub fn foresee(&self, granule: u32) {
+        fetch(&self.words[granule as usize / 64]);
     }
 }
 

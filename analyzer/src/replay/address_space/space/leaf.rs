@@ -362,19 +362,20 @@ impl Leaf {
         }
     }
 
-    /// Something of the bits at an address.
+    /// Begins to fetch the bits at an address.
     #[inline]
-    pub fn peek(&self, address: u64, bitmaps: &Bitmaps) -> u64 {
+    pub fn foresee(&self, address: u64, bitmaps: &Bitmaps) {
         let granule = (address % LEAF_BYTES / GRANULE_BYTES) as u32;
-        bitmaps.get(self.bitmap).map_or(0, |bitmap| bitmap.peek(granule))
+        if let Some(bitmap) = bitmaps.get(self.bitmap) {
+            bitmap.foresee(granule);
+        }
     }
 
     /// Sums the leaf up again.
     pub fn refresh(&mut self, bitmaps: &mut Bitmaps) {
         if let Some(bitmap) = bitmaps.get(self.bitmap) {
             // All their cache lines at once: a large heap is not in the caches.
-            let seen = ones(self.stale).fold(0, |seen, at| seen ^ bitmap.peek(at * TILE_GRANULES));
-            std::hint::black_box(seen);
+            ones(self.stale).for_each(|at| bitmap.foresee(at * TILE_GRANULES));
             for at in ones(self.stale) {
                 let (gaps, live) = tile::summary(bitmap.tile(at));
                 let bit = 1 << at;

@@ -338,14 +338,15 @@ impl Space {
         if cached == number { Some(index) } else { self.search_leaf(number) }
     }
 
-    /// Reads the bits at an address, for their cache lines' sake: something of them.
+    /// Begins to fetch the bits at an address.
     #[inline]
-    pub fn peek(&self, address: u64) -> u64 {
+    pub fn foresee(&self, address: u64) {
         let number = address >> LEAF_SHIFT;
         let (cached, index) = self.cache[number as usize % CACHED_LEAVES];
-        match self.leaves.get(index as usize) {
-            Some(leaf) if cached == number => leaf.peek(address, &self.bitmaps),
-            _ => 0,
+        if cached == number
+            && let Some(leaf) = self.leaves.get(index as usize)
+        {
+            leaf.foresee(address, &self.bitmaps);
         }
     }
 
