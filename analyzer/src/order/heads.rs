@@ -54,7 +54,7 @@ pub(super) struct First {
     pub lane: usize,
     /// The lane whose next event comes first but for that; `None`: no other has any.
     pub other: Option<usize>,
-    /// Behind this comes an event of a third lane.
+    /// What comes next of a third lane: from there on, none of these two comes first.
     pub limit: Head,
 }
 
