@@ -37,8 +37,6 @@ const PIXELS_A_PAGE: usize = 6;
 /// A burst that made the footprint grow by less than this part of its greatest is not marked.
 const BURST_PART: u64 = 20;
 const MOST_BURSTS: usize = 6;
-/// Replays of the whole trace for a map over time: measures, where blocks ever lay, the columns.
-const PASSES: u64 = 3;
 
 /// Draw the heap: address by time
 #[derive(Debug, Args)]
@@ -112,7 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         );
     }
     let kinds = arguments.colour_by.kinds();
-    let bar = Bar::of_replays(&trace, if arguments.at.is_some() { 1 } else { PASSES });
+    let bar = Bar::of_replays(&trace, passes(arguments));
     let png = match arguments.at {
         Some(at) => {
             let mut kinds = kinds.map(|by| Kinds::new(by, &trace, &mut symbols));
@@ -125,6 +123,16 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     output::write_picture(&picture.output, &png, &picture.trace)
 }
 
+/// Replays of the whole trace: one up to a moment, or, over time, for the measures, for which kinds
+/// there are, if these are asked for, and for the columns.
+fn passes(arguments: &Arguments) -> u64 {
+    match (arguments.at, arguments.colour_by.kinds()) {
+        (Some(_), _) => 1,
+        (None, None) => 2,
+        (None, Some(_)) => 3,
+    }
+}
+
 fn over_time<'t>(
     arguments: &Arguments,
     trace: &'t Trace,
@@ -132,19 +140,20 @@ fn over_time<'t>(
     symbols: &mut Symbols<'t>,
 ) -> Result<Vec<u8>> {
     let hidden = arguments.picture.anonymize;
-    let (analysis, diagnoses, pools) = {
+    let options = arguments.picture.options();
+    let (columns, rows) = (options.width as usize, options.height as usize);
+    let (analysis, diagnoses, pools, axis) = {
         let (mut analysis, replay, checkpoint) = measure::analyze_to_exit(trace);
+        let axis = measure::heap_axis(trace, &replay, rows);
         let mut pools = PoolFacts::all(trace, &replay);
         if hidden {
             anonymize::pools(&mut pools);
         }
         let (_, diagnoses) = judge(trace, &mut analysis, (replay, checkpoint), symbols, hidden);
-        (analysis, diagnoses, pools)
+        (analysis, diagnoses, pools, axis)
     };
-    let options = arguments.picture.options();
-    let (columns, rows) = (options.width as usize, options.height as usize);
     let mut kinds = kinds.map(|by| Kinds::new(by, trace, symbols));
-    let mut heap = measure::heap_map(trace, columns, rows, kinds.as_mut());
+    let mut heap = measure::heap_map(trace, columns, axis, kinds.as_mut());
     if hidden {
         hide_names(&mut heap, &trace.process().exe);
     }

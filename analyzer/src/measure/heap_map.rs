@@ -5,10 +5,10 @@
 //! one moment the heap is replayed up to there.
 
 use super::moment::{end_ns, start_ns};
-use super::playback::{heap_at, stop_at_times};
+use super::playback::{heap_at, heap_at_times, stop_at_times};
 use super::{Band, Cell, HeapMap, Kinds, Owners};
 use crate::read::Trace;
-use crate::replay::{Kind, Replay};
+use crate::replay::{AddressSpace, Kind, Replay};
 use fragtrace_format::Stamp;
 use std::ops::Range;
 
@@ -31,33 +31,44 @@ struct Cluster {
     by_kind: Vec<(Kind, u64)>,
 }
 
-/// The heap over time: at most about `columns` moments and `rows` cells of address space;
-/// with `kinds`, which of them has most of each cell.
+/// A map of the heap without moments yet: at most about `rows` cells of address space, wherever blocks
+/// lay up to the end of the trace, as `ended` has it.
+pub fn heap_axis(trace: &Trace, ended: &Replay<'_>, rows: usize) -> HeapMap {
+    bands(ended, trace.process().page_bytes, rows)
+}
+
+/// The heap over time, on such an axis: at most about `columns` moments; with `kinds`, which of them has
+/// most of each cell, for which the trace is replayed once more.
 pub fn heap_map(
     trace: &Trace,
     columns: usize,
-    rows: usize,
-    mut kinds: Option<&mut Kinds<'_, '_>>,
+    axis: HeapMap,
+    kinds: Option<&mut Kinds<'_, '_>>,
 ) -> HeapMap {
-    let page_bytes = trace.process().page_bytes;
-    let weighed = if kinds.is_some() { spread(trace, WEIGHED) } else { Vec::new() };
-    let replay = stop_at_times(trace, &weighed, |_, replay| {
-        kinds.iter_mut().for_each(|kinds| kinds.weigh(replay, page_bytes));
-    });
-    let bands = bands(&replay, page_bytes, rows);
     let most = if kinds.is_some() { MAX_COLUMNS_OF_KINDS } else { MAX_COLUMNS };
     let times_ns = spread(trace, columns.clamp(1, most) as u64);
-    let mut map = HeapMap { times_ns, ..bands };
-    map.owners = kinds.as_mut().map(|kinds| {
-        kinds.rank();
-        Owners { by: kinds.by(), labels: kinds.labels().to_vec(), columns: Vec::new() }
-    });
-    let times_ns = map.times_ns.clone();
+    let mut map = HeapMap { times_ns: times_ns.clone(), ..axis };
+    let Some(kinds) = kinds else {
+        heap_at_times(trace, &times_ns, |_, heap| {
+            let cells = column(heap.space(), &map);
+            map.columns.push(cells);
+        });
+        return map;
+    };
+    let page_bytes = trace.process().page_bytes;
+    stop_at_times(trace, &spread(trace, WEIGHED), |_, replay| kinds.weigh(replay, page_bytes));
+    map.owners = Some(ranked(kinds));
     stop_at_times(trace, &times_ns, |index, replay| {
         let now = trace.clock().stamp_at(times_ns[index]);
-        add_column(&mut map, replay, &mut kinds, now);
+        add_column(&mut map, replay, &mut Some(&mut *kinds), now);
     });
     map
+}
+
+/// The kinds that were weighed, those first that have most.
+fn ranked(kinds: &mut Kinds<'_, '_>) -> Owners {
+    kinds.rank();
+    Owners { by: kinds.by(), labels: kinds.labels().to_vec(), columns: Vec::new() }
 }
 
 /// The heap at one moment, in at most about `cells` cells: a map of one column.
@@ -72,8 +83,7 @@ pub fn heap_pages(
     let mut map = HeapMap { times_ns: vec![at_ns], ..bands(&replay, page_bytes, cells) };
     map.owners = kinds.as_mut().map(|kinds| {
         kinds.weigh(&replay, page_bytes);
-        kinds.rank();
-        Owners { by: kinds.by(), labels: kinds.labels().to_vec(), columns: Vec::new() }
+        ranked(kinds)
     });
     add_column(&mut map, &replay, &mut kinds, trace.clock().stamp_at(at_ns));
     map
@@ -85,7 +95,7 @@ fn add_column(
     kinds: &mut Option<&mut Kinds<'_, '_>>,
     now: Stamp,
 ) {
-    let cells = column(replay, map);
+    let cells = column(replay.space(), map);
     if let (Some(kinds), Some(mut owners)) = (kinds.as_mut(), map.owners.take()) {
         owners.columns.push(owners_of(replay, map, kinds, now));
         map.owners = Some(owners);
@@ -165,7 +175,7 @@ fn band(cluster: &Cluster, cell_bytes: u64) -> Band {
     Band { start, cells, label }
 }
 
-fn column(replay: &Replay<'_>, map: &HeapMap) -> Vec<Cell> {
+fn column(space: &AddressSpace, map: &HeapMap) -> Vec<Cell> {
     /// Bytes in a cell that were touched, that are live, that ever held a block.
     #[derive(Clone, Copy, Default)]
     struct Sums {
@@ -177,7 +187,7 @@ fn column(replay: &Replay<'_>, map: &HeapMap) -> Vec<Cell> {
     for band in &map.bands {
         let end = band.start + band.cells as u64 * map.cell_bytes;
         let mut cells = vec![Sums::default(); band.cells];
-        replay.space().for_each_stretch(band.start..end, |stretch| {
+        space.for_each_stretch(band.start..end, |stretch| {
             // Live bytes of a stretch that is longer than a tile are spread evenly: it is
             // all live or not at all.
             let whole = stretch.bytes;

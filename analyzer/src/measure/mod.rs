@@ -36,7 +36,7 @@ pub use analyze::{
 pub use arenas::{ArenaFacts, ArenaThread};
 pub use facts::{Analysis, DriftFacts, MappingFacts, ThreadPair, TraceFacts};
 pub use gaps::with_gaps;
-pub use heap_map::{heap_map, heap_pages};
+pub use heap_map::{heap_axis, heap_map, heap_pages};
 pub use holes::{Bucket, FitMoment, Hole, Holes, HolesIn, PageUse, fit_over_time, holes_at};
 pub use johnstone_wilson::JohnstoneWilson;
 pub(crate) use kinds::thread_label;

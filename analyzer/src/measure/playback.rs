@@ -350,6 +350,25 @@ pub(super) fn stop_at_times<'t>(
     play(trace, Replay::new(trace), section, &mut AtStop(at_stop)).0
 }
 
+/// The same where only the heap is to be seen: nobody waits then.
+pub(super) fn heap_at_times<'t>(
+    trace: &'t Trace,
+    times_ns: &[u64],
+    at_stop: impl FnMut(usize, &Heap<'t>),
+) {
+    struct AtStop<F>(F);
+
+    impl<'t, F: FnMut(usize, &Heap<'t>)> Watch<'t> for AtStop<F> {
+        fn at_stop(&mut self, stop: usize, heap: &mut Heap<'t>) {
+            self.0(stop, heap);
+        }
+    }
+
+    let with_blocks = WithBlocks::None;
+    let section = Section { stops_ns: times_ns, with_blocks, from: None, until: Until::End };
+    play(trace, Replay::new(trace), section, &mut AtStop(at_stop));
+}
+
 /// Goes through the whole trace; `between` sees the live blocks before each event, with that event.
 pub(super) fn before_each_event<'t>(
     trace: &'t Trace,

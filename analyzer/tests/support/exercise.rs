@@ -12,12 +12,13 @@ use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
 pub fn exercise(trace: &Trace) {
     let analysis = measure::analyze(trace);
     assert!(analysis.series.len() <= 2000);
-    let map = measure::heap_map(trace, 10, 50, None);
+    let axis = measure::heap_axis(trace, &measure::analyze_to_end(trace).1, 50);
+    let map = measure::heap_map(trace, 10, axis.clone(), None);
     assert!(map.bands.len() < 10_000);
     for by in [KindsBy::Thread, KindsBy::Age] {
         let mut symbols = Symbols::new(trace, Places::default(), Rules::default());
         let mut kinds = Kinds::new(by, trace, &mut symbols);
-        let map = measure::heap_map(trace, 2, 50, Some(&mut kinds));
+        let map = measure::heap_map(trace, 2, axis.clone(), Some(&mut kinds));
         assert_eq!(map.owners.map(|owners| owners.columns.len()), Some(2));
     }
     // It packs up to 70 MB: of many traces, one in sixteen.
