@@ -3,9 +3,9 @@
 //! The bits of all tiles lie in a row, so a block is one run of bits however many tiles it
 //! lies on.
 
-use super::super::super::fetch::fetch;
 use super::leaf::{LEAF_TILES, ones};
 use super::tile::{TILE_GRANULES, TILE_WORDS, TileBits};
+use crate::replay::fetch::fetch;
 
 const WORDS: usize = LEAF_TILES as usize * TILE_WORDS;
 

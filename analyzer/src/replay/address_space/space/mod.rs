@@ -17,6 +17,7 @@
 mod bitmap;
 mod fullness;
 mod gaps;
+mod holes;
 mod leaf;
 mod node;
 mod tile;
