@@ -1,7 +1,7 @@
 //! What the heap map draws: which stretches of address space, and how full at which moment.
 //!
-//! Over time it takes two passes: the first finds out where blocks ever lay, which decides on
-//! the bands and on the size of a cell; the second fills in the cells, moment by moment. For
+//! Over time, where blocks ever lay decides on the bands and on the size of a cell: whoever has
+//! replayed the trace to its end knows that. One more pass fills in the cells, moment by moment. For
 //! one moment the heap is replayed up to there.
 
 use super::moment::{end_ns, start_ns};

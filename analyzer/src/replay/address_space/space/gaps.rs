@@ -48,6 +48,7 @@ impl SmallGaps {
     }
 }
 
+#[cfg(test)]
 impl From<SmallGaps> for Gaps {
     fn from(gaps: SmallGaps) -> Gaps {
         let SmallGaps { first, last, largest, count } = gaps;

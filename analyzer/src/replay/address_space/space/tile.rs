@@ -42,7 +42,7 @@ pub fn live(bits: &TileBits) -> u32 {
 pub(super) fn summary(bits: &TileBits) -> (SmallGaps, u32) {
     // Most tiles of a heap of larger blocks.
     if bits.iter().fold(u64::MAX, |all, word| all & word) == u64::MAX {
-        return (SmallGaps::of_granules(0, 0, 0, 0), TILE_GRANULES);
+        return (SmallGaps::default(), TILE_GRANULES);
     }
     let (mut first, mut largest, mut count, mut live) = (None, 0, 0, 0);
     // The hole that reaches up to where we are.
