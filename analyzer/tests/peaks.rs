@@ -1,4 +1,4 @@
-//! The greatest footprint, where a look tells of it and no event comes behind.
+//! Pages that come into the footprint by a look, not by a block.
 #![forbid(unsafe_code)]
 
 mod support;
@@ -12,8 +12,8 @@ const HEAP: u64 = 0x7f00_0000_0000;
 const PAGE: u64 = 4096;
 const MS: u64 = 1_000_000;
 
-#[test]
-fn pages_that_a_look_behind_the_last_event_finds_count_for_the_greatest_footprint() {
+/// A block, and later a look that finds the whole tile around it in memory.
+fn block_and_look() -> Builder {
     let tile_bytes = TILE_PAGES * PAGE;
     let mut builder = Builder::default();
     builder.look(Look::default(), vec![anonymous(HEAP, tile_bytes)]);
@@ -26,10 +26,23 @@ fn pages_that_a_look_behind_the_last_event_finds_count_for_the_greatest_footprin
     let scan = Scan { start: HEAP, bytes: tile_bytes, tiles: &buffer[..len] };
     let look =
         Look { stamp: 2 * MS, swapped: Some(0), scans: 1, scans_end: true, ..Look::default() };
-
     builder.look_at(&look, &[], &[scan]);
-    let trace = builder.open();
+    builder
+}
+
+#[test]
+fn pages_that_a_look_behind_the_last_event_finds_count_for_the_greatest_footprint() {
+    let trace = block_and_look().open();
     let analysis = analyze(&trace);
-    assert_eq!(analysis.end.footprint_bytes, Some(tile_bytes));
-    assert_eq!(analysis.peak_footprint.footprint_bytes, Some(tile_bytes));
+    assert_eq!(analysis.end.footprint_bytes, Some(TILE_PAGES * PAGE));
+    assert_eq!(analysis.peak_footprint.footprint_bytes, Some(TILE_PAGES * PAGE));
+}
+
+#[test]
+fn pages_that_a_look_found_have_held_a_block_only_once_one_came() {
+    let mut builder = block_and_look();
+    builder.say(1, 3 * MS, malloc(HEAP + 5 * PAGE + 16, 1000));
+    let analysis = analyze(&builder.open());
+    assert_eq!(analysis.end.footprint_bytes, Some(TILE_PAGES * PAGE));
+    assert_eq!(analysis.end.high_water_bytes, Some(2 * PAGE));
 }

@@ -117,12 +117,12 @@ impl Leaf {
         self.gaps
     }
 
-    /// Covers granules `from..to` if all their tiles are in the footprint, and no block covers any
-    /// of them; else, or where there is no bitmap, does nothing.
+    /// Covers granules `from..to` if all their tiles are in the footprint and held a block before, and no
+    /// block covers any of them; else, or where there is no bitmap, does nothing.
     #[inline]
     pub fn cover_free(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps) -> bool {
         let tiles = tiles_of(from, to);
-        let done = self.touched & tiles == tiles
+        let done = self.touched & self.ever & tiles == tiles
             && bitmaps.get_mut(self.bitmap).is_some_and(|bitmap| bitmap.cover_free(from, to));
         self.stale |= if done { tiles } else { 0 };
         done
