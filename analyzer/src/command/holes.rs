@@ -71,8 +71,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let format = arguments.output.as_deref().map(output::format_of).transpose()?;
     let trace = input::open(&arguments.trace)?;
-    // One to the moment, one for what is filled again, one for the ages of the largest.
-    let bar = Bar::of_replays(&trace, 3);
+    // One to the moment, one for what came to its holes and went.
+    let bar = Bar::of_replays(&trace, 2);
     let at_ns = measure::resolve_time(&trace, arguments.at)?;
     let listed = arguments.largest.unwrap_or(if arguments.json { IN_JSON } else { IN_TEXT });
     let holes = measure::holes_at(&trace, at_ns, listed);

@@ -1,9 +1,8 @@
 //! The holes at one moment: how many, how large, where, and what would fit.
 
-use super::hole_ages::last_releases;
 use super::moment::{self, end_ns, start_ns};
 use super::playback::{heap_at, stop_at_times};
-use super::refills::reserve_bytes;
+use super::refills::{Refill, refills};
 use super::state::PAGE_BUCKETS;
 use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use crate::read::Trace;
@@ -130,18 +129,15 @@ pub fn holes_at(trace: &Trace, at_ns: u64, listed: usize) -> Holes {
     }
     let mut all = Vec::new();
     replay.space().for_each_hole(|hole| all.push(hole));
-    let reserve = reserve_bytes(trace, at_ns, &all);
+    let refills = refills(trace, at_ns, &all);
     let mut holes = Holes { pages, ..collect(&replay, at_ns, listed) };
-    holes.by_region = by_region(&replay, &all, &reserve);
-    holes.reserve_bytes = Some(reserve.iter().sum());
+    holes.by_region = by_region(&replay, &all, &refills);
+    holes.reserve_bytes = Some(refills.iter().map(|refill| refill.reserve_bytes).sum());
     for hole in &mut holes.largest {
-        let index = all.partition_point(|other| other.start < hole.address);
-        hole.refill_ratio = reserve[index] as f64 / hole.bytes as f64;
-    }
-    let ranges: Vec<Range<u64>> =
-        holes.largest.iter().map(|hole| hole.address..hole.address + hole.bytes).collect();
-    for (hole, last) in holes.largest.iter_mut().zip(last_releases(trace, at_ns, &ranges)) {
-        hole.age_ns = last.map(|stamp| at_ns.saturating_sub(trace.clock().time_ns(stamp)));
+        let refill = &refills[all.partition_point(|other| other.start < hole.address)];
+        hole.refill_ratio = refill.reserve_bytes as f64 / hole.bytes as f64;
+        let age_ns = |stamp| at_ns.saturating_sub(trace.clock().time_ns(stamp));
+        hole.age_ns = refill.last_release.map(age_ns);
     }
     holes
 }
@@ -168,11 +164,11 @@ pub fn fit_over_time(trace: &Trace, size: u64) -> Vec<FitMoment> {
     moments
 }
 
-fn by_region(replay: &Replay<'_>, holes: &[Range<u64>], reserve: &[u64]) -> Vec<HolesIn> {
+fn by_region(replay: &Replay<'_>, holes: &[Range<u64>], refills: &[Refill]) -> Vec<HolesIn> {
     let mut regions: BTreeMap<(Kind, Option<u64>), HolesIn> = BTreeMap::new();
     let brk = replay.space().heap_regions().find(|(_, kind)| *kind == Kind::Brk);
     let brk_start = brk.map(|(range, _)| range.start);
-    for (hole, reserve_bytes) in holes.iter().zip(reserve) {
+    for (hole, refill) in holes.iter().zip(refills) {
         // Pages are touched in heap alone.
         let Some(kind) = replay.space().kind_at(hole.start) else { continue };
         let start = match kind {
@@ -187,7 +183,7 @@ fn by_region(replay: &Replay<'_>, holes: &[Range<u64>], reserve: &[u64]) -> Vec<
         holes.count += 1;
         holes.bytes += bytes;
         holes.largest_bytes = holes.largest_bytes.max(bytes);
-        holes.reserve_bytes += reserve_bytes;
+        holes.reserve_bytes += refill.reserve_bytes;
     }
     regions.into_values().collect()
 }

@@ -8,7 +8,6 @@ mod facts;
 pub mod frames;
 mod gaps;
 mod heap_map;
-mod hole_ages;
 mod holes;
 mod johnstone_wilson;
 mod kinds;

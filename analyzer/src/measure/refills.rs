@@ -1,5 +1,6 @@
-//! Which holes are filled again: one more pass over the events, over the whole trace, in which the
-//! pauses are noted that blocks leave between them on the holes of one moment.
+//! What came to the holes of a moment and went: one more pass over the events, over the whole
+//! trace, in which the pauses are noted that blocks leave between them on these holes. So it is
+//! known since when nothing has been in each, and how much of it is filled again.
 //!
 //! A stretch that has been free for no longer than it once was before a block came to it again, or
 //! that a block came to later, is a reserve: the program works in cycles, as far as can be seen,
@@ -14,12 +15,24 @@ use super::playback::before_each_event;
 use crate::order::Action;
 use crate::read::Trace;
 use fragtrace_format::Stamp;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 
 /// Bytes of a cell at least; the last one of a hole may be shorter.
 const LEAST_CELL_BYTES: u64 = 512;
 /// Cells of a hole at most.
 const MOST_CELLS: u64 = 1_024;
+/// Bytes of a neighbourhood in which holes are looked for, as a power of two.
+const NEAR_SHIFT: u32 = 16;
+
+/// What there was to see of a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refill {
+    /// How much of it is reserve.
+    pub reserve_bytes: u64,
+    /// When the last block on it was released, up to the moment; `None`: no release is on record.
+    pub last_release: Option<Stamp>,
+}
 
 /// A part of a hole.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,24 +50,28 @@ struct Cell {
 /// All holes of a moment, in cells.
 #[derive(Debug)]
 struct Cells<'h> {
+    /// In order of address.
     holes: &'h [Range<u64>],
+    /// Those with a part in a neighbourhood, by its number; without neighbourhoods that one hole
+    /// fills.
+    near: FxHashMap<u64, Range<usize>>,
     /// The first cell of each hole.
     firsts: Vec<usize>,
     cells: Vec<Cell>,
+    /// The last release on each hole, up to the moment.
+    last_releases: Vec<Option<Stamp>>,
+    moment: Stamp,
+    /// Whether it lies behind.
+    past: bool,
 }
 
-/// How many bytes of each of these holes of a moment are reserve. They are in order of address.
-pub(super) fn reserve_bytes(trace: &Trace, at_ns: u64, holes: &[Range<u64>]) -> Vec<u64> {
-    let moment = trace.clock().stamp_at(at_ns);
+/// What came to each of these holes of a moment, and when it went. They are in order of address.
+pub(super) fn refills(trace: &Trace, at_ns: u64, holes: &[Range<u64>]) -> Vec<Refill> {
     // What was free when the kept events begin had been so for longer.
     let free_since = trace.base().map(|_| trace.window_start());
-    let mut cells = Cells::new(holes, free_since);
-    let mut past = false;
+    let mut cells = Cells::new(holes, trace.clock().stamp_at(at_ns), free_since);
     before_each_event(trace, |event, matching| {
-        if !past && event.stamp > moment {
-            past = true;
-            cells.keep_moment();
-        }
+        cells.come_to(event.stamp);
         match &event.action {
             // A released block is known before its release, an acquired one only after.
             Action::Release { address, .. } => {
@@ -69,10 +86,7 @@ pub(super) fn reserve_bytes(trace: &Trace, at_ns: u64, holes: &[Range<u64>]) -> 
             _ => {}
         }
     });
-    if !past {
-        cells.keep_moment();
-    }
-    (0..holes.len()).map(|hole| cells.reserve_of(hole, moment)).collect()
+    cells.finish()
 }
 
 fn cell_bytes(hole: &Range<u64>) -> u64 {
@@ -81,64 +95,105 @@ fn cell_bytes(hole: &Range<u64>) -> u64 {
 
 impl<'h> Cells<'h> {
     /// `free_since`: of cells without a block on record.
-    fn new(holes: &'h [Range<u64>], free_since: Option<Stamp>) -> Self {
+    fn new(holes: &'h [Range<u64>], moment: Stamp, free_since: Option<Stamp>) -> Self {
+        let mut near: FxHashMap<u64, Range<usize>> = FxHashMap::default();
         let mut firsts = Vec::with_capacity(holes.len());
         let mut count = 0;
-        for hole in holes {
+        for (index, hole) in holes.iter().enumerate() {
+            for address in [hole.start, hole.end - 1] {
+                near.entry(address >> NEAR_SHIFT).or_insert(index..index).end = index + 1;
+            }
             firsts.push(count);
             count += (hole.end - hole.start).div_ceil(cell_bytes(hole)) as usize;
         }
-        let cell = Cell { free_since, ..Cell::default() };
-        Cells { holes, firsts, cells: vec![cell; count] }
+        let cells = vec![Cell { free_since, ..Cell::default() }; count];
+        let last_releases = vec![None; holes.len()];
+        Cells { holes, near, firsts, cells, last_releases, moment, past: false }
     }
 
-    /// Calls `each` with the cells that a range has a part in.
-    fn for_each(&mut self, range: &Range<u64>, mut each: impl FnMut(&mut Cell)) {
-        let first = self.holes.partition_point(|hole| hole.end <= range.start);
-        for (index, hole) in self.holes.iter().enumerate().skip(first) {
-            if hole.start >= range.end {
-                break;
-            }
-            let cell_bytes = cell_bytes(hole);
-            let from = (range.start.max(hole.start) - hole.start) / cell_bytes;
-            let to = (range.end.min(hole.end) - hole.start).div_ceil(cell_bytes);
-            let first = self.firsts[index];
-            self.cells[first + from as usize..first + to as usize].iter_mut().for_each(&mut each);
+    /// The holes that a range has a part in.
+    #[inline]
+    fn holes_on(&self, range: &Range<u64>) -> Range<usize> {
+        let number = range.start >> NEAR_SHIFT;
+        let among = match self.near.get(&number) {
+            Some(near) if range.end.saturating_sub(1) >> NEAR_SHIFT == number => near.clone(),
+            _ => 0..self.holes.len(),
+        };
+        let holes = &self.holes[among.clone()];
+        let first = holes.partition_point(|hole| hole.end <= range.start);
+        let count = holes[first..].iter().take_while(|hole| hole.start < range.end).count();
+        among.start + first..among.start + first + count
+    }
+
+    /// The cells of a hole that a range has a part in.
+    fn cells_on(&mut self, hole: usize, range: &Range<u64>) -> &mut [Cell] {
+        let (first, hole) = (self.firsts[hole], &self.holes[hole]);
+        let cell_bytes = cell_bytes(hole);
+        let from = (range.start.max(hole.start) - hole.start) / cell_bytes;
+        let to = (range.end.min(hole.end) - hole.start).div_ceil(cell_bytes);
+        &mut self.cells[first + from as usize..first + to as usize]
+    }
+
+    /// The next event has this stamp.
+    #[inline]
+    fn come_to(&mut self, stamp: Stamp) {
+        if stamp > self.moment && !self.past {
+            self.keep_moment();
         }
     }
 
-    fn acquired(&mut self, extent: &Range<u64>, stamp: Stamp) {
-        self.for_each(extent, |cell| {
-            if let Some(free_since) = cell.free_since.take() {
-                cell.longest_pause = cell.longest_pause.max(stamp.saturating_sub(free_since));
-            }
-            cell.blocks += 1;
-        });
-    }
-
-    fn released(&mut self, extent: &Range<u64>, stamp: Stamp) {
-        self.for_each(extent, |cell| {
-            cell.blocks = cell.blocks.saturating_sub(1);
-            if cell.blocks == 0 {
-                cell.free_since = Some(stamp);
-            }
-        });
-    }
-
     fn keep_moment(&mut self) {
+        self.past = true;
         for cell in &mut self.cells {
             cell.free_since_then = cell.free_since;
         }
     }
 
-    fn reserve_of(&self, hole: usize, moment: Stamp) -> u64 {
+    fn acquired(&mut self, extent: &Range<u64>, stamp: Stamp) {
+        for hole in self.holes_on(extent) {
+            for cell in self.cells_on(hole, extent) {
+                if let Some(free_since) = cell.free_since.take() {
+                    cell.longest_pause = cell.longest_pause.max(stamp.saturating_sub(free_since));
+                }
+                cell.blocks += 1;
+            }
+        }
+    }
+
+    fn released(&mut self, extent: &Range<u64>, stamp: Stamp) {
+        for hole in self.holes_on(extent) {
+            if !self.past {
+                self.last_releases[hole] = self.last_releases[hole].max(Some(stamp));
+            }
+            for cell in self.cells_on(hole, extent) {
+                cell.blocks = cell.blocks.saturating_sub(1);
+                if cell.blocks == 0 {
+                    cell.free_since = Some(stamp);
+                }
+            }
+        }
+    }
+
+    /// The trace is over.
+    fn finish(mut self) -> Vec<Refill> {
+        if !self.past {
+            self.keep_moment();
+        }
+        let refill = |hole| Refill {
+            reserve_bytes: self.reserve_of(hole),
+            last_release: self.last_releases[hole],
+        };
+        (0..self.holes.len()).map(refill).collect()
+    }
+
+    fn reserve_of(&self, hole: usize) -> u64 {
         let bytes = self.holes[hole].end - self.holes[hole].start;
         let cell_bytes = cell_bytes(&self.holes[hole]);
         let end = self.firsts.get(hole + 1).copied().unwrap_or(self.cells.len());
         let cells = self.firsts[hole]..end;
         let reserve = self.cells[cells].iter().enumerate().filter(|(_, cell)| {
             cell.free_since_then.is_some_and(|since| {
-                cell.longest_pause > 0 && moment.saturating_sub(since) <= cell.longest_pause
+                cell.longest_pause > 0 && self.moment.saturating_sub(since) <= cell.longest_pause
             })
         });
         reserve.map(|(index, _)| cell_bytes.min(bytes - index as u64 * cell_bytes)).sum()
@@ -148,33 +203,31 @@ impl<'h> Cells<'h> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const HOLE: Range<u64> = 0x1000..0x1600;
 
     /// Blocks that came to the hole, from when to when.
-    fn reserve(blocks: &[(Range<u64>, Range<Stamp>)], moment: Stamp) -> u64 {
+    fn refill(blocks: &[(Range<u64>, Range<Stamp>)], moment: Stamp) -> Refill {
         let holes = [HOLE];
-        let mut cells = Cells::new(&holes, None);
+        let mut cells = Cells::new(&holes, moment, None);
         let mut events: Vec<(Stamp, bool, &Range<u64>)> = Vec::new();
         for (extent, there) in blocks {
             events.extend([(there.start, true, extent), (there.end, false, extent)]);
         }
         events.sort_by_key(|(stamp, ..)| *stamp);
-        let mut past = false;
         for (stamp, acquired, extent) in events {
-            if !past && stamp > moment {
-                past = true;
-                cells.keep_moment();
-            }
+            cells.come_to(stamp);
             match acquired {
                 true => cells.acquired(extent, stamp),
                 false => cells.released(extent, stamp),
             }
         }
-        if !past {
-            cells.keep_moment();
-        }
-        cells.reserve_of(0, moment)
+        cells.finish()[0]
+    }
+
+    fn reserve(blocks: &[(Range<u64>, Range<Stamp>)], moment: Stamp) -> u64 {
+        refill(blocks, moment).reserve_bytes
     }
 
     #[test]
@@ -202,5 +255,35 @@ mod tests {
         let blocks = [(HOLE, 0..10), (half, 40..50)];
         assert_eq!(reserve(&blocks, 80), 0x400, "the cell of its last byte, too");
         assert_eq!(reserve(&[(0x1500..0x1600, 0..10), (0x1500..0x2000, 30..40)], 50), 0x200);
+    }
+    #[test]
+    fn a_hole_is_as_old_as_the_last_release_on_it_before_the_moment() {
+        let blocks = [(HOLE, 0..10), (0x800..0x1001, 20..30), (0x1600..0x1700, 31..32)];
+        assert_eq!(refill(&blocks, 100).last_release, Some(30));
+        assert_eq!(refill(&blocks, 29).last_release, Some(10));
+        assert_eq!(refill(&blocks, 9).last_release, None);
+    }
+
+    proptest! {
+        #[test]
+        fn holes_are_found_wherever_a_block_lies(
+            steps in prop::collection::vec((1..9u64, prop_oneof![1..40u64, 1..40_000u64]), 1..30),
+            start in 0..1u64 << 19,
+            bytes in prop_oneof![0..200u64, 0..1u64 << 18],
+        ) {
+            let mut end = 0;
+            let after = |(gap, bytes): (u64, u64)| {
+                let start = end + gap * 8;
+                end = start + bytes * 8;
+                start..end
+            };
+            let holes: Vec<Range<u64>> = steps.into_iter().map(after).collect();
+            let range = start..start + bytes;
+            let found = Cells::new(&holes, 0, None).holes_on(&range);
+            for (index, hole) in holes.iter().enumerate() {
+                let lies_on = hole.start < range.end && range.start < hole.end;
+                prop_assert_eq!(found.contains(&index), lies_on, "{:?} on {:?}", range, hole);
+            }
+        }
     }
 }
