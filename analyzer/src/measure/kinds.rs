@@ -102,7 +102,8 @@ impl<'a, 't> Kinds<'a, 't> {
             let weight = self.weights.entry(key).or_default();
             *weight = weight.saturating_add(block.extent.end - block.extent.start);
             if !block.extent.is_empty() {
-                pieces.push(Piece { extent: block.extent, birth: block.birth, key: number });
+                let Block { extent, birth, .. } = block;
+                pieces.push(Piece { extent, birth, key: number, ..Piece::default() });
             }
         }
         let groups: Vec<u32> = (0..keys.len() as u32).collect();

@@ -2,7 +2,7 @@
 
 use super::facts::COHORTS;
 use super::pins::{Charge, Piece};
-use crate::replay::Replay;
+use crate::replay::{Block, Replay};
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
@@ -68,7 +68,8 @@ pub fn collect(replay: &Replay<'_>, by_thread: bool, window: &Range<Stamp>) -> (
         *cohort = cohort.wrapping_add(block.size);
         key.newest = key.newest.max(Some(block.birth));
         if !block.extent.is_empty() {
-            pieces.push(Piece { extent: block.extent, birth: block.birth, key: id });
+            let Block { extent, birth, .. } = block;
+            pieces.push(Piece { extent, birth, key: id, ..Piece::default() });
         }
     }
     let mut list: Vec<Key> = by_id.into_values().collect();

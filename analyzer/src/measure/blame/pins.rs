@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A live block.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Piece {
     /// The addresses that it takes.
     pub extent: Range<u64>,
@@ -23,6 +23,8 @@ pub struct Piece {
     pub birth: Stamp,
     /// Whose it is, as a position in the groups that a pass is given.
     pub key: u32,
+    /// Which one it is, for whoever knows more about single blocks.
+    pub number: u32,
 }
 
 /// What one group of blocks pins.
@@ -57,6 +59,8 @@ pub struct Charges {
     pub releasable_bytes: u64,
     /// By group.
     pub groups: Vec<Charge>,
+    /// What is charged to each key: the groups' pinned bytes, divided among their keys.
+    pub pinned_by_key: Vec<u64>,
     /// What the allocator pins itself: pages on which only its own bytes lie.
     pub heads: Charge,
 }
@@ -75,15 +79,23 @@ pub struct Pins {
 #[derive(Debug, Default)]
 struct Page {
     number: u64,
-    /// Group, bytes on the page, birth.
-    parts: Vec<(u32, u64, Stamp)>,
+    parts: Vec<Part>,
+}
+
+/// What a block takes of a page.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    group: u32,
+    key: u32,
+    bytes: u64,
+    birth: Stamp,
 }
 
 /// What a walk over the pages comes across.
 enum Step<'a> {
     /// A page, held and with blocks on it: the bytes that the allocator keeps there, and
     /// whether only one group is there.
-    Page { parts: &'a [(u32, u64, Stamp)], head_bytes: u64 },
+    Page { parts: &'a [Part], head_bytes: u64 },
     /// So many held pages that a block of this group fills alone.
     Filled { group: u32, pages: u64 },
 }
@@ -98,9 +110,12 @@ impl Pins {
         page_bytes: u64,
     ) -> Pins {
         use rayon::slice::ParallelSliceMut;
+        pieces.par_sort_unstable_by_key(|piece| piece.extent.start);
         // Two blocks overlap only for a moment, or by damage: what is where is then the
-        // earlier one's.
-        pieces.par_sort_unstable_by_key(|piece| (piece.extent.start, piece.birth, piece.key));
+        // earlier one's. To compare that too would cost all of them more.
+        for same in pieces.chunk_by_mut(|one, other| one.extent.start == other.extent.start) {
+            same.sort_unstable_by_key(|piece| (piece.birth, piece.key, piece.number));
+        }
         let mut by_page = BTreeMap::new();
         for Range { start, end } in heads {
             for page in start / page_bytes..end.div_ceil(page_bytes) {
@@ -116,6 +131,11 @@ impl Pins {
         &self.pieces
     }
 
+    /// The same, for another heap to be put into.
+    pub fn into_pieces(self) -> Vec<Piece> {
+        self.pieces
+    }
+
     /// The pages that count, in bytes.
     pub fn held_bytes(&self) -> u64 {
         self.held.pages() * self.page_bytes
@@ -129,7 +149,11 @@ impl Pins {
     /// Charges the unused bytes of each page to the groups on it. `groups` has the group of
     /// each key, `count` is how many there are.
     pub fn charge(&self, groups: &[u32], count: usize) -> Charges {
-        let mut charges = Charges { groups: vec![Charge::default(); count], ..Charges::default() };
+        let mut charges = Charges {
+            groups: vec![Charge::default(); count],
+            pinned_by_key: vec![0; groups.len()],
+            ..Charges::default()
+        };
         let mut with_blocks = 0;
         // The last page on which each group was met.
         let mut met = vec![0u64; count];
@@ -142,11 +166,11 @@ impl Pins {
             Step::Page { parts, head_bytes } => {
                 with_blocks += 1;
                 page_count += 1;
-                let live: u64 = parts.iter().map(|(_, bytes, _)| bytes).sum();
+                let live: u64 = parts.iter().map(|part| part.bytes).sum();
                 let waste = self.page_bytes.saturating_sub(live + head_bytes);
                 charges.waste_bytes += waste;
                 let share = Share { waste, live, so_far: 0, charged: 0 };
-                charge_page(&mut charges.groups, &mut met, page_count, share, parts);
+                charge_page(&mut charges, &mut met, page_count, share, parts);
                 if let Some(sole) = sole_group(parts) {
                     let charge = &mut charges.groups[sole as usize];
                     charge.sole_pinned_bytes += waste;
@@ -169,7 +193,7 @@ impl Pins {
             let (place, pages) = match step {
                 Step::Filled { group, pages } => (Some(group), pages),
                 Step::Page { head_bytes: 1.., .. } => (None, 0),
-                Step::Page { parts, .. } => (parts.iter().map(|(place, ..)| *place).max(), 1),
+                Step::Page { parts, .. } => (parts.iter().map(|part| part.group).max(), 1),
             };
             if let Some(place) = place {
                 by_place[place as usize] += pages * self.page_bytes;
@@ -239,9 +263,10 @@ impl Pins {
                     close(&mut page, &mut each);
                     page.number = number;
                 }
-                let part = end.min((number + 1) * page_bytes) - at;
-                page.parts.push((group, part, piece.birth));
-                at += part;
+                let bytes = end.min((number + 1) * page_bytes) - at;
+                let Piece { birth, key, .. } = *piece;
+                page.parts.push(Part { group, key, bytes, birth });
+                at += bytes;
             }
         }
         close(&mut page, &mut each);
@@ -269,18 +294,19 @@ impl Share {
 }
 
 fn charge_page(
-    groups: &mut [Charge],
+    charges: &mut Charges,
     met: &mut [u64],
     page: u64,
     mut share: Share,
-    parts: &[(u32, u64, Stamp)],
+    parts: &[Part],
 ) {
     if share.waste == 0 {
         return;
     }
-    for (group, bytes, birth) in parts {
+    for Part { group, key, bytes, birth } in parts {
         let bytes = share.next(*bytes);
-        let charge = &mut groups[*group as usize];
+        charges.pinned_by_key[*key as usize] += bytes;
+        let charge = &mut charges.groups[*group as usize];
         charge.pinned_bytes += bytes;
         charge.weighted_births += u128::from(bytes) * u128::from(*birth);
         if std::mem::replace(&mut met[*group as usize], page) != page {
@@ -290,7 +316,7 @@ fn charge_page(
 }
 
 /// The group that all parts belong to, if it is one.
-fn sole_group(parts: &[(u32, u64, Stamp)]) -> Option<u32> {
-    let (first, ..) = parts.first()?;
-    parts.iter().all(|(group, ..)| group == first).then_some(*first)
+fn sole_group(parts: &[Part]) -> Option<u32> {
+    let first = parts.first()?.group;
+    parts.iter().all(|part| part.group == first).then_some(first)
 }

@@ -8,6 +8,7 @@ use super::super::kinds::age_kind;
 use super::traits::Traits;
 use crate::replay::AddressSpace;
 use fragtrace_format::Stamp;
+use rayon::prelude::*;
 
 /// What most live bytes of a cell have in common, each figure by itself; 0 where nothing is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +49,8 @@ pub(super) struct Telling<'a> {
 
 /// More kinds than sizes or ages have.
 const KINDS: usize = 16;
+/// Cells in a row whose blocks one thread looks at.
+const CELLS_AT_ONCE: usize = 1 << 11;
 
 /// Sums of a cell while it is gathered.
 #[derive(Clone, Copy)]
@@ -77,21 +80,30 @@ pub(super) fn gather(
             }
             if let Some(last) = sums.last_mut() {
                 last.touched += if stretch.touched { part } else { 0 };
-                let live = u128::from(stretch.live_bytes) * u128::from(part) / u128::from(whole);
-                last.live += live as u64;
+                last.live += if part == whole {
+                    stretch.live_bytes
+                } else {
+                    (u128::from(stretch.live_bytes) * u128::from(part) / u128::from(whole)) as u64
+                };
             }
             at += part;
         }
     });
-    let mut owners = Owners::new(pieces, telling, cell_bytes);
-    let cell = |sums: Sums| {
+    let in_a_row = |sums: &[Sums]| {
+        let from = sums.first().map_or(0, |sums| sums.number * cell_bytes);
+        let before = pieces.partition_point(|piece| piece.extent.end <= from);
+        let mut owners = Owners::new(&pieces[before..], telling, cell_bytes);
         let share = |part: u64, whole: u64| (part.min(whole) * 255 / whole.max(1)) as u8;
-        let live = share(sums.live, sums.touched).max(u8::from(sums.live > 0 && sums.touched > 0));
-        let held = share(sums.touched, cell_bytes).max(u8::from(sums.touched > 0));
-        let most = if live > 0 { owners.of(sums.number) } else { Most::default() };
-        FrameCell { number: sums.number, live, held, most }
+        let cell = |sums: &Sums| {
+            let Sums { number, touched, live } = *sums;
+            let held = share(touched, cell_bytes).max(u8::from(touched > 0));
+            let live = share(live, touched).max(u8::from(live > 0 && touched > 0));
+            let most = if live > 0 { owners.of(number) } else { Most::default() };
+            FrameCell { number, live, held, most }
+        };
+        sums.iter().map(cell).collect::<Vec<_>>()
     };
-    sums.into_iter().map(cell).collect()
+    sums.par_chunks(CELLS_AT_ONCE).flat_map_iter(in_a_row).collect()
 }
 
 /// Makes one cell of two.
@@ -142,11 +154,20 @@ impl<'a> Owners<'a> {
             self.pieces = rest;
         }
         let Telling { traits, now, window } = self.telling;
+        let age = |piece: &Piece| age_kind(now.saturating_sub(piece.birth), window);
+        // Many a cell has one block alone: nothing is to be counted then.
+        if let [only, rest @ ..] = self.pieces
+            && rest.first().is_none_or(|next| next.extent.start >= end)
+            && only.extent.start < end
+        {
+            let Traits { site, thread, size } = traits[only.key as usize];
+            return Most { site: capped(site), thread: capped(thread), size, age: age(only) };
+        }
         let (mut sizes, mut ages) = ([0u64; KINDS], [0u64; KINDS]);
         for piece in self.pieces.iter().take_while(|piece| piece.extent.start < end) {
             let bytes = piece.extent.end.min(end).saturating_sub(piece.extent.start.max(start));
             self.keys.add(piece.key, bytes);
-            ages[usize::from(age_kind(now.saturating_sub(piece.birth), window))] += bytes;
+            ages[usize::from(age(piece))] += bytes;
         }
         for (key, bytes) in self.keys.drain() {
             let Traits { site, thread, size } = traits[key as usize];
@@ -154,7 +175,6 @@ impl<'a> Owners<'a> {
             self.threads.add(thread, bytes);
             sizes[usize::from(size)] += bytes;
         }
-        let capped = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
         Most {
             site: capped(self.sites.take_most()),
             thread: capped(self.threads.take_most()),
@@ -162,6 +182,11 @@ impl<'a> Owners<'a> {
             age: most(&ages),
         }
     }
+}
+
+/// A number as far as a cell can hold it.
+fn capped(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
 }
 
 /// The kind with most bytes, the lowest of several; 0 if none has any.
@@ -227,7 +252,8 @@ mod tests {
 
     #[test]
     fn what_has_most_bytes_has_the_cell() {
-        let piece = |start, end, birth, key| Piece { extent: start..end, birth, key };
+        let piece =
+            |start, end, birth, key| Piece { extent: start..end, birth, key, ..Piece::default() };
         let traits = |site, thread, size| Traits { site, thread, size };
         let traits =
             [traits(0, 0, 0), traits(1, 0, 3), traits(2, 0, 1), traits(2, 1, 2), traits(5, 2, 6)];

@@ -1,8 +1,9 @@
 //! Single blocks at one moment. Of a heap with too many of them those on the pages with most
 //! unused bytes are kept: the pages that one wants to look into.
 
+use super::super::blame::Piece;
+use super::traits::TraitsMet;
 use crate::read::Trace;
-use crate::replay::{Block, Replay};
 use std::cmp::Reverse;
 use std::ops::Range;
 
@@ -40,36 +41,37 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// The blocks as they are now; `site` says whose a block is.
+    /// The blocks of a moment; `sizes` are by their numbers.
     pub(super) fn of(
         trace: &Trace,
-        replay: &Replay<'_>,
         (at_ns, label): (u64, &'static str),
-        mut site: impl FnMut(&Block) -> u32,
+        (pieces, sizes): (&[Piece], &[u64]),
+        traits: &TraitsMet,
     ) -> Detail {
         let clock = trace.clock();
-        let mut blocks: Vec<DetailBlock> = replay
-            .blocks()
-            .iter()
-            .filter(|(_, block)| !block.extent.is_empty())
-            .map(|(_, block)| DetailBlock {
-                size: block.size,
-                site: site(&block),
-                thread: block.thread,
-                age_ns: at_ns.saturating_sub(clock.time_ns(block.birth)),
-                extent: block.extent,
-            })
-            .collect();
-        blocks.sort_unstable_by_key(|block| block.extent.start);
-        let all_blocks = blocks.len() as u64;
-        let whole_pages = (blocks.len() > MOST_BLOCKS)
-            .then(|| keep_sparse_pages(&mut blocks, trace.process().page_bytes));
-        Detail { at_ns, label, blocks, all_blocks, whole_pages }
+        let block = |piece: &Piece| {
+            let of = traits.list()[piece.key as usize];
+            DetailBlock {
+                extent: piece.extent.clone(),
+                size: sizes[piece.number as usize],
+                site: of.site,
+                thread: traits.threads()[of.thread as usize],
+                age_ns: at_ns.saturating_sub(clock.time_ns(piece.birth)),
+            }
+        };
+        let all_blocks = pieces.len() as u64;
+        if pieces.len() <= MOST_BLOCKS {
+            let blocks = pieces.iter().map(block).collect();
+            return Detail { at_ns, label, blocks, all_blocks, whole_pages: None };
+        }
+        let (kept, whole_pages) = on_sparse_pages(pieces, trace.process().page_bytes);
+        let blocks = kept.into_iter().map(block).collect();
+        Detail { at_ns, label, blocks, all_blocks, whole_pages: Some(whole_pages) }
     }
 }
 
-/// Keeps the blocks of the pages with most unused bytes; the pages of which all are kept.
-fn keep_sparse_pages(blocks: &mut Vec<DetailBlock>, page_bytes: u64) -> Vec<Range<u64>> {
+/// The blocks of the pages with most unused bytes; the pages of which all are there.
+fn on_sparse_pages(pieces: &[Piece], page_bytes: u64) -> (Vec<&Piece>, Vec<Range<u64>>) {
     /// A page: its number, unused bytes, and its blocks.
     struct Page {
         number: u64,
@@ -77,7 +79,7 @@ fn keep_sparse_pages(blocks: &mut Vec<DetailBlock>, page_bytes: u64) -> Vec<Rang
         blocks: Range<usize>,
     }
     let mut pages: Vec<Page> = Vec::new();
-    for (index, DetailBlock { extent, .. }) in blocks.iter().enumerate() {
+    for (index, Piece { extent, .. }) in pieces.iter().enumerate() {
         // Pages that a block fills alone have nothing unused: only its ends matter.
         let ends = [extent.start / page_bytes, (extent.end - 1) / page_bytes];
         for number in &ends[..1 + usize::from(ends[0] != ends[1])] {
@@ -97,22 +99,18 @@ fn keep_sparse_pages(blocks: &mut Vec<DetailBlock>, page_bytes: u64) -> Vec<Rang
         }
     }
     pages.sort_unstable_by_key(|page| (Reverse(page.unused), page.number));
-    let mut kept = vec![false; blocks.len()];
+    let mut is_kept = vec![false; pieces.len()];
     let (mut count, mut numbers) = (0, Vec::new());
     for page in &pages {
         if count + page.blocks.len() > MOST_BLOCKS {
             break;
         }
-        for keep in &mut kept[page.blocks.clone()] {
+        for keep in &mut is_kept[page.blocks.clone()] {
             count += usize::from(!std::mem::replace(keep, true));
         }
         numbers.push(page.number);
     }
-    let mut index = 0;
-    blocks.retain(|_| {
-        index += 1;
-        kept[index - 1]
-    });
+    let kept = pieces.iter().zip(is_kept).filter_map(|(piece, is_kept)| is_kept.then_some(piece));
     numbers.sort_unstable();
     let mut ranges: Vec<Range<u64>> = Vec::new();
     for number in numbers {
@@ -121,7 +119,7 @@ fn keep_sparse_pages(blocks: &mut Vec<DetailBlock>, page_bytes: u64) -> Vec<Rang
             _ => ranges.push(number..number + 1),
         }
     }
-    ranges
+    (kept.collect(), ranges)
 }
 
 #[cfg(test)]
@@ -130,19 +128,14 @@ mod tests {
 
     #[test]
     fn of_too_many_blocks_those_on_sparse_pages_are_kept() {
-        let block = |start: u64, bytes: u64| DetailBlock {
-            extent: start..start + bytes,
-            size: bytes - 8,
-            site: 1,
-            thread: 0,
-            age_ns: 5,
-        };
+        let piece =
+            |start: u64, bytes: u64| Piece { extent: start..start + bytes, ..Piece::default() };
         // 1,000 full pages of 128 blocks, then 10 pages with one block each.
-        let mut blocks: Vec<DetailBlock> = (0..128_000).map(|i| block(i * 32, 32)).collect();
-        blocks.extend((0..10).map(|page| block((2000 + page) * 4096, 32)));
-        let whole = keep_sparse_pages(&mut blocks, 4096);
-        assert!(blocks.len() <= MOST_BLOCKS && blocks.len() > MOST_BLOCKS - 200);
+        let mut pieces: Vec<Piece> = (0..128_000).map(|i| piece(i * 32, 32)).collect();
+        pieces.extend((0..10).map(|page| piece((2000 + page) * 4096, 32)));
+        let (kept, whole) = on_sparse_pages(&pieces, 4096);
+        assert!(kept.len() <= MOST_BLOCKS && kept.len() > MOST_BLOCKS - 200);
         assert!(whole.contains(&(2000..2010)), "{whole:?}");
-        assert_eq!(blocks.iter().filter(|block| block.extent.start >= 2000 * 4096).count(), 10);
+        assert_eq!(kept.iter().filter(|piece| piece.extent.start >= 2000 * 4096).count(), 10);
     }
 }

@@ -4,6 +4,9 @@
 //! Frames are taken in the pass that also takes the measures, at every n-th of its samples.
 //! Each costs a walk over all live blocks; where that comes to too many, every other frame is
 //! dropped and n doubles, so that frames stay evenly spread whatever the trace.
+//!
+//! The replay waits meanwhile. So what can be found out side by side is: the holes while the blocks
+//! are collected, then who pins the pages, and what is in each cell.
 
 mod cells;
 mod detail;
@@ -14,13 +17,13 @@ pub use cells::{FrameCell, Most};
 pub use detail::{Detail, DetailBlock};
 
 use super::analyze::{Checkpoint, SAMPLES, analyze_observed};
-use super::blame::{CallFacts, Held, Piece, Pins};
+use super::blame::{CallFacts, Charges, Held, Piece, Pins};
 use super::heap_map::bands_of;
 use super::kinds::Scale;
 use super::moment::end_ns;
 use super::{Analysis, Band, Bucket, SiteNumbers};
 use crate::read::Trace;
-use crate::replay::Replay;
+use crate::replay::{AddressSpace, Replay};
 use crate::symbols::Symbols;
 use cells::Telling;
 use std::cmp::Reverse;
@@ -131,6 +134,10 @@ struct Taking<'a, 't> {
     stride: u64,
     visited: u64,
     cell_bytes: u64,
+    /// The live blocks of the last frame, in order of address; numbers are places in `sizes`.
+    pieces: Vec<Piece>,
+    /// What was asked for, in the order in which they were collected.
+    sizes: Vec<u64>,
     frames: Vec<(u64, Frame)>,
     most_live: Option<(u64, Detail)>,
     /// By site: the most that it pinned and had live at one moment.
@@ -149,6 +156,8 @@ impl<'a, 't> Taking<'a, 't> {
             stride: SAMPLES / MOST_FRAMES,
             visited: 0,
             cell_bytes: trace.process().page_bytes,
+            pieces: Vec::new(),
+            sizes: Vec::new(),
             frames: Vec::new(),
             most_live: None,
             weights: Vec::new(),
@@ -171,18 +180,64 @@ impl<'a, 't> Taking<'a, 't> {
         let live = replay.live().bytes;
         let before = self.most_live.as_ref().map_or(0, |(live, _)| *live);
         if live > before.saturating_add(before / MORE_LIVE_PART) {
-            let detail = self.detail((time_ns, "most live"), replay);
+            let detail = self.detail((time_ns, "most live"));
             self.most_live = Some((live, detail));
         }
     }
 
-    fn detail(&mut self, moment: (u64, &'static str), replay: &Replay<'t>) -> Detail {
-        let (numbers, symbols) = (&mut self.numbers, &mut *self.symbols);
-        Detail::of(self.trace, replay, moment, |block| numbers.of(block, symbols))
+    /// The blocks of the last frame, one by one.
+    fn detail(&self, moment: (u64, &'static str)) -> Detail {
+        Detail::of(self.trace, moment, (&self.pieces, &self.sizes), &self.traits)
     }
 
     fn frame(&mut self, time_ns: u64, replay: &Replay<'t>) -> Frame {
-        let mut pieces = Vec::with_capacity(replay.blocks().count() as usize);
+        let space = replay.space();
+        let (page_bytes, is_glibc) = (self.trace.process().page_bytes, replay.is_glibc());
+        let (mut held, mut found) = (Held::default(), Holes::default());
+        let mut sums = rayon::in_place_scope(|scope| {
+            scope.spawn(|_| {
+                held = Held::of(space, page_bytes);
+                if is_glibc {
+                    found = holes(space);
+                }
+            });
+            // Who knows the symbols stays on this thread.
+            self.collect(replay)
+        });
+        let pins = Pins::new(std::mem::take(&mut self.pieces), held, space.heads(), page_bytes);
+        // Before anything is gathered: one block may be larger than all memory there is.
+        let mut bytes = 0u64;
+        space.for_each_stretch(0..u64::MAX, |stretch| bytes = bytes.saturating_add(stretch.bytes));
+        while bytes / self.cell_bytes > MOST_CELLS as u64 {
+            self.double_cells();
+        }
+        let traits = self.traits.list();
+        let telling = Telling {
+            traits,
+            now: self.trace.clock().stamp_at(time_ns),
+            window: self.trace.last_stamp().saturating_sub(self.trace.window_start()),
+        };
+        let groups: Vec<u32> = traits.iter().map(|traits| traits.site).collect();
+        let (charges, mut cells) = rayon::join(
+            || pins.charge(&groups, sums.len()),
+            || cells::gather(space, pins.pieces(), telling, self.cell_bytes),
+        );
+        self.pieces = pins.into_pieces();
+        self.charge(&mut sums, &charges, time_ns);
+        self.weigh_threads(&charges);
+        while cells.len() > MOST_CELLS {
+            cells::coarsen(&mut cells);
+            self.double_cells();
+        }
+        let (sites, more_sites) = list(sums);
+        let (holes, largest_holes) = found;
+        Frame { time_ns, cells, sites, more_sites, holes, largest_holes }
+    }
+
+    /// Collects the live blocks, and what each site has live.
+    fn collect(&mut self, replay: &Replay<'t>) -> Vec<SiteCharge> {
+        self.pieces.clear();
+        self.sizes.clear();
         let mut sums: Vec<SiteCharge> = Vec::new();
         for (_, block) in replay.blocks().iter() {
             let site = self.numbers.of(&block, self.symbols);
@@ -194,36 +249,14 @@ impl<'a, 't> Taking<'a, 't> {
             sum.live_blocks += 1;
             if !block.extent.is_empty() {
                 let key = self.traits.number(site, &block);
-                pieces.push(Piece { extent: block.extent, birth: block.birth, key });
+                let number = self.sizes.len() as u32;
+                self.pieces.push(Piece { extent: block.extent, birth: block.birth, key, number });
+                self.sizes.push(block.size);
             }
         }
         // Of a site that was met at earlier moments only nothing is live.
         sums.resize(self.numbers.count(), SiteCharge::default());
-        let page_bytes = self.trace.process().page_bytes;
-        let space = replay.space();
-        let pins = Pins::new(pieces, Held::of(space, page_bytes), space.heads(), page_bytes);
-        self.charge(&mut sums, &pins, time_ns);
-        self.weigh_threads(&pins);
-        // Before anything is gathered: one block may be larger than all memory there is.
-        let mut bytes = 0u64;
-        space.for_each_stretch(0..u64::MAX, |stretch| bytes = bytes.saturating_add(stretch.bytes));
-        while bytes / self.cell_bytes > MOST_CELLS as u64 {
-            self.double_cells();
-        }
-        let telling = Telling {
-            traits: self.traits.list(),
-            now: self.trace.clock().stamp_at(time_ns),
-            window: self.trace.last_stamp().saturating_sub(self.trace.window_start()),
-        };
-        let mut cells = cells::gather(space, pins.pieces(), telling, self.cell_bytes);
-        while cells.len() > MOST_CELLS {
-            cells::coarsen(&mut cells);
-            self.double_cells();
-        }
-        let (holes, largest_holes) = holes(replay);
-        let listed = list(sums);
-        let more_sites = listed.1;
-        Frame { time_ns, cells, sites: listed.0, more_sites, holes, largest_holes }
+        sums
     }
 
     fn double_cells(&mut self) {
@@ -232,11 +265,9 @@ impl<'a, 't> Taking<'a, 't> {
     }
 
     /// Adds what the sites pin to what they have live, and takes note of the greatest.
-    fn charge(&mut self, sums: &mut [SiteCharge], pins: &Pins, time_ns: u64) {
-        let groups: Vec<u32> = self.traits.list().iter().map(|traits| traits.site).collect();
-        let charges = pins.charge(&groups, sums.len()).groups;
+    fn charge(&mut self, sums: &mut [SiteCharge], charges: &Charges, time_ns: u64) {
         self.weights.resize(self.weights.len().max(sums.len()), 0);
-        for (site, (sum, charge)) in sums.iter_mut().zip(&charges).enumerate() {
+        for (site, (sum, charge)) in sums.iter_mut().zip(&charges.groups).enumerate() {
             let birth_ns = charge.mean_birth().map(|birth| self.trace.clock().time_ns(birth));
             *sum = SiteCharge {
                 site: site as u32,
@@ -253,17 +284,17 @@ impl<'a, 't> Taking<'a, 't> {
     }
 
     /// Takes note of what threads pin and have live.
-    fn weigh_threads(&mut self, pins: &Pins) {
-        let groups: Vec<u32> = self.traits.list().iter().map(|traits| traits.thread).collect();
+    fn weigh_threads(&mut self, charges: &Charges) {
         let mut sums = vec![0u64; self.traits.threads().len()];
         if sums.len() > 1 {
-            for piece in pins.pieces() {
-                let sum = &mut sums[groups[piece.key as usize] as usize];
+            let thread_of = |key: usize| self.traits.list()[key].thread as usize;
+            for piece in &self.pieces {
+                let sum = &mut sums[thread_of(piece.key as usize)];
                 *sum = sum.saturating_add(piece.extent.end - piece.extent.start);
             }
-            let charges = pins.charge(&groups, sums.len()).groups;
-            for (sum, charge) in sums.iter_mut().zip(charges) {
-                *sum = sum.saturating_add(charge.pinned_bytes);
+            for (key, pinned_bytes) in charges.pinned_by_key.iter().enumerate() {
+                let sum = &mut sums[thread_of(key)];
+                *sum = sum.saturating_add(*pinned_bytes);
             }
         }
         self.thread_weights.resize(sums.len(), 0);
@@ -275,7 +306,7 @@ impl<'a, 't> Taking<'a, 't> {
     fn finish(mut self, replay: &Replay<'t>) -> Frames {
         let end_ns = end_ns(self.trace);
         let end = self.frame(end_ns, replay);
-        let at_end = self.detail((end_ns, "the end"), replay);
+        let at_end = self.detail((end_ns, "the end"));
         let mut details: Vec<Detail> = self.most_live.take().map(|(_, d)| d).into_iter().collect();
         details.push(at_end);
         let mut frames: Vec<Frame> = self.frames.into_iter().map(|(_, frame)| frame).collect();
@@ -357,14 +388,13 @@ fn list(mut sums: Vec<SiteCharge>) -> (Vec<SiteCharge>, u64) {
     (sums, more)
 }
 
-/// Holes by size, and the largest.
-fn holes(replay: &Replay<'_>) -> (Vec<Bucket>, Vec<(u64, u64)>) {
-    if !replay.is_glibc() {
-        return (Vec::new(), Vec::new());
-    }
+/// Holes by size, and the largest: address and bytes.
+type Holes = (Vec<Bucket>, Vec<(u64, u64)>);
+
+fn holes(space: &AddressSpace) -> Holes {
     let mut buckets: BTreeMap<u64, Bucket> = BTreeMap::new();
     let mut largest: Vec<(u64, u64)> = Vec::with_capacity(MOST_HOLES + 1);
-    replay.space().for_each_hole(|hole| {
+    space.for_each_hole(|hole| {
         let bytes = hole.end - hole.start;
         let from_bytes = 1 << bytes.ilog2();
         let bucket = buckets.entry(from_bytes).or_insert(Bucket { from_bytes, count: 0, bytes: 0 });
