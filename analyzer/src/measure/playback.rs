@@ -198,7 +198,7 @@ impl<'t> Steps<'t> {
         stop: usize,
         at: Stamp,
     ) -> Option<Box<Matching<'t>>> {
-        matching.catch_up(at);
+        matching.show(at);
         self.sender.send(Step::Blocks(stop, matching)).ok()?;
         self.returned.recv().ok()
     }
@@ -380,7 +380,10 @@ pub(super) fn before_each_event<'t>(
     order::for_each_batch(trace, |batch| {
         pass.note(batch);
         changes.clear();
-        for event in batch.events() {
+        for (index, event) in batch.events().enumerate() {
+            if let Some(later) = batch.briefs().get(index + FORESEEN) {
+                matching.foresee(later);
+            }
             if event.stamp >= from {
                 between(&event, &matching);
             }

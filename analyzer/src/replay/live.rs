@@ -76,6 +76,11 @@ impl Blocks {
         self.entries.foresee(address);
     }
 
+    /// All of them will be gone through: makes that quick if most are gone that there were.
+    pub(super) fn shrink(&mut self) {
+        self.entries.shrink();
+    }
+
     /// All blocks with their addresses, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Block)> {
         self.entries.iter().map(|entry| (entry.address, self.unpack(entry)))

@@ -239,6 +239,12 @@ impl<'t> Matching<'t> {
         true
     }
 
+    /// The blocks are to be seen as of a moment.
+    pub fn show(&mut self, now: Stamp) {
+        self.catch_up(now);
+        self.blocks.shrink();
+    }
+
     /// Gives up on what waited up to a moment.
     pub fn catch_up(&mut self, now: Stamp) {
         let expired = self.suspense.expire(now, drop);

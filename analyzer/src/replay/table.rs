@@ -15,6 +15,9 @@ const BLOCK_SHIFT: u32 = 5;
 const GROUP_ENTRIES: usize = 1 << (GROUP_SHIFT - BLOCK_SHIFT);
 const LEAST_SHIFT: u32 = 6;
 
+/// One place in so many is taken at least, after [`Table::shrink`].
+const LEAST_FULL: usize = 16;
+
 /// Entries of a cache line.
 const ENTRIES_A_LINE: usize = 64 / size_of::<Entry>();
 
@@ -142,6 +145,14 @@ impl Table {
         }
     }
 
+    /// After most entries went it takes long to go through the places of all: makes room for what is
+    /// there only.
+    pub fn shrink(&mut self) {
+        if self.entries.len() / LEAST_FULL > self.count.max(GROUP_ENTRIES << LEAST_SHIFT) {
+            *self = self.clone();
+        }
+    }
+
     /// With more entries it grows.
     #[inline]
     fn count_at_most(&self) -> usize {
@@ -228,6 +239,27 @@ mod tests {
             for (address, entry) in &known {
                 prop_assert_eq!(table.get(*address), Some(entry));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_many_blocks_takes_little_room() {
+        let mut table = Table::default();
+        let address = |number: u64| 0x7fff_0000 + number * 0x30;
+        for number in 0..100_000 {
+            table.insert(entry(address(number), number));
+        }
+        let places = table.entries.len();
+        table.shrink();
+        assert_eq!(table.entries.len(), places, "there is no need to");
+        for number in 1_000..100_000 {
+            table.remove(address(number));
+        }
+        table.shrink();
+        assert!(table.entries.len() < places / 16);
+        assert_eq!(table.len(), 1_000);
+        for number in 0..1_000 {
+            assert_eq!(table.get(address(number)), Some(&entry(address(number), number)));
         }
     }
 
