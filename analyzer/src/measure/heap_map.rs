@@ -60,7 +60,7 @@ pub fn heap_map(
     map.owners = Some(ranked(kinds));
     stop_at_times(trace, &times_ns, |index, replay| {
         let now = trace.clock().stamp_at(times_ns[index]);
-        add_column(&mut map, replay, &mut Some(&mut *kinds), now);
+        add_column(&mut map, replay, Some(&mut *kinds), now);
     });
     map
 }
@@ -85,18 +85,18 @@ pub fn heap_pages(
         kinds.weigh(&replay, page_bytes);
         ranked(kinds)
     });
-    add_column(&mut map, &replay, &mut kinds, trace.clock().stamp_at(at_ns));
+    add_column(&mut map, &replay, kinds, trace.clock().stamp_at(at_ns));
     map
 }
 
 fn add_column(
     map: &mut HeapMap,
     replay: &Replay<'_>,
-    kinds: &mut Option<&mut Kinds<'_, '_>>,
+    kinds: Option<&mut Kinds<'_, '_>>,
     now: Stamp,
 ) {
     let cells = column(replay.space(), map);
-    if let (Some(kinds), Some(mut owners)) = (kinds.as_mut(), map.owners.take()) {
+    if let (Some(kinds), Some(mut owners)) = (kinds, map.owners.take()) {
         owners.columns.push(owners_of(replay, map, kinds, now));
         map.owners = Some(owners);
     }

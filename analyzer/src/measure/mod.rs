@@ -27,11 +27,10 @@ mod stairs;
 mod state;
 mod survivors;
 mod teardown;
+mod trace_facts;
 mod usage;
 
-pub use analyze::{
-    Checkpoint, analyze, analyze_to_end, analyze_to_exit, analyze_until, process_facts,
-};
+pub use analyze::{Checkpoint, analyze, analyze_to_end, analyze_to_exit, analyze_until};
 pub use arenas::{ArenaFacts, ArenaThread};
 pub use facts::{Analysis, DriftFacts, MappingFacts, ThreadPair, TraceFacts};
 pub use gaps::with_gaps;
@@ -55,4 +54,5 @@ pub use stairs::Step;
 pub use state::{AllocatorSays, PAGE_BUCKETS, State};
 pub use survivors::Survivors;
 pub use teardown::teardown_ns;
+pub use trace_facts::process_facts;
 pub use usage::{Churn, Crossed, Ladder, Refilled, Usage};

@@ -63,6 +63,18 @@ pub(super) struct Section<'s> {
     pub until: Until,
 }
 
+impl<'s> Section<'s> {
+    /// The whole trace.
+    pub fn whole(stops_ns: &'s [u64], with_blocks: WithBlocks) -> Section<'s> {
+        Section { stops_ns, with_blocks, from: None, until: Until::End }
+    }
+
+    /// From the beginning, without a stop.
+    fn until(until: Until) -> Section<'static> {
+        Section { until, ..Section::whole(&[], WithBlocks::None) }
+    }
+}
+
 /// A section, in stamps.
 struct Way {
     /// The stops that are not beyond its end.
@@ -345,8 +357,7 @@ pub(super) fn stop_at_times<'t>(
         }
     }
 
-    let with_blocks = WithBlocks::All;
-    let section = Section { stops_ns: times_ns, with_blocks, from: None, until: Until::End };
+    let section = Section::whole(times_ns, WithBlocks::All);
     play(trace, Replay::new(trace), section, &mut AtStop(at_stop)).0
 }
 
@@ -364,8 +375,7 @@ pub(super) fn heap_at_times<'t>(
         }
     }
 
-    let with_blocks = WithBlocks::None;
-    let section = Section { stops_ns: times_ns, with_blocks, from: None, until: Until::End };
+    let section = Section::whole(times_ns, WithBlocks::None);
     play(trace, Replay::new(trace), section, &mut AtStop(at_stop));
 }
 
@@ -401,13 +411,11 @@ impl Watch<'_> for Nobody {}
 /// The heap at a moment, in nanoseconds since the start: what comes later is not read.
 pub fn heap_at(trace: &Trace, at_ns: u64) -> Replay<'_> {
     let until = Until::Stamp(trace.clock().stamp_at(at_ns));
-    let section = Section { stops_ns: &[], with_blocks: WithBlocks::None, from: None, until };
-    play(trace, Replay::new(trace), section, &mut Nobody).0
+    play(trace, Replay::new(trace), Section::until(until), &mut Nobody).0
 }
 
 /// The heap after so many events; `None`: after all of them.
 pub(super) fn heap_after(trace: &Trace, events: Option<u64>) -> Replay<'_> {
     let until = events.map_or(Until::End, Until::Events);
-    let section = Section { stops_ns: &[], with_blocks: WithBlocks::None, from: None, until };
-    play(trace, Replay::new(trace), section, &mut Nobody).0
+    play(trace, Replay::new(trace), Section::until(until), &mut Nobody).0
 }

@@ -256,6 +256,7 @@ mod tests {
         assert_eq!(reserve(&blocks, 80), 0x400, "the cell of its last byte, too");
         assert_eq!(reserve(&[(0x1500..0x1600, 0..10), (0x1500..0x2000, 30..40)], 50), 0x200);
     }
+
     #[test]
     fn a_hole_is_as_old_as_the_last_release_on_it_before_the_moment() {
         let blocks = [(HOLE, 0..10), (0x800..0x1001, 20..30), (0x1600..0x1700, 31..32)];
