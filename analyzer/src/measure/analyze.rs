@@ -63,6 +63,8 @@ struct Peaks {
     last: Stamp,
     /// The heap as it may be without that anything is to be noted.
     calm: Calm,
+    /// What was live last.
+    passed_live: u64,
 }
 
 /// A footprint, and live bytes from some number on: most events change nothing but live bytes, and
@@ -88,14 +90,14 @@ impl Peaks {
     #[inline]
     fn watch(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
         let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
-        match (&mut self.stairs, next) {
-            (Some(stairs), Some(next)) if self.calm.has(live, footprint) => {
-                stairs.pass(live);
+        match next {
+            Some(next) if self.calm.has(live, footprint) => {
+                self.passed_live = live;
                 self.last = self.last.max(next.stamp);
             }
             _ => {
                 self.watch_closely(trace, next, heap);
-                self.calm = self.calm(footprint);
+                (self.calm, self.passed_live) = (self.calm(footprint), live);
             }
         }
     }
@@ -116,9 +118,9 @@ impl Peaks {
     fn watch_closely(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
         let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
         self.live.note(live, self.last, heap.events());
-        self.stairs
-            .get_or_insert_with(|| Stairs::new(self.last, live, footprint))
-            .note(self.last, live, footprint);
+        let stairs = self.stairs.get_or_insert_with(|| Stairs::new(self.last, live, footprint));
+        stairs.pass(self.passed_live);
+        stairs.note(self.last, live, footprint);
         self.watch_footprint(trace, self.last, heap);
         if self.live.pending && !next.is_some_and(Change::raises_live) {
             self.live.settle(trace, heap);

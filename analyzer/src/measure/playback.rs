@@ -134,7 +134,8 @@ impl Way {
 
 /// The first event that is later.
 fn position_behind(events: &[Brief], stamp: Stamp) -> Option<usize> {
-    events.iter().position(|event| event.stamp() > stamp)
+    let position = events.partition_point(|event| event.stamp() <= stamp);
+    (position < events.len()).then_some(position)
 }
 
 /// What the thread that matches blocks hands over.
@@ -234,6 +235,9 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
         for (index, change) in list.iter().enumerate() {
             if let Some(later) = list.get(index + FORESEEN) {
                 self.heap.foresee(later);
+            }
+            if let Some(much_later) = list.get(index + 4 * FORESEEN) {
+                much_later.foresee();
             }
             if change.begins_event() {
                 if change.stamp >= self.watched_from {
@@ -337,7 +341,7 @@ pub(super) fn play<'t>(
     let mut replay = Replay::of(*matching, heap);
     match way.until {
         Until::Stamp(until) => replay.catch_up(until),
-        Until::Events(_) => {}
+        Until::Events(_) => replay.heap.space_mut().refresh(),
         Until::End => replay.finish(),
     }
     (replay, told)

@@ -109,8 +109,7 @@ impl Stairs {
         }
     }
 
-    /// An event left the heap [calm](Stairs::calm), with so many live bytes.
-    #[inline]
+    /// Events left the heap [calm](Stairs::calm), with so many live bytes.
     pub fn pass(&mut self, live_bytes: u64) {
         self.last.0 = live_bytes;
     }

@@ -10,6 +10,7 @@ use super::decode::Chunk;
 use super::heads::{First, Head, Heads, Rank};
 use crate::read::{ChunkPlace, Trace};
 use fragtrace_format::Stamp;
+use std::hint::select_unpredictable;
 
 /// Events in a batch.
 const BATCH_EVENTS: usize = 1 << 12;
@@ -117,8 +118,8 @@ fn move_both(
         }
         let (next_of_one, next_of_other) = (&of_one[at_one], &of_other[at_other]);
         let is_of_one = next_of_one.rank <= next_of_other.rank;
-        let next = if is_of_one { next_of_one } else { next_of_other };
-        if next.rank >= if is_of_one { limit_of_one } else { limit_of_other } {
+        let next = select_unpredictable(is_of_one, next_of_one, next_of_other);
+        if next.rank >= select_unpredictable(is_of_one, limit_of_one, limit_of_other) {
             break;
         }
         batch.push_brief(*next);

@@ -7,6 +7,7 @@
 
 use super::block::Block;
 use super::entry::Entry;
+use super::fetch::fetch;
 use crate::order::Rare;
 use fragtrace_format::Stamp;
 
@@ -49,12 +50,26 @@ pub(super) const WRAPPED: u8 = 4;
 pub(super) const CROSSED: u8 = 8;
 /// Live bytes become more by the event.
 pub(super) const RAISES_LIVE: u8 = 16;
+/// All that its event led to is that a block came, or went, whose entry says all of it.
+const USUAL: u8 = 32;
 
 impl Change {
+    /// Begins to fetch it, as it was written by another processor.
+    #[inline]
+    pub fn foresee(&self) {
+        fetch(self);
+    }
+
     /// Whether it is the first one of its event.
     #[inline]
     pub fn begins_event(&self) -> bool {
         self.flags & FIRST != 0
+    }
+
+    /// Whether a usual block came or went, and nothing else happened.
+    #[inline]
+    pub(super) fn is_usual(&self) -> bool {
+        self.has(USUAL)
     }
 
     #[inline]
@@ -149,7 +164,7 @@ impl Changes {
     /// An event that leads to no more than what happens to a usual block.
     #[inline]
     pub(super) fn usual(&mut self, stamp: Stamp, what: What, entry: Entry, flags: u8) {
-        self.list.push(Change { entry, stamp, index: 0, what, flags: FIRST | flags });
+        self.list.push(Change { entry, stamp, index: 0, what, flags: USUAL | FIRST | flags });
     }
 
     /// What happens to a block, with the entry that it is packed into.

@@ -46,6 +46,12 @@ impl Entry {
         self.shape == APART
     }
 
+    /// How far it reaches, about; of one that is kept apart, nobody knows.
+    #[inline]
+    pub fn size_hint(&self) -> u32 {
+        self.size
+    }
+
     /// A block in little, or a sign that it must be kept apart.
     #[inline]
     pub fn pack(address: u64, block: &Block) -> Entry {

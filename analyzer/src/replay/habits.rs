@@ -7,6 +7,7 @@ use super::{Block, Who};
 use crate::allocators::glibc::ARENA_HEAP_BYTES;
 use fragtrace_format::Stamp;
 use rustc_hash::FxHashMap;
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 const _: () = assert!(ARENA_HEAP_BYTES.is_power_of_two());
@@ -129,11 +130,9 @@ impl Habits {
         if realloc {
             return;
         }
-        if turnover.size == block.size || turnover.allocs == 0 {
-            (turnover.size, turnover.allocs) = (block.size, turnover.allocs + 1);
-        } else {
-            turnover.allocs -= 1;
-        }
+        let is_of_size = (turnover.size == block.size) | (turnover.allocs == 0);
+        turnover.size = select_unpredictable(is_of_size, block.size, turnover.size);
+        turnover.allocs = turnover.allocs + 2 * u64::from(is_of_size) - 1;
     }
 
     /// A block is gone: freed or reallocated.

@@ -3,9 +3,10 @@
 //! Changes are applied one by one; between them everything about the heap can be asked. They are
 //! facts, looks are corrections, taken in where their stamps put them.
 //!
-//! Blocks of different addresses may overlap for some microseconds, as the order of events may be
-//! wrong for as long (one came too early, the other goes too late); what a release uncovers of a
-//! newer block is covered again.
+//! Blocks of different addresses may lie over each other for some microseconds, as the order of events
+//! may be wrong for as long: one came too early, the other goes too late. Most such moments pass
+//! unseen, as a block takes away what it brought. Whenever the heap is looked at it is found out whether
+//! it is such a moment (`address_space/space/tree.rs`).
 
 use super::address_space::AddressSpace;
 use super::block::{Block, Layout};
@@ -18,17 +19,7 @@ use crate::allocators::{Allocator, glibc};
 use crate::read::{AllocatorView, Ending, Look, Trace};
 use fragtrace_format::Stamp;
 use fragtrace_format::header::Cut;
-use std::ops::Range;
 use std::sync::Arc;
-
-/// A block that was acquired over the extent of another one that still lived.
-#[derive(Debug, Clone)]
-struct Overlap {
-    address: u64,
-    birth: Stamp,
-    extent: Range<u64>,
-    own_mapping: bool,
-}
 
 /// The heap of the traced process, as of the last change applied.
 #[derive(Debug, Clone)]
@@ -45,8 +36,6 @@ pub struct Heap<'t> {
     glibc_layout: bool,
     /// Whether blocks of different sizes never take each other's places.
     sizes_apart: bool,
-    overlaps: Vec<Overlap>,
-    window: u64,
     looks: &'t [Look],
     /// Looks that are in the past.
     looks_taken: usize,
@@ -86,8 +75,6 @@ impl<'t> Heap<'t> {
             glibc_layout: glibc,
             sizes_apart: Allocator::of_library(&process.allocator)
                 .is_some_and(|known| known.keeps_sizes_apart),
-            overlaps: Vec::new(),
-            window: trace.clock().inversion_window(),
             looks: trace.looks(),
             looks_taken: 0,
             summed: None,
@@ -128,7 +115,7 @@ impl<'t> Heap<'t> {
     /// Begins to fetch what a change will need that comes some changes later. Changes nothing.
     #[inline]
     pub fn foresee(&self, change: &Change) {
-        self.space.foresee(change.address());
+        self.space.foresee(change.address(), change.entry().size_hint());
     }
 
     /// Applies the next of some changes.
@@ -137,57 +124,40 @@ impl<'t> Heap<'t> {
         if change.stamp >= self.due {
             self.catch_up(change.stamp);
         }
-        self.events += u64::from(change.begins_event());
-        self.told.0 += u64::from(change.has(ACQUIRES));
-        self.told.1 += u64::from(change.has(WRAPPED));
-        self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
-        let done = match change.what {
-            What::Came => self.usual_came(change.entry()),
-            What::Went => self.usual_went(change.entry()),
-            What::Passed | What::Mappings | What::Nothing => false,
-        };
-        if !done {
+        if !(change.is_usual() && self.apply_usual(change)) {
             self.apply_any(change, all);
         }
     }
 
-    /// A block is there now where nothing was, on pages of the footprint, as most come. False: nothing
+    /// A block comes, or goes, and nothing changes but what it covers, as is so of most. False: nothing
     /// was done.
     #[inline(always)]
-    fn usual_came(&mut self, entry: &Entry) -> bool {
-        let block = entry.unpack();
-        let done = !entry.is_apart()
-            && !block.own_mapping
-            && self.space.place_in_free(block.extent.start, block.extent.end);
+    fn apply_usual(&mut self, change: &Change) -> bool {
+        let (block, comes) = (change.entry().unpack(), change.what == What::Came);
+        let done =
+            !block.own_mapping && self.space.flip(block.extent.start, block.extent.end, comes);
         if done {
-            self.live.add(&block);
-        }
-        done
-    }
-
-    /// A block is gone that covered all of its extent, as most go. False: nothing was done.
-    #[inline(always)]
-    fn usual_went(&mut self, entry: &Entry) -> bool {
-        let block = entry.unpack();
-        let done = !entry.is_apart()
-            && !block.own_mapping
-            && self.overlaps.is_empty()
-            && self.space.remove_covered(block.extent.start, block.extent.end);
-        if done {
-            self.live.subtract(&block);
+            self.live.count(&block, comes);
+            self.events += 1;
+            self.told.0 += u64::from(comes);
+            self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
         }
         done
     }
 
     #[inline(never)]
     fn apply_any(&mut self, change: &Change, all: &Changes) {
+        self.events += u64::from(change.begins_event());
+        self.told.0 += u64::from(change.has(ACQUIRES));
+        self.told.1 += u64::from(change.has(WRAPPED));
+        self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
         match change.what {
-            What::Came => self.came(change.address(), &all.block_of(change)),
-            What::Went => self.went(change.address(), &all.block_of(change)),
+            What::Came => self.came(&all.block_of(change)),
+            What::Went => self.went(&all.block_of(change)),
             What::Passed => {
                 let block = all.block_of(change);
                 self.space.place(&block.extent, block.own_mapping);
-                self.vacate(change.address(), &block);
+                self.space.remove(&block.extent, block.own_mapping);
             }
             What::Mappings => {
                 if let Some((lane, rare)) = all.rare_of(change)
@@ -202,6 +172,7 @@ impl<'t> Heap<'t> {
 
     /// Takes in the looks up to a moment.
     pub fn catch_up(&mut self, now: Stamp) {
+        self.space.refresh();
         while let Some(look) = self.looks.get(self.looks_taken)
             && look.stamp <= now
         {
@@ -221,7 +192,6 @@ impl<'t> Heap<'t> {
             self.counts = Counts::default();
             self.taken = TakenPages::default();
         }
-        self.overlaps.retain(|overlap| overlap.birth.saturating_add(self.window) >= now);
         self.set_due();
     }
 
@@ -232,9 +202,7 @@ impl<'t> Heap<'t> {
 
     fn set_due(&mut self) {
         let look = self.looks.get(self.looks_taken).map_or(Stamp::MAX, |look| look.stamp);
-        let overlap =
-            self.overlaps.first().map_or(Stamp::MAX, |o| o.birth.saturating_add(self.window));
-        self.due = look.min(overlap).min(self.forked.unwrap_or(Stamp::MAX));
+        self.due = look.min(self.forked.unwrap_or(Stamp::MAX));
     }
 
     fn note_told(&mut self, wrapped: bool) {
@@ -243,7 +211,7 @@ impl<'t> Heap<'t> {
     }
 
     /// A block is there now, maybe on fresh pages, or over another one.
-    fn came(&mut self, address: u64, block: &Block) {
+    fn came(&mut self, block: &Block) {
         self.live.add(block);
         let placed = self.space.place(&block.extent, block.own_mapping);
         if placed.refilled_bytes > 0 {
@@ -252,43 +220,12 @@ impl<'t> Heap<'t> {
         if placed.despite_fit_bytes > 0 {
             self.taken.grew_despite_fit(block, placed.despite_fit_bytes);
         }
-        if placed.fresh_bytes < block.extent.end - block.extent.start {
-            self.overlap(address, block);
-        }
-    }
-
-    /// A block came over the extent of one that is still there.
-    #[cold]
-    fn overlap(&mut self, address: u64, block: &Block) {
-        self.space.shrink_head(&block.extent);
-        let Block { birth, own_mapping, .. } = *block;
-        self.overlaps.push(Overlap { address, birth, extent: block.extent.clone(), own_mapping });
-        self.set_due();
     }
 
     /// A block is gone, which may not be all that lay there.
-    fn went(&mut self, address: u64, block: &Block) {
+    fn went(&mut self, block: &Block) {
         self.live.subtract(block);
-        self.vacate(address, block);
-    }
-
-    /// Takes a block out of the address space.
-    fn vacate(&mut self, address: u64, block: &Block) {
         self.space.remove(&block.extent, block.own_mapping);
-        if !self.overlaps.is_empty() {
-            self.cover_again(address, block);
-        }
-    }
-
-    /// Blocks that came before this one went are still there.
-    #[cold]
-    fn cover_again(&mut self, address: u64, gone: &Block) {
-        self.overlaps.retain(|overlap| (overlap.address, overlap.birth) != (address, gone.birth));
-        for Overlap { extent, own_mapping, .. } in &self.overlaps {
-            if extent.start < gone.extent.end && gone.extent.start < extent.end {
-                self.space.place(extent, *own_mapping);
-            }
-        }
     }
 
     /// How many events were applied, from the first kept one on.

@@ -36,26 +36,24 @@ impl Live {
         (self.usable_unknown == 0).then_some(self.usable_bytes)
     }
 
-    #[inline]
     pub(super) fn add(&mut self, block: &Block) {
-        self.blocks += 1;
-        self.bytes = self.bytes.wrapping_add(block.size);
-        self.overhead_bytes = self.overhead_bytes.wrapping_add(block.overhead_bytes());
-        match block.usable {
-            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_add(usable),
-            None => self.usable_unknown += 1,
-        }
+        self.count(block, true);
     }
 
-    #[inline]
     pub(super) fn subtract(&mut self, block: &Block) {
-        self.blocks -= 1;
-        self.bytes = self.bytes.wrapping_sub(block.size);
-        self.overhead_bytes = self.overhead_bytes.wrapping_sub(block.overhead_bytes());
-        match block.usable {
-            Some(usable) => self.usable_bytes = self.usable_bytes.wrapping_sub(usable),
-            None => self.usable_unknown -= 1,
-        }
+        self.count(block, false);
+    }
+
+    /// A block comes, or goes.
+    #[inline(always)]
+    pub(super) fn count(&mut self, block: &Block, comes: bool) {
+        let sign: u64 = if comes { 1 } else { u64::MAX };
+        let add = |sum: &mut u64, number: u64| *sum = sum.wrapping_add(number.wrapping_mul(sign));
+        add(&mut self.blocks, 1);
+        add(&mut self.bytes, block.size);
+        add(&mut self.overhead_bytes, block.overhead_bytes());
+        add(&mut self.usable_bytes, block.usable.unwrap_or(0));
+        add(&mut self.usable_unknown, block.usable.is_none().into());
     }
 }
 

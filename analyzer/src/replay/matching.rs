@@ -352,9 +352,11 @@ impl<'t> Matching<'t> {
     fn settle(&mut self, who: Who, entry: Entry, block: &Block, changes: &mut Changes) {
         let before = self.blocks.insert(entry, block);
         changes.flag(if before.is_none() && block.size > 0 { RAISES_LIVE } else { 0 });
+        if let Some((old_entry, old)) = &before {
+            changes.block(What::Went, *old_entry, old);
+        }
         changes.block(What::Came, entry, block);
-        if let Some((old_entry, old)) = before {
-            changes.block(What::Went, old_entry, &old);
+        if let Some((_, old)) = before {
             self.suspense.owe(who.stamp, entry.address, who.lane, old);
             self.set_due();
         }

@@ -8,6 +8,7 @@
 
 use super::Block;
 use fragtrace_format::Stamp;
+use std::hint::select_unpredictable;
 
 /// Usable bytes of the largest chunk that goes to a fast bin by default.
 const MOST_FAST_USABLE: u64 = 120;
@@ -39,14 +40,11 @@ impl Reclaim {
     #[inline]
     pub(super) fn acquired(&mut self, block: &Block) {
         let size = block.size;
-        if size >= LEAST_MERGING {
-            self.fast_chunks = 0;
-            if size >= LEAST_LARGE && !block.own_mapping && self.largest_mapped_freed > 0 {
-                self.large_bytes += size;
-                self.most_large_bytes = self.most_large_bytes.max(self.large_bytes);
-            }
-        } else if size <= MOST_FAST_USABLE {
-            self.fast_chunks = self.fast_chunks.saturating_sub(1);
+        let fast = self.fast_chunks.saturating_sub(u64::from(size <= MOST_FAST_USABLE));
+        self.fast_chunks = select_unpredictable(size >= LEAST_MERGING, 0, fast);
+        if size >= LEAST_LARGE && !block.own_mapping && self.largest_mapped_freed > 0 {
+            self.large_bytes += size;
+            self.most_large_bytes = self.most_large_bytes.max(self.large_bytes);
         }
     }
 

@@ -131,11 +131,13 @@ impl AddressSpace {
         }
         self.heads.insert(start, bytes);
         self.head_bytes += bytes;
-        self.space.cover(start..first_extent);
+        let head = start..first_extent;
+        self.space.cover(head.clone());
+        self.space.guard(&head);
     }
 
     /// A block lies below what was taken for a heap's first: the head is shorter.
-    pub fn shrink_head(&mut self, extent: &Range<u64>) {
+    pub(super) fn shrink_head(&mut self, extent: &Range<u64>) {
         let Some((start, bytes)) = self.heads.range_mut(..=extent.start).next_back() else {
             return;
         };

@@ -43,8 +43,6 @@ pub struct GrowthDespiteFit {
 /// What placing a block changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placed {
-    /// Bytes that no other block covered.
-    pub fresh_bytes: u64,
     /// Pages that came back to the footprint.
     pub refilled_bytes: u64,
     /// Growth of the high-water mark although a hole would have held the block.
@@ -80,7 +78,12 @@ pub struct AddressSpace {
     swapping: bool,
     growth: GrowthDespiteFit,
     drift: Drift,
+    /// Blocks that lie over others, and whether they have mappings of their own.
+    over: Vec<(Range<u64>, bool)>,
 }
+
+/// More blocks than this lie over others only where the trace says nonsense.
+const MOST_OVER: usize = 64;
 
 impl AddressSpace {
     /// An empty address space. `glibc`: whether heaps are those of glibc, and `arena_heaps`:
@@ -105,6 +108,7 @@ impl AddressSpace {
             swapping: true,
             growth: GrowthDespiteFit::default(),
             drift: Drift::default(),
+            over: Vec::new(),
         }
     }
 
@@ -113,8 +117,8 @@ impl AddressSpace {
         if extent.is_empty() {
             return Placed::default();
         }
-        if !own_mapping && self.place_in_free(extent.start, extent.end) {
-            return Placed { fresh_bytes: extent.end - extent.start, ..Placed::default() };
+        if !own_mapping && self.flip(extent.start, extent.end, true) {
+            return Placed::default();
         }
         let covered = self.space.covered_bytes();
         let (held, ever) = (self.space.footprint_bytes(), self.space.high_water_bytes());
@@ -137,18 +141,26 @@ impl AddressSpace {
         }
         self.space.cover(extent.clone());
         let grown = self.space.footprint_bytes() - held;
+        let fresh = self.space.covered_bytes() - covered;
+        if fresh < extent.end - extent.start && !self.over.contains(&(extent.clone(), own_mapping))
+        {
+            self.shrink_head(extent);
+            self.note_over(extent.clone(), own_mapping);
+        }
         Placed {
-            fresh_bytes: self.space.covered_bytes() - covered,
             refilled_bytes: grown.saturating_sub(self.space.high_water_bytes() - ever),
             despite_fit_bytes: self.growth.bytes - despite_fit,
         }
     }
 
-    /// A block without a mapping of its own lies there now, if its pages are in the footprint and no
-    /// other block lies there, as of most blocks. False: nothing was done.
-    #[inline]
-    pub fn place_in_free(&mut self, start: u64, end: u64) -> bool {
-        self.space.cover_free(start, end)
+    /// A block without a mapping of its own comes, or goes, if nothing else changes by that: so do most.
+    /// False: nothing was done.
+    #[inline(always)]
+    pub fn flip(&mut self, start: u64, end: u64, comes: bool) -> bool {
+        if self.space.is_full() {
+            self.refresh();
+        }
+        self.space.flip(start, end, comes, !self.over.is_empty())
     }
 
     /// The blocks that were there when the kept events begin are placed. What others before
@@ -185,21 +197,14 @@ impl AddressSpace {
         if self.space.free_bytes() < wanted_bytes {
             return;
         }
-        self.space.refresh();
+        self.refresh();
         if self.space.gaps().largest >= wanted_bytes {
             self.growth.count += 1;
             self.growth.bytes += grown_bytes;
         }
     }
 
-    /// A block without a mapping of its own is gone, if it covered all of its extent, as most do.
-    /// False: nothing was done.
-    #[inline]
-    pub fn remove_covered(&mut self, start: u64, end: u64) -> bool {
-        self.space.uncover_covered(start, end)
-    }
-
-    /// No block lies there any more.
+    /// No block lies there any more, but for those that came before it went.
     pub fn remove(&mut self, extent: &Range<u64>, own_mapping: bool) {
         self.space.uncover(extent.clone());
         if own_mapping {
@@ -207,12 +212,44 @@ impl AddressSpace {
             self.regions.carve(extent);
             self.forget_residency(&self.pages_around(extent));
         }
+        if !self.over.is_empty() {
+            self.cover_again(extent, own_mapping);
+        }
     }
 
-    /// A block at an address will come or go.
+    #[cold]
+    fn cover_again(&mut self, gone: &Range<u64>, own_mapping: bool) {
+        self.over.retain(|over| *over != (gone.clone(), own_mapping));
+        for (extent, own_mapping) in self.over.clone() {
+            if extent.start < gone.end && gone.start < extent.end {
+                self.place(&extent, own_mapping);
+            }
+        }
+    }
+
+    /// A block came over the extent of one that is still there.
+    #[cold]
+    fn note_over(&mut self, extent: Range<u64>, own_mapping: bool) {
+        self.space.guard(&extent);
+        if self.over.len() == MOST_OVER {
+            self.over.remove(0);
+        }
+        self.over.push((extent, own_mapping));
+    }
+
+    /// Brings sums up to date.
+    #[inline(never)]
+    pub fn refresh(&mut self) {
+        self.space.refresh();
+        for extent in self.space.take_over() {
+            self.note_over(extent, false);
+        }
+    }
+
+    /// A block at an address, with so many bytes, will come or go.
     #[inline]
-    pub fn foresee(&self, address: u64) {
-        self.space.foresee(address);
+    pub fn foresee(&self, address: u64, bytes: u32) {
+        self.space.foresee(address, bytes);
     }
 
     fn pages_around(&self, range: &Range<u64>) -> Range<u64> {
@@ -283,7 +320,7 @@ impl AddressSpace {
 
     /// What is known of the holes together, brought up to date.
     pub fn gaps(&mut self) -> Gaps {
-        self.space.refresh();
+        self.refresh();
         self.space.gaps()
     }
 
@@ -310,7 +347,7 @@ impl AddressSpace {
 
     /// How full pages in memory are, brought up to date; `None`: they are larger than tiles.
     pub fn fullness(&mut self) -> Option<Fullness> {
-        self.space.refresh();
+        self.refresh();
         (self.page_bytes == TILE_BYTES).then(|| self.space.fullness())
     }
 

@@ -1,13 +1,13 @@
 //! A leaf: 256 KiB of address space as 64 tiles, one bit a tile and word.
 //!
-//! Only a leaf with blocks that end within tiles has a [bitmap](super::bitmap). An edit changes
+//! Only a leaf with blocks that end within tiles has a [row of edges](super::edges). An edit changes
 //! bits and marks tiles as stale; what the tiles hold is summed up when somebody asks.
 
-use super::bitmap::{Bitmap, Bitmaps};
+use super::edges::{Row, Rows};
 use super::fullness::{BUCKETS, Fullness};
 use super::gaps::{Gaps, SmallGaps};
 use super::holes::Holes;
-use super::tile::{self, GRANULE_BYTES, TILE_BYTES, TILE_GRANULES, TileBits};
+use super::tile::{GRANULE_BYTES, TILE_BYTES, TILE_GRANULES, Tile};
 use super::{Edit, Totals, Uniform};
 
 /// Tiles of a leaf.
@@ -19,38 +19,43 @@ pub(super) const LEAF_BYTES: u64 = 1 << LEAF_SHIFT;
 
 const _: () = assert!(LEAF_BYTES == LEAF_TILES as u64 * TILE_BYTES);
 
-/// The number of no bitmap.
+/// The number of no row.
 const NONE: u32 = u32::MAX;
 
-/// 256 KiB of address space. Each word has a bit for each tile. First comes what edits need, in
-/// one cache line.
+/// 256 KiB of address space. Each word has a bit for each tile. First comes what blocks need that come
+/// and go, in one cache line.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub(super) struct Leaf {
+    /// Where the edges are. [`NONE`]: no block ends within a tile.
+    row: u32,
+    /// Granules of the blocks here; where two lie over each other, of both.
+    covered: u32,
+    /// In the footprint.
+    touched: u64,
+    /// Ever held a block.
+    ever: u64,
+    /// Where blocks may lie over each other, or over the head of a heap: nothing is flipped there
+    /// without a look.
+    guarded: u64,
+    /// Of which the first granule is covered.
+    starts: u64,
+    /// Tiles whose edges may have changed.
+    stale: u64,
+    /// Whether the leaf waits to be summed up.
+    pub queued: bool,
     /// Which 256 KiB.
     pub number: u64,
     /// The node above.
     pub parent: u32,
-    /// Where the bitmap is. [`NONE`]: no block ends within a tile.
-    bitmap: u32,
-    /// In the footprint.
-    touched: u64,
-    /// Tiles whose bits changed.
-    stale: u64,
-    /// Covered throughout; of stale tiles not known.
-    solid: u64,
-    /// Covered in part; of stale tiles not known.
+    /// With edges, so covered in part; of stale tiles not known.
     mixed: u64,
-    /// Ever held a block.
-    ever: u64,
     /// In memory.
     resident: u64,
-    /// Whether the leaf waits to be summed up.
-    pub queued: bool,
     gaps: Gaps,
     /// As it was counted last.
     fullness: Fullness,
-    /// Covered granules of mixed tiles.
+    /// Covered granules of mixed tiles; of others 0.
     live: [u16; LEAF_TILES as usize],
     holes: Holes,
 }
@@ -61,10 +66,25 @@ pub(super) fn bits(from: u32, to: u32) -> u64 {
     (u64::MAX << from) & (u64::MAX >> (64 - to))
 }
 
-/// The tiles that have a part in granules `from..to`.
+/// The tiles that have a part in granules `from..to`, `from < to`.
 #[inline]
 fn tiles_of(from: u32, to: u32) -> u64 {
-    bits(from / TILE_GRANULES, to.div_ceil(TILE_GRANULES))
+    let (first, last) = (from / TILE_GRANULES, (to - 1) / TILE_GRANULES);
+    (u64::MAX << first) & (u64::MAX >> (LEAF_TILES - 1 - last))
+}
+
+/// Those of `tiles` of which the first granule is one of `from..`: all but the lowest, maybe.
+#[inline]
+fn starts_of(tiles: u64, from: u32) -> u64 {
+    tiles & (tiles - u64::from(!from.is_multiple_of(TILE_GRANULES)))
+}
+
+/// Granules `from..to`, tile by tile, counted from its first.
+fn parts_of((from, to): (u32, u32)) -> impl Iterator<Item = (u32, (u32, u32))> {
+    ones(tiles_of(from, to)).map(move |at| {
+        let start = at * TILE_GRANULES;
+        (at, (from.saturating_sub(start), (to - start).min(TILE_GRANULES)))
+    })
 }
 
 /// The positions of the bits that are set.
@@ -81,16 +101,18 @@ impl Leaf {
     pub fn new(number: u64, parent: u32, like: Uniform) -> Leaf {
         let all = |flag: bool| if flag { u64::MAX } else { 0 };
         Leaf {
+            row: NONE,
+            covered: if like.live { LEAF_TILES * TILE_GRANULES } else { 0 },
+            touched: all(like.touched),
+            ever: all(like.ever),
+            guarded: 0,
+            starts: all(like.live),
+            stale: 0,
+            queued: false,
             number,
             parent,
-            bitmap: NONE,
-            touched: all(like.touched),
-            stale: 0,
-            solid: all(like.live),
             mixed: 0,
-            ever: all(like.ever),
             resident: all(like.resident),
-            queued: false,
             gaps: like.gaps(LEAF_BYTES),
             fullness: Fullness::of(like, LEAF_BYTES),
             live: [0; LEAF_TILES as usize],
@@ -117,26 +139,52 @@ impl Leaf {
         self.gaps
     }
 
-    /// Covers granules `from..to` if all their tiles are in the footprint and held a block before, and no
-    /// block covers any of them; else, or where there is no bitmap, does nothing.
-    #[inline]
-    pub fn cover_free(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps) -> bool {
+    /// A block that takes granules `from..to` comes, or goes, if their tiles are in the footprint and held
+    /// blocks before, and others end within tiles of this leaf; else nothing is done. Where nothing is
+    /// guarded it is taken on trust that it comes where nothing is, and goes from where it is: if that
+    /// is not so, [`Leaf::refresh`] finds out. `over`: some blocks are known to lie over others.
+    #[inline(always)]
+    pub fn flip(
+        &mut self,
+        (from, to): (u32, u32),
+        comes: bool,
+        over: bool,
+        rows: &mut Rows,
+    ) -> bool {
         let tiles = tiles_of(from, to);
-        let done = self.touched & self.ever & tiles == tiles
-            && bitmaps.get_mut(self.bitmap).is_some_and(|bitmap| bitmap.cover_free(from, to));
-        self.stale |= if done { tiles } else { 0 };
-        done
+        let Some(row) = rows.get_mut(self.row) else { return false };
+        if tiles & !(self.touched & self.ever) != 0 {
+            return false;
+        }
+        if tiles & self.guarded != 0
+            && (over && !comes || self.changed_by((from, to), comes, row) < to - from)
+        {
+            return false;
+        }
+        row.flip(from, to);
+        self.starts ^= starts_of(tiles, from);
+        self.stale |= tiles;
+        let change = to - from;
+        self.covered =
+            self.covered.wrapping_add(if comes { change } else { change.wrapping_neg() });
+        true
     }
 
-    /// Uncovers granules `from..to` if all their tiles are in the footprint, and blocks cover all
-    /// of them; else, or where there is no bitmap, does nothing.
+    /// How many of granules `from..to` are not covered, or are.
+    #[inline(never)]
+    fn changed_by(&self, part: (u32, u32), comes: bool, row: &Row) -> u32 {
+        let parts = parts_of(part);
+        parts.map(|(at, (from, to))| self.tile(row, at).count(from, to, !comes)).sum()
+    }
+
+    /// Blocks may lie over each other on the tiles that have a part in granules `from..to`.
+    pub fn guard(&mut self, from: u32, to: u32) {
+        self.guarded |= tiles_of(from, to);
+    }
+
     #[inline]
-    pub fn uncover_covered(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps) -> bool {
-        let tiles = tiles_of(from, to);
-        let done = self.touched & tiles == tiles
-            && bitmaps.get_mut(self.bitmap).is_some_and(|bitmap| bitmap.uncover_covered(from, to));
-        self.stale |= if done { tiles } else { 0 };
-        done
+    fn tile<'r>(&self, row: &'r Row, at: u32) -> Tile<'r> {
+        row.tile(at, self.starts >> at & 1 != 0)
     }
 
     /// Makes an edit on granules `from..to`.
@@ -144,7 +192,7 @@ impl Leaf {
         &mut self,
         edit: Edit,
         (from, to): (u32, u32),
-        bitmaps: &mut Bitmaps,
+        rows: &mut Rows,
         totals: &mut Totals,
         page_tiles: u32,
     ) {
@@ -152,13 +200,13 @@ impl Leaf {
         let end = to.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
         match edit {
             Edit::Cover => {
-                self.touch(bits(first, end), bitmaps, totals);
+                self.touch(bits(first, end), rows, totals);
                 self.mark_used(bits(first, end), totals);
-                self.cover(from, to, bitmaps, totals);
+                self.set((from, to), true, rows, totals);
             }
             Edit::MarkUsed => self.mark_used(bits(first, end), totals),
-            Edit::Uncover => self.uncover(from, to, bitmaps, totals),
-            Edit::Touch => self.touch(bits(first, end), bitmaps, totals),
+            Edit::Uncover => self.set((from, to), false, rows, totals),
+            Edit::Touch => self.touch(bits(first, end), rows, totals),
             Edit::Enter => self.set_resident(self.resident | bits(first, end), totals),
             Edit::Leave => self.set_resident(self.resident & !bits(first, end), totals),
             Edit::GiveBack => {
@@ -166,27 +214,27 @@ impl Leaf {
                 let first = from.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
                 let end = to / TILE_GRANULES / page_tiles * page_tiles;
                 if first < end {
-                    self.give_back(bits(first, end), bitmaps, totals);
+                    self.give_back(bits(first, end), rows, totals);
                 }
             }
         }
     }
 
     /// Covered granules of the tiles in a mask.
-    fn live_in(&self, mask: u64, bitmaps: &Bitmaps) -> u64 {
-        match bitmaps.get(self.bitmap) {
-            Some(bitmap) => ones(mask).map(|at| u64::from(tile::live(bitmap.tile(at)))).sum(),
-            None => u64::from((mask & self.solid).count_ones()) * u64::from(TILE_GRANULES),
+    fn live_in(&self, mask: u64, rows: &Rows) -> u64 {
+        match rows.get(self.row) {
+            Some(row) => ones(mask).map(|at| u64::from(self.tile(row, at).live())).sum(),
+            None => u64::from((mask & self.starts).count_ones()) * u64::from(TILE_GRANULES),
         }
     }
 
-    fn touch(&mut self, mask: u64, bitmaps: &Bitmaps, totals: &mut Totals) {
+    fn touch(&mut self, mask: u64, rows: &Rows, totals: &mut Totals) {
         let fresh = mask & !self.touched;
         if fresh == 0 {
             return;
         }
         totals.touched_tiles += u64::from(fresh.count_ones());
-        totals.live_granules += self.live_in(fresh, bitmaps);
+        totals.live_granules += self.live_in(fresh, rows);
         self.touched |= mask;
     }
 
@@ -201,128 +249,83 @@ impl Leaf {
         self.resident = resident;
     }
 
-    fn give_back(&mut self, mask: u64, bitmaps: &Bitmaps, totals: &mut Totals) {
+    fn give_back(&mut self, mask: u64, rows: &Rows, totals: &mut Totals) {
         let gone = mask & self.touched;
         totals.touched_tiles -= u64::from(gone.count_ones());
-        totals.live_granules -= self.live_in(gone, bitmaps);
+        totals.live_granules -= self.live_in(gone, rows);
         self.touched &= !mask;
     }
 
-    /// The bitmap, for granules `from..to`: made if they end within tiles, and marked there.
-    #[inline]
-    fn bitmap_for<'b>(
-        &mut self,
-        from: u32,
-        to: u32,
-        bitmaps: &'b mut Bitmaps,
-    ) -> Option<&'b mut Bitmap> {
-        if self.bitmap == NONE {
-            if from.is_multiple_of(TILE_GRANULES) && to.is_multiple_of(TILE_GRANULES) {
-                return None;
-            }
-            self.bitmap = bitmaps.insert(self.solid);
+    /// Blocks cover granules `from..to` now, or do not any more; what that changed is counted.
+    fn set(&mut self, (from, to): (u32, u32), cover: bool, rows: &mut Rows, totals: &mut Totals) {
+        let is_start = |granule: u32| granule.is_multiple_of(TILE_GRANULES);
+        if self.row == NONE && !(is_start(from) && is_start(to)) {
+            self.row = rows.insert();
         }
-        self.stale |= tiles_of(from, to);
-        bitmaps.get_mut(self.bitmap)
-    }
-
-    /// Covers granules of tiles that are in the footprint; how many no block covered before.
-    #[inline]
-    fn cover(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps, totals: &mut Totals) -> u32 {
-        let fresh = match self.bitmap_for(from, to, bitmaps) {
-            Some(bitmap) => bitmap.cover(from, to),
-            None => {
-                let tiles = tiles_of(from, to);
-                let fresh = tiles & !self.solid;
-                self.solid |= tiles;
-                fresh.count_ones() * TILE_GRANULES
-            }
-        };
-        totals.covered_granules += u64::from(fresh);
-        totals.live_granules += u64::from(fresh);
-        fresh
-    }
-
-    /// No block lies in granules `from..to` any more.
-    #[inline]
-    pub fn uncover(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps, totals: &mut Totals) {
+        let (mut changed, mut in_footprint) = (0, 0);
+        for (at, part) in parts_of((from, to)) {
+            let covered = self.starts >> at & 1 != 0;
+            let here = match rows.get_mut(self.row) {
+                Some(row) => row.set(at, part, covered, cover),
+                None if covered == cover => 0,
+                None => TILE_GRANULES,
+            };
+            changed += here;
+            in_footprint += if self.touched >> at & 1 != 0 { here } else { 0 };
+        }
         let tiles = tiles_of(from, to);
-        if self.touched & tiles != tiles {
-            return self.uncover_in_part(from, to, bitmaps, totals);
+        let starts = starts_of(tiles, from);
+        self.starts = if cover { self.starts | starts } else { self.starts & !starts };
+        if self.row != NONE {
+            self.stale |= tiles;
         }
-        let gone = u64::from(self.uncover_all(from, to, bitmaps));
-        totals.covered_granules -= gone;
-        totals.live_granules -= gone;
+        let signed = |granules: u32| if cover { granules } else { granules.wrapping_neg() };
+        self.covered = self.covered.wrapping_add(signed(changed));
+        totals.count_blocks(changed.into(), in_footprint.into(), cover);
     }
 
-    /// The same where pages went back to the kernel below blocks.
-    #[cold]
-    fn uncover_in_part(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps, totals: &mut Totals) {
-        for tile in ones(tiles_of(from, to)) {
-            let start = tile * TILE_GRANULES;
-            let part = (from.max(start), to.min(start + TILE_GRANULES));
-            let gone = u64::from(self.uncover_all(part.0, part.1, bitmaps));
-            totals.covered_granules -= gone;
-            totals.live_granules -= if self.touched >> tile & 1 != 0 { gone } else { 0 };
-        }
+    /// The number of the row with its edges, if it has any.
+    pub fn row(&self) -> u32 {
+        self.row
     }
 
-    /// How many granules were covered.
-    #[inline]
-    fn uncover_all(&mut self, from: u32, to: u32, bitmaps: &mut Bitmaps) -> u32 {
-        match self.bitmap_for(from, to, bitmaps) {
-            Some(bitmap) => bitmap.uncover(from, to),
-            None => {
-                let tiles = tiles_of(from, to);
-                let gone = tiles & self.solid;
-                self.solid &= !tiles;
-                gone.count_ones() * TILE_GRANULES
-            }
-        }
-    }
-
-    /// Begins to fetch the bits at an address.
-    #[inline]
-    pub fn foresee(&self, address: u64, bitmaps: &Bitmaps) {
-        let granule = (address % LEAF_BYTES / GRANULE_BYTES) as u32;
-        if let Some(bitmap) = bitmaps.get(self.bitmap) {
-            bitmap.foresee(granule);
-        }
-    }
-
-    /// Sums the leaf up again.
-    pub fn refresh(&mut self, bitmaps: &mut Bitmaps) {
-        if let Some(bitmap) = bitmaps.get(self.bitmap) {
+    /// Sums the leaf up again. How many granules of blocks that lie over others were counted twice until
+    /// now, or more often.
+    pub fn refresh(&mut self, rows: &mut Rows) -> i64 {
+        if let Some(row) = rows.get(self.row) {
             // All their cache lines at once: a large heap is not in the caches.
-            ones(self.stale).for_each(|at| bitmap.foresee(at * TILE_GRANULES));
+            ones(self.stale).for_each(|at| row.foresee(at * TILE_GRANULES));
             for at in ones(self.stale) {
-                let (gaps, live) = tile::summary(bitmap.tile(at));
+                let (gaps, live) = self.tile(row, at).summary();
                 let bit = 1 << at;
-                self.solid = self.solid & !bit | u64::from(live == TILE_GRANULES) << at;
-                self.mixed = self.mixed & !bit | u64::from(live % TILE_GRANULES != 0) << at;
-                self.live[at as usize] = live as u16;
+                let is_mixed = live % TILE_GRANULES != 0;
+                self.mixed = self.mixed & !bit | u64::from(is_mixed) << at;
+                self.live[at as usize] = if is_mixed { live as u16 } else { 0 };
                 self.holes.set(at, if live == 0 { SmallGaps::default() } else { gaps });
             }
             self.stale = 0;
             if self.mixed == 0 {
-                self.drop_bitmap(bitmaps);
+                self.drop_row(rows);
             }
         }
-        let open = self.touched & !self.solid & !self.mixed;
+        let open = self.touched & !self.starts & !self.mixed;
         self.gaps = self.holes.sum(self.touched, open);
         self.fullness = self.sum_fullness();
+        let solid = (self.starts & !self.mixed).count_ones() * TILE_GRANULES;
+        let covered = solid + self.live.iter().map(|live| u32::from(*live)).sum::<u32>();
+        i64::from(std::mem::replace(&mut self.covered, covered)) - i64::from(covered)
     }
 
-    fn drop_bitmap(&mut self, bitmaps: &mut Bitmaps) {
-        if self.bitmap != NONE {
-            bitmaps.remove(std::mem::replace(&mut self.bitmap, NONE));
+    fn drop_row(&mut self, rows: &mut Rows) {
+        if self.row != NONE {
+            rows.remove(std::mem::replace(&mut self.row, NONE));
         }
     }
 
     fn sum_fullness(&self) -> Fullness {
         let mut sum = Fullness::default();
-        sum.tiles[BUCKETS - 1] = (self.resident & self.solid).count_ones().into();
-        let empty = self.resident & !self.solid & !self.mixed;
+        sum.tiles[BUCKETS - 1] = (self.resident & self.starts & !self.mixed).count_ones().into();
+        let empty = self.resident & !self.starts & !self.mixed;
         sum.empty_tiles = empty.count_ones().into();
         for tile in ones(self.resident & self.mixed) {
             sum.count_mixed(self.live[tile as usize].into());
@@ -330,31 +333,26 @@ impl Leaf {
         sum
     }
 
-    /// Frees the leaf's bitmap and takes its part out of the totals.
-    pub fn clear(&mut self, bitmaps: &mut Bitmaps, totals: &mut Totals) {
+    /// Frees the leaf's row and takes its part out of the totals.
+    pub fn clear(&mut self, rows: &mut Rows, totals: &mut Totals) {
+        let twice = u64::from(self.covered).wrapping_sub(self.live_in(u64::MAX, rows));
         totals.subtract(&Totals {
             touched_tiles: self.touched.count_ones().into(),
             ever_tiles: self.ever.count_ones().into(),
-            covered_granules: self.live_in(u64::MAX, bitmaps),
-            live_granules: self.live_in(self.touched, bitmaps),
+            covered_granules: self.covered.into(),
+            live_granules: self.live_in(self.touched, rows).wrapping_add(twice),
             resident_tiles: self.resident.count_ones().into(),
         });
-        self.drop_bitmap(bitmaps);
+        self.drop_row(rows);
         (self.touched, self.ever, self.resident) = (0, 0, 0);
-        (self.solid, self.mixed, self.stale) = (0, 0, 0);
+        (self.starts, self.mixed, self.stale) = (0, 0, 0);
+        (self.guarded, self.covered) = (0, 0);
     }
 
-    /// The tiles that are covered throughout, and those that are in part, as it is now.
-    fn solid_and_mixed(&self, bitmap: &Bitmap) -> (u64, u64) {
-        let (mut solid, mut mixed) = (self.solid & !self.stale, self.mixed & !self.stale);
-        for at in ones(self.stale) {
-            match tile::live(bitmap.tile(at)) {
-                0 => {}
-                TILE_GRANULES => solid |= 1 << at,
-                _ => mixed |= 1 << at,
-            }
-        }
-        (solid, mixed)
+    /// The tiles that are covered in part, as it is now.
+    fn mixed_now(&self, row: &Row) -> u64 {
+        let mixed = ones(self.stale).filter(|at| self.tile(row, *at).is_mixed());
+        mixed.fold(self.mixed & !self.stale, |mixed, at| mixed | 1 << at)
     }
 
     /// Calls `each` with the first tile, the number of tiles and what they have in common,
@@ -363,11 +361,12 @@ impl Leaf {
     pub fn for_each_stretch(
         &self,
         (from, to): (u32, u32),
-        bitmaps: &Bitmaps,
-        mut each: impl FnMut(u32, u32, Uniform, Option<(&TileBits, u32)>),
+        rows: &Rows,
+        mut each: impl FnMut(u32, u32, Uniform, Option<Tile<'_>>),
     ) {
-        let bitmap = bitmaps.get(self.bitmap);
-        let (solid, mixed) = bitmap.map_or((self.solid, 0), |bitmap| self.solid_and_mixed(bitmap));
+        let row = rows.get(self.row);
+        let mixed = row.map_or(0, |row| self.mixed_now(row));
+        let solid = self.starts & !mixed;
         let mut tile = from;
         while tile < to {
             let has = |word: u64| word >> tile & 1 != 0;
@@ -377,11 +376,10 @@ impl Leaf {
                 ever: has(self.ever),
                 resident: has(self.resident),
             };
-            if let Some(bitmap) = bitmap
+            if let Some(row) = row
                 && has(mixed)
             {
-                let bits = bitmap.tile(tile);
-                each(tile, 1, like, Some((bits, tile::live(bits))));
+                each(tile, 1, like, Some(self.tile(row, tile)));
                 tile += 1;
                 continue;
             }

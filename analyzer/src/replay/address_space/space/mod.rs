@@ -2,7 +2,7 @@
 //! whole address space in which every question is answered from sums.
 //!
 //! The space is a tree. Its [leaves](leaf) are 256 KiB, each of 64 [tiles](tile) of 4 KiB with a
-//! bit for 8 bytes, all in one [bitmap]; [nodes](node) above have 64 children each. A stretch that is all
+//! bit for 8 bytes, all in one [row of edges](edges); [nodes](node) above have 64 children each. A stretch that is all
 //! alike (a block of a gigabyte, or a terabyte) is one entry, as high up as it fits, so the
 //! tree's size goes with the number of edits and not with their length. An edit changes
 //! bits and marks what is above them; sums are brought up to date when asked for, and only
@@ -14,7 +14,7 @@
 //! | number of holes, largest hole, how full pages in memory are | from the sums, after [`Space::refresh`] |
 //! | the holes themselves | a walk over the tree |
 
-mod bitmap;
+mod edges;
 mod fullness;
 mod gaps;
 mod holes;
@@ -103,6 +103,14 @@ impl Totals {
             live_granules: granules(like.live && like.touched),
             resident_tiles: tiles(like.resident),
         }
+    }
+
+    /// Blocks cover so many granules more, or less, of which so many are in the footprint.
+    #[inline(always)]
+    fn count_blocks(&mut self, granules: u64, in_footprint: u64, more: bool) {
+        let signed = |granules: u64| if more { granules } else { granules.wrapping_neg() };
+        self.covered_granules = self.covered_granules.wrapping_add(signed(granules));
+        self.live_granules = self.live_granules.wrapping_add(signed(in_footprint));
     }
 
     fn add(&mut self, other: &Totals) {

@@ -1,11 +1,12 @@
 //! The tree above the leaves: finding them, editing ranges, and summing up.
 
-use super::bitmap::Bitmaps;
+use super::edges::Rows;
 use super::gaps::Gaps;
 use super::leaf::{LEAF_BYTES, LEAF_SHIFT, Leaf};
 use super::node::{Child, FAN_SHIFT, Node, Slot};
 use super::tile::{GRANULE_BYTES, TILE_BYTES};
 use super::{Edit, Fullness, Totals, Uniform};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Behind the last address that a process can have (57 bits with five-level page tables).
@@ -23,17 +24,41 @@ pub struct Space {
     pub(super) nodes: Vec<Node>,
     pub(super) leaves: Vec<Leaf>,
     free_leaves: Vec<u32>,
-    pub(super) bitmaps: Bitmaps,
+    pub(super) rows: Rows,
     totals: Totals,
     stale_leaves: Vec<u32>,
     stale_nodes: [Vec<u32>; LEVELS],
     root_gaps: Gaps,
     /// Of uniform stretches, and of leaves as of their last refresh.
     fullness: Fullness,
-    /// Numbers of leaves found last, and where they are.
-    cache: Box<[(u64, u32); CACHED_LEAVES]>,
+    /// Leaves found last.
+    cache: Box<[Cached; CACHED_LEAVES]>,
     pub(super) page_tiles: u32,
+    /// Since the last refresh.
+    flips: Vec<Flip>,
+    /// Blocks that were found to lie over others.
+    over: Vec<Range<u64>>,
 }
+
+/// Where a leaf is, by its number.
+#[derive(Debug, Clone, Copy)]
+struct Cached {
+    number: u64,
+    leaf: u32,
+    /// Its row, when an edit went the long way there last.
+    row: u32,
+}
+
+/// A block came, or went.
+#[derive(Debug, Clone, Copy)]
+struct Flip {
+    start: u64,
+    end: u64,
+    comes: bool,
+}
+
+/// With so many flips it is time for a refresh: 6 MiB.
+const MOST_FLIPS: usize = 1 << 18;
 
 impl Space {
     /// `page_bytes`: a power of two from 4 to 256 KiB.
@@ -45,14 +70,16 @@ impl Space {
             nodes: vec![root],
             leaves: Vec::new(),
             free_leaves: Vec::new(),
-            bitmaps: Bitmaps::default(),
+            rows: Rows::default(),
             totals: Totals::default(),
             stale_leaves: Vec::new(),
             stale_nodes: Default::default(),
             root_gaps: Gaps::default(),
             fullness: Fullness::default(),
-            cache: Box::new([(u64::MAX, 0); CACHED_LEAVES]),
+            cache: Box::new([Cached { number: u64::MAX, leaf: 0, row: 0 }; CACHED_LEAVES]),
             page_tiles: (page_bytes / TILE_BYTES) as u32,
+            flips: Vec::new(),
+            over: Vec::new(),
         }
     }
 
@@ -66,9 +93,10 @@ impl Space {
         self.totals.resident_tiles * TILE_BYTES
     }
 
-    /// Bytes of the footprint that no block covers.
+    /// Bytes of the footprint that no block covers. Where blocks lie over each other they count twice
+    /// until the next [`Space::refresh`].
     pub fn free_bytes(&self) -> u64 {
-        self.footprint_bytes() - self.totals.live_granules * GRANULE_BYTES
+        self.footprint_bytes().saturating_sub(self.totals.live_granules * GRANULE_BYTES)
     }
 
     /// Bytes that blocks cover, in the footprint or not.
@@ -86,37 +114,31 @@ impl Space {
         self.edit(range, Edit::Cover);
     }
 
-    /// As [`Space::cover`], if the pages are all in the footprint already, no block covers any of
-    /// it, and the range is not large. False: nothing was done. The short way for most blocks.
+    /// A block that takes this range comes, or goes, if that can be told in short: all pages are in the
+    /// footprint and held blocks before, and the range is not large. So it is of most blocks. False:
+    /// nothing was done. Whether another block lies there is found out by [`Space::refresh`] only.
+    /// `over`: some blocks are known to lie over others.
     #[inline(always)]
-    pub fn cover_free(&mut self, start: u64, end: u64) -> bool {
-        let Some(index) = self.leaf_of(start, end) else {
-            return self.cover_free_in_two(start, end);
-        };
-        let leaf = &mut self.leaves[index as usize];
-        let (from, to) = granules(start, end);
-        let done = leaf.cover_free(from, to, &mut self.bitmaps);
+    pub fn flip(&mut self, start: u64, end: u64, comes: bool, over: bool) -> bool {
+        let done = self.flip_in_leaf(start, end, comes, over)
+            || edge_in(start, end)
+                .is_some_and(|edge| self.flip_in_two([start, edge, end], comes, over));
         if done {
-            self.totals.covered_granules += u64::from(to - from);
-            self.totals.live_granules += u64::from(to - from);
-            queue_leaf(leaf, index, &mut self.stale_leaves);
+            self.flips.push(Flip { start, end, comes });
         }
         done
     }
 
-    /// As [`Space::uncover`], if the pages are all in the footprint, blocks cover all of it, and the
-    /// range is not large. False: nothing was done. The short way for most blocks.
+    /// The same of a range in one leaf, of which nobody is told.
     #[inline(always)]
-    pub fn uncover_covered(&mut self, start: u64, end: u64) -> bool {
-        let Some(index) = self.leaf_of(start, end) else {
-            return self.uncover_covered_in_two(start, end);
-        };
+    fn flip_in_leaf(&mut self, start: u64, end: u64, comes: bool, over: bool) -> bool {
+        let Some(index) = self.leaf_of(start, end) else { return false };
         let leaf = &mut self.leaves[index as usize];
         let (from, to) = granules(start, end);
-        let done = leaf.uncover_covered(from, to, &mut self.bitmaps);
+        let done = leaf.flip((from, to), comes, over, &mut self.rows);
         if done {
-            self.totals.covered_granules -= u64::from(to - from);
-            self.totals.live_granules -= u64::from(to - from);
+            let granules = (to - from).into();
+            self.totals.count_blocks(granules, granules, comes);
             queue_leaf(leaf, index, &mut self.stale_leaves);
         }
         done
@@ -124,30 +146,39 @@ impl Space {
 
     /// The same of a range that lies in two leaves.
     #[inline(never)]
-    fn cover_free_in_two(&mut self, start: u64, end: u64) -> bool {
-        let Some(edge) = edge_in(start, end) else { return false };
-        if !self.cover_free(start, edge) {
+    fn flip_in_two(&mut self, [start, edge, end]: [u64; 3], comes: bool, over: bool) -> bool {
+        if !self.flip_in_leaf(start, edge, comes, over) {
             return false;
         }
-        let done = self.cover_free(edge, end);
+        let done = self.flip_in_leaf(edge, end, comes, over);
         if !done {
-            self.uncover_covered(start, edge);
+            self.flip_in_leaf(start, edge, !comes, false);
         }
         done
     }
 
-    /// The same of a range that lies in two leaves.
-    #[inline(never)]
-    fn uncover_covered_in_two(&mut self, start: u64, end: u64) -> bool {
-        let Some(edge) = edge_in(start, end) else { return false };
-        if !self.uncover_covered(start, edge) {
-            return false;
+    /// Blocks may lie over each other in this range, or over something else.
+    pub fn guard(&mut self, range: &Range<u64>) {
+        let mut start = range.start;
+        while start < range.end {
+            let end = (start / LEAF_BYTES + 1).saturating_mul(LEAF_BYTES).min(range.end);
+            if let Some(index) = self.leaf_of(start, end) {
+                let (from, to) = granules(start, end);
+                self.leaves[index as usize].guard(from, to);
+            }
+            start = end;
         }
-        let done = self.uncover_covered(edge, end);
-        if !done {
-            self.cover_free(start, edge);
-        }
-        done
+    }
+
+    /// Whether there were so many flips since the last [`Space::refresh`] that it is time for one.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.flips.len() == self.flips.capacity()
+    }
+
+    /// Blocks that were found to lie over others since this was asked for last.
+    pub fn take_over(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.over)
     }
 
     /// No block lies there any more.
@@ -196,7 +227,9 @@ impl Space {
     fn edit_leaf(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
         let leaf = &mut self.leaves[index as usize];
         let part = granules(range.start, range.end);
-        leaf.edit(edit, part, &mut self.bitmaps, &mut self.totals, self.page_tiles);
+        leaf.edit(edit, part, &mut self.rows, &mut self.totals, self.page_tiles);
+        self.cache[leaf.number as usize % CACHED_LEAVES] =
+            Cached { number: leaf.number, leaf: index, row: leaf.row() };
         queue_leaf(leaf, index, &mut self.stale_leaves);
     }
 
@@ -321,32 +354,34 @@ impl Space {
     fn drop_leaf(&mut self, index: u32) {
         let leaf = &mut self.leaves[index as usize];
         self.fullness.subtract(leaf.fullness());
-        leaf.clear(&mut self.bitmaps, &mut self.totals);
+        leaf.clear(&mut self.rows, &mut self.totals);
         let number = std::mem::replace(&mut leaf.number, u64::MAX);
         leaf.queued = false;
         self.free_leaves.push(index);
         let cached = &mut self.cache[number as usize % CACHED_LEAVES];
-        if cached.0 == number {
-            cached.0 = u64::MAX;
+        if cached.number == number {
+            cached.number = u64::MAX;
         }
     }
 
     /// The leaf with a number, if there is one.
     #[inline]
     fn find_leaf(&mut self, number: u64) -> Option<u32> {
-        let (cached, index) = self.cache[number as usize % CACHED_LEAVES];
-        if cached == number { Some(index) } else { self.search_leaf(number) }
+        let cached = &self.cache[number as usize % CACHED_LEAVES];
+        if cached.number == number { Some(cached.leaf) } else { self.search_leaf(number) }
     }
 
-    /// Begins to fetch the bits at an address.
+    /// Begins to fetch the edges of a block at an address.
     #[inline]
-    pub fn foresee(&self, address: u64) {
+    pub fn foresee(&self, address: u64, bytes: u32) {
         let number = address >> LEAF_SHIFT;
-        let (cached, index) = self.cache[number as usize % CACHED_LEAVES];
-        if cached == number
-            && let Some(leaf) = self.leaves.get(index as usize)
+        let cached = &self.cache[number as usize % CACHED_LEAVES];
+        if cached.number == number
+            && let Some(row) = self.rows.get(cached.row)
         {
-            leaf.foresee(address, &self.bitmaps);
+            let granule = (address % LEAF_BYTES / GRANULE_BYTES) as u32;
+            row.foresee(granule);
+            row.foresee(granule + bytes / GRANULE_BYTES as u32);
         }
     }
 
@@ -363,7 +398,8 @@ impl Space {
                 Child::Uniform(_) => return None,
                 Child::Node(next) => index = next,
                 Child::Leaf(leaf) => {
-                    self.cache[number as usize % CACHED_LEAVES] = (number, leaf);
+                    let row = self.leaves[leaf as usize].row();
+                    self.cache[number as usize % CACHED_LEAVES] = Cached { number, leaf, row };
                     return Some(leaf);
                 }
             }
@@ -378,8 +414,21 @@ impl Space {
         }
     }
 
-    /// Brings sums up to date where something changed.
+    /// Brings sums up to date where something changed, and finds blocks that lie over others.
     pub fn refresh(&mut self) {
+        let mut crowded = Vec::new();
+        self.refresh_leaves(&mut crowded);
+        if !crowded.is_empty() {
+            crowded.iter().for_each(|index| self.part_blocks(*index));
+            self.refresh_leaves(&mut crowded);
+        }
+        self.flips.clear();
+        self.flips.reserve_exact(MOST_FLIPS);
+        self.refresh_nodes();
+    }
+
+    /// Adds leaves in which blocks lie over others to a list.
+    fn refresh_leaves(&mut self, crowded: &mut Vec<u32>) {
         // Popped, not taken: a heap that grows is brought up to date at every page, and lists
         // that keep their room need no allocator.
         while let Some(index) = self.stale_leaves.pop() {
@@ -390,12 +439,45 @@ impl Space {
             }
             leaf.queued = false;
             self.fullness.subtract(leaf.fullness());
-            leaf.refresh(&mut self.bitmaps);
+            let twice = leaf.refresh(&mut self.rows) as u64;
+            if twice != 0 {
+                self.totals.count_blocks(twice, twice, false);
+                crowded.push(index);
+            }
             self.fullness.add(leaf.fullness());
             let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
             self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
             self.queue_node(parent);
         }
+    }
+
+    /// Two blocks lie over each other in a leaf, where their edges say that none is. So there is at most
+    /// one of them that came before the last refresh; those that came since cover what they lie on.
+    #[cold]
+    fn part_blocks(&mut self, index: u32) {
+        let start = self.leaves[index as usize].number << LEAF_SHIFT;
+        let here = start..start + LEAF_BYTES;
+        let mut came = BTreeMap::new();
+        for Flip { start, end, comes } in &self.flips {
+            if *start < here.end && here.start < *end {
+                match comes {
+                    true => came.insert(*start, *end),
+                    false => came.remove(start),
+                };
+            }
+        }
+        for (start, end) in came {
+            let part = start.max(here.start)..end.min(here.end);
+            let before = self.totals.covered_granules;
+            self.edit_leaf(index, &part, Edit::Cover);
+            if self.totals.covered_granules != before {
+                self.over.push(start..end);
+                self.guard(&(start..end));
+            }
+        }
+    }
+
+    fn refresh_nodes(&mut self) {
         for level in 0..LEVELS {
             while let Some(index) = self.stale_nodes[level].pop() {
                 let node = &mut self.nodes[index as usize];

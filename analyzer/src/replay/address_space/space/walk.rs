@@ -2,7 +2,7 @@
 
 use super::Uniform;
 use super::node::Child;
-use super::tile::{self, GRANULE_BYTES, TILE_BYTES, TileBits};
+use super::tile::{GRANULE_BYTES, TILE_BYTES, Tile};
 use super::tree::{MAX_ADDRESS, Space};
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ impl Space {
     pub fn for_each_stretch(&self, range: Range<u64>, mut each: impl FnMut(Stretch)) {
         self.walk(&range, &mut |start, bytes, like, tile| {
             let live_bytes = match tile {
-                Some((_, live)) => u64::from(live) * GRANULE_BYTES,
+                Some(tile) => u64::from(tile.live()) * GRANULE_BYTES,
                 None => {
                     if like.live {
                         bytes
@@ -59,7 +59,7 @@ impl Space {
             _ if !like.touched => {}
             None if like.live => {}
             None => free(start..start + bytes),
-            Some((bits, _)) => tile::for_each_run(bits, |from, to, covered| {
+            Some(tile) => tile.for_each_run(|from, to, covered| {
                 if !covered {
                     let at = |granule: u32| start + u64::from(granule) * GRANULE_BYTES;
                     free(at(from)..at(to));
@@ -88,11 +88,7 @@ impl Space {
         tiles.end - tiles.start - ever
     }
 
-    fn walk(
-        &self,
-        range: &Range<u64>,
-        each: &mut impl FnMut(u64, u64, Uniform, Option<(&TileBits, u32)>),
-    ) {
+    fn walk(&self, range: &Range<u64>, each: &mut impl FnMut(u64, u64, Uniform, Option<Tile<'_>>)) {
         let range = tiles_around(range);
         if range.start < range.end {
             self.walk_node(0, &range, each);
@@ -103,7 +99,7 @@ impl Space {
         &self,
         index: u32,
         range: &Range<u64>,
-        each: &mut impl FnMut(u64, u64, Uniform, Option<(&TileBits, u32)>),
+        each: &mut impl FnMut(u64, u64, Uniform, Option<Tile<'_>>),
     ) {
         let node = &self.nodes[index as usize];
         let shift = node.child_shift();
@@ -117,9 +113,9 @@ impl Space {
                     let tile = |address: u64| ((address - start) / TILE_BYTES) as u32;
                     let tiles = (tile(part.start), tile(part.end));
                     let leaf = &self.leaves[leaf as usize];
-                    leaf.for_each_stretch(tiles, &self.bitmaps, |first, count, like, bits| {
+                    leaf.for_each_stretch(tiles, &self.rows, |first, count, like, tile| {
                         let at = start + u64::from(first) * TILE_BYTES;
-                        each(at, u64::from(count) * TILE_BYTES, like, bits);
+                        each(at, u64::from(count) * TILE_BYTES, like, tile);
                     });
                 }
             }
