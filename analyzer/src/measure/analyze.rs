@@ -2,9 +2,8 @@
 //!
 //! One pass, in which the heap is evaluated at evenly spread moments and at the peaks, which
 //! may last for one event only. Each could be the last, so each new maximum must be
-//! evaluated: the greatest footprint at once, as it grows by pages; the greatest live size
-//! only when the next event does not raise it further, else every event of a growing heap
-//! would be one. Little is evaluated anew each time, as sums are kept up to date.
+//! evaluated, but only when the next event does not raise it further, else every event of a
+//! growing heap would be one. Little is evaluated anew each time, as sums are kept up to date.
 
 use super::moment::{self, end_ns, start_ns};
 use super::playback::{Section, Until, Watch, WithBlocks, play};
@@ -63,42 +62,42 @@ struct Peaks {
     last: Stamp,
     /// The heap as it may be without that anything is to be noted.
     calm: Calm,
-    /// What was live last.
-    passed_live: u64,
 }
 
-/// A footprint, and live bytes from some number on: most events change nothing but live bytes, and
-/// these by little.
+/// A footprint, and live bytes: most events change nothing but live bytes, and these by little.
 #[derive(Debug, Clone, Default)]
 struct Calm {
-    live_from: u64,
-    /// How many more they may be; 0: none are.
-    live: u64,
+    live: Range<u64>,
     footprint_bytes: u64,
 }
 
-impl Calm {
-    #[inline]
-    fn has(&self, live_bytes: u64, footprint_bytes: u64) -> bool {
-        live_bytes.wrapping_sub(self.live_from) < self.live
-            && footprint_bytes == self.footprint_bytes
-    }
-}
-
 impl Peaks {
-    /// To be called before each event, and behind the last.
-    #[inline]
+    /// To be called before each event that is not [passed](Peaks::pass), and behind the last.
     fn watch(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
-        let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
         match next {
-            Some(next) if self.calm.has(live, footprint) => {
-                self.passed_live = live;
-                self.last = self.last.max(next.stamp);
+            Some(next) if self.calm_with(heap).contains(&heap.live().bytes) => {
+                self.pass(next.stamp, heap);
             }
             _ => {
                 self.watch_closely(trace, next, heap);
-                (self.calm, self.passed_live) = (self.calm(footprint), live);
+                self.calm = self.calm(heap.space().footprint_bytes());
             }
+        }
+    }
+
+    /// The live bytes with which nothing is to be noted.
+    fn calm_with(&self, heap: &Heap<'_>) -> Range<u64> {
+        match heap.space().footprint_bytes() == self.calm.footprint_bytes {
+            true => self.calm.live.clone(),
+            false => 0..0,
+        }
+    }
+
+    /// Behind some events of which nothing was to be noted.
+    fn pass(&mut self, last: Stamp, heap: &Heap<'_>) {
+        self.last = self.last.max(last);
+        if let Some(stairs) = &mut self.stairs {
+            stairs.pass(heap.live().bytes);
         }
     }
 
@@ -108,7 +107,7 @@ impl Peaks {
             Some(stairs) if !self.live.pending => {
                 let Range { start, end } = stairs.calm();
                 let end = end.min(self.live.greatest.saturating_add(1));
-                Calm { live_from: start, live: end.saturating_sub(start), footprint_bytes }
+                Calm { live: start..end.max(start), footprint_bytes }
             }
             _ => Calm::default(),
         }
@@ -119,9 +118,11 @@ impl Peaks {
         let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
         self.live.note(live, self.last, heap.events());
         let stairs = self.stairs.get_or_insert_with(|| Stairs::new(self.last, live, footprint));
-        stairs.pass(self.passed_live);
         stairs.note(self.last, live, footprint);
-        self.watch_footprint(trace, self.last, heap);
+        self.footprint.note(footprint, self.last, heap.events());
+        if self.footprint.pending && !next.is_some_and(|next| heap.raises_footprint(next)) {
+            self.footprint.settle(trace, heap);
+        }
         if self.live.pending && !next.is_some_and(Change::raises_live) {
             self.live.settle(trace, heap);
         }
@@ -133,12 +134,9 @@ impl Peaks {
 
     /// Looks raise the footprint between events and behind the last one: pages came into memory that
     /// no block is on.
-    #[inline]
     fn watch_footprint(&mut self, trace: &Trace, now: Stamp, heap: &mut Heap<'_>) {
         self.footprint.note(heap.space().footprint_bytes(), now, heap.events());
-        if self.footprint.pending {
-            self.footprint.settle(trace, heap);
-        }
+        self.footprint.settle(trace, heap);
     }
 }
 
@@ -212,6 +210,14 @@ impl<'t, F: FnMut(usize, u64, &Replay<'t>)> Watch<'t> for Pass<'t, F> {
     #[inline]
     fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'t>) {
         self.course.peaks.watch(self.course.trace, next, heap);
+    }
+
+    fn calm(&self, heap: &Heap<'t>) -> Range<u64> {
+        self.course.peaks.calm_with(heap)
+    }
+
+    fn passed(&mut self, last: Stamp, heap: &Heap<'t>) {
+        self.course.peaks.pass(last, heap);
     }
 
     fn at_stop(&mut self, stop: usize, heap: &mut Heap<'t>) {
@@ -317,6 +323,14 @@ pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
         fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'_>) {
             self.peak.note(heap.live().bytes, self.last, heap.events());
             self.last = next.map_or(self.last, |next| next.stamp.max(self.last));
+        }
+
+        fn calm(&self, _: &Heap<'_>) -> Range<u64> {
+            0..self.peak.greatest.saturating_add(1)
+        }
+
+        fn passed(&mut self, last: Stamp, _: &Heap<'_>) {
+            self.last = last.max(self.last);
         }
     }
 

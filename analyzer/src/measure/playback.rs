@@ -8,15 +8,15 @@
 use super::progress::Pass;
 use crate::order::{self, Batch, Brief, Event, Told};
 use crate::read::Trace;
-use crate::replay::{Change, Changes, Heap, Matching, Replay};
+use crate::replay::{Change, Changes, FORESEEN, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
+use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// What an event needs is fetched so many events ahead: early enough for it to come, and so late that
-/// it is still there.
-const FORESEEN: usize = 16;
+/// So many changes are applied at a time, where nobody has to see what is between.
+const MOST_PASSED: usize = 64;
 /// The threads that have a half of the replay each.
 const HALVES: usize = 2;
 /// Steps that may wait for the heap.
@@ -27,6 +27,13 @@ pub(super) trait Watch<'t> {
     /// Sees it before each event, with the first change that this leads to; and behind the last,
     /// or where it is not known what comes next.
     fn before(&mut self, _next: Option<&Change>, _heap: &mut Heap<'t>) {}
+    /// The live bytes with which it has nothing to see of the heap, as long as nothing else changes but
+    /// what blocks cover. Whoever sees events says which these are.
+    fn calm(&self, _heap: &Heap<'t>) -> Range<u64> {
+        0..u64::MAX
+    }
+    /// Sees it behind some events in a row that it had nothing to see of, with the stamp of the last.
+    fn passed(&mut self, _last: Stamp, _heap: &Heap<'t>) {}
     /// Sees it at a stop, by number: all events up to it have been applied, and no later one.
     fn at_stop(&mut self, _stop: usize, _heap: &mut Heap<'t>) {}
     /// The same at a stop at which the blocks are to be seen.
@@ -231,24 +238,49 @@ struct Following<'w, 't, W> {
 
 impl<'t, W: Watch<'t>> Following<'_, 't, W> {
     fn apply(&mut self, changes: &Changes) {
-        let list = changes.list();
-        for (index, change) in list.iter().enumerate() {
-            if let Some(later) = list.get(index + FORESEEN) {
-                self.heap.foresee(later);
+        let mut rest = changes.list();
+        while let Some(next) = rest.first() {
+            let passed = self.pass(next.stamp, rest);
+            rest = &rest[passed..];
+            if passed < MOST_PASSED
+                && let Some(next) = rest.first()
+            {
+                self.apply_one(next, changes);
+                rest = &rest[1..];
             }
-            if let Some(much_later) = list.get(index + 4 * FORESEEN) {
-                much_later.foresee();
-            }
-            if change.begins_event() {
-                if change.stamp >= self.watched_from {
-                    self.watch.before(Some(change), &mut self.heap);
-                }
-                if change.stamp > self.next_stop {
-                    self.stop_before(change.stamp);
-                }
-            }
-            self.heap.apply(change, changes);
         }
+    }
+
+    /// Applies usual changes of which nobody sees anything; how many.
+    fn pass(&mut self, next: Stamp, rest: &[Change]) -> usize {
+        if next < self.watched_from {
+            return 0;
+        }
+        let calm = self.watch.calm(&self.heap);
+        let row = &rest[..rest.len().min(MOST_PASSED)];
+        let row = match row.last() {
+            Some(last) if last.stamp > self.next_stop => {
+                &row[..row.partition_point(|change| change.stamp <= self.next_stop)]
+            }
+            _ => row,
+        };
+        let passed = self.heap.apply_calm(row, rest, calm);
+        if let Some(last) = passed.checked_sub(1) {
+            self.watch.passed(rest[last].stamp, &self.heap);
+        }
+        passed
+    }
+
+    fn apply_one(&mut self, change: &Change, changes: &Changes) {
+        if change.begins_event() {
+            if change.stamp >= self.watched_from {
+                self.watch.before(Some(change), &mut self.heap);
+            }
+            if change.stamp > self.next_stop {
+                self.stop_before(change.stamp);
+            }
+        }
+        self.heap.apply(change, changes);
     }
 
     /// Stops wherever an event of this stamp lies behind.

@@ -72,6 +72,12 @@ impl Change {
         self.has(USUAL)
     }
 
+    /// Whether the block comes, of a [usual](Change::is_usual) one.
+    #[inline]
+    pub(super) fn comes(&self) -> bool {
+        self.what == What::Came
+    }
+
     #[inline]
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0

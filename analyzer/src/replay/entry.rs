@@ -46,10 +46,23 @@ impl Entry {
         self.shape == APART
     }
 
-    /// How far it reaches, about; of one that is kept apart, nobody knows.
+    /// Its size, unless it is kept apart.
     #[inline]
-    pub fn size_hint(&self) -> u32 {
+    pub fn size(&self) -> u32 {
         self.size
+    }
+
+    /// Whether it is a block in a heap, and not kept apart.
+    #[inline]
+    pub fn is_in_heap(&self) -> bool {
+        self.shape & OWN_MAPPING == 0
+    }
+
+    /// Where the extent begins and ends of a block that is not kept apart.
+    #[inline]
+    pub fn extent(&self) -> (u64, u64) {
+        let block = self.unpack();
+        (block.extent.start, block.extent.end)
     }
 
     /// A block in little, or a sign that it must be kept apart.

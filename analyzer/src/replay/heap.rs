@@ -11,7 +11,7 @@
 use super::address_space::AddressSpace;
 use super::block::{Block, Layout};
 use super::change::{ACQUIRES, CROSSED, Change, Changes, WRAPPED, What};
-use super::entry::Entry;
+use super::fetch::FORESEEN;
 use super::mappings::Removals;
 use super::taken::TakenPages;
 use super::{Counts, Live};
@@ -19,6 +19,7 @@ use crate::allocators::{Allocator, glibc};
 use crate::read::{AllocatorView, Ending, Look, Trace};
 use fragtrace_format::Stamp;
 use fragtrace_format::header::Cut;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The heap of the traced process, as of the last change applied.
@@ -112,14 +113,60 @@ impl<'t> Heap<'t> {
         self.set_due();
     }
 
-    /// Begins to fetch what a change will need that comes some changes later. Changes nothing.
-    #[inline]
-    pub fn foresee(&self, change: &Change) {
-        self.space.foresee(change.address(), change.entry().size_hint());
+    /// Applies the first of some changes that are usual, happen before anything else does, and leave
+    /// live bytes in a range where they are already; how many. `ahead`: these, and what comes behind.
+    pub fn apply_calm(&mut self, row: &[Change], ahead: &[Change], live: Range<u64>) -> usize {
+        let usual = self.count_calm(row, &live);
+        let flips = self.flip_each(&row[..usual], ahead);
+        for change in &row[..flips] {
+            self.live.count(&change.entry().unpack(), change.comes());
+            self.told.0 += u64::from(change.comes());
+            self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
+        }
+        self.events += flips as u64;
+        flips
+    }
+
+    /// Flips what blocks cover that come and go, as long as nothing else changes by that; how many.
+    fn flip_each(&mut self, row: &[Change], ahead: &[Change]) -> usize {
+        self.space.make_room_for_flips(row.len());
+        let flips = row.iter().enumerate().position(|(index, change)| {
+            if let Some(later) = ahead.get(index + FORESEEN) {
+                self.space.foresee(later.address(), later.entry().size());
+            }
+            if let Some(much_later) = ahead.get(index + 4 * FORESEEN) {
+                much_later.foresee();
+            }
+            let (start, end) = change.entry().extent();
+            !self.space.flip(start, end, change.comes())
+        });
+        flips.unwrap_or(row.len())
+    }
+
+    /// How many lead to nothing but that a block comes or goes.
+    fn count_calm(&self, row: &[Change], live: &Range<u64>) -> usize {
+        let mut bytes = self.live.bytes;
+        let is_calm = |bytes: u64| bytes.wrapping_sub(live.start) < live.end - live.start;
+        if !is_calm(bytes) {
+            return 0;
+        }
+        let ends = row.iter().position(|change| {
+            let size = u64::from(change.entry().size());
+            bytes = bytes.wrapping_add(if change.comes() { size } else { size.wrapping_neg() });
+            let is_usual = change.is_usual() & change.entry().is_in_heap();
+            !(is_usual & is_calm(bytes) & (change.stamp < self.due))
+        });
+        ends.unwrap_or(row.len())
+    }
+
+    /// Whether it is certain that the next change makes the footprint larger, and does nothing before.
+    pub fn raises_footprint(&self, next: &Change) -> bool {
+        let (start, end) = next.entry().extent();
+        let is_block = next.is_usual() && next.comes() && next.entry().is_in_heap();
+        is_block && next.stamp < self.due && !self.space.is_touched(start..end)
     }
 
     /// Applies the next of some changes.
-    #[inline(always)]
     pub fn apply(&mut self, change: &Change, all: &Changes) {
         if change.stamp >= self.due {
             self.catch_up(change.stamp);
@@ -131,18 +178,8 @@ impl<'t> Heap<'t> {
 
     /// A block comes, or goes, and nothing changes but what it covers, as is so of most. False: nothing
     /// was done.
-    #[inline(always)]
     fn apply_usual(&mut self, change: &Change) -> bool {
-        let (block, comes) = (change.entry().unpack(), change.what == What::Came);
-        let done =
-            !block.own_mapping && self.space.flip(block.extent.start, block.extent.end, comes);
-        if done {
-            self.live.count(&block, comes);
-            self.events += 1;
-            self.told.0 += u64::from(comes);
-            self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
-        }
-        done
+        self.apply_calm(std::slice::from_ref(change), &[], 0..u64::MAX) == 1
     }
 
     #[inline(never)]

@@ -117,6 +117,7 @@ impl AddressSpace {
         if extent.is_empty() {
             return Placed::default();
         }
+        self.make_room_for_flips(1);
         if !own_mapping && self.flip(extent.start, extent.end, true) {
             return Placed::default();
         }
@@ -154,13 +155,23 @@ impl AddressSpace {
     }
 
     /// A block without a mapping of its own comes, or goes, if nothing else changes by that: so do most.
-    /// False: nothing was done.
+    /// False: nothing was done. [Room](AddressSpace::make_room_for_flips) is to be made before.
     #[inline(always)]
     pub fn flip(&mut self, start: u64, end: u64, comes: bool) -> bool {
-        if self.space.is_full() {
+        self.space.flip(start, end, comes, !self.over.is_empty())
+    }
+
+    /// So many blocks may come or go.
+    pub fn make_room_for_flips(&mut self, count: usize) {
+        if !self.space.has_room_for_flips(count) {
             self.refresh();
         }
-        self.space.flip(start, end, comes, !self.over.is_empty())
+    }
+
+    /// A block at an address, with so many bytes, will come or go.
+    #[inline(always)]
+    pub fn foresee(&self, address: u64, bytes: u32) {
+        self.space.foresee(address, bytes);
     }
 
     /// The blocks that were there when the kept events begin are placed. What others before
@@ -197,11 +208,16 @@ impl AddressSpace {
         if self.space.free_bytes() < wanted_bytes {
             return;
         }
-        self.refresh();
-        if self.space.gaps().largest >= wanted_bytes {
+        if self.has_hole(wanted_bytes) {
             self.growth.count += 1;
             self.growth.bytes += grown_bytes;
         }
+    }
+
+    fn has_hole(&mut self, bytes: u64) -> bool {
+        let found = self.space.has_hole(bytes);
+        self.take_over();
+        found
     }
 
     /// No block lies there any more, but for those that came before it went.
@@ -241,15 +257,13 @@ impl AddressSpace {
     #[inline(never)]
     pub fn refresh(&mut self) {
         self.space.refresh();
+        self.take_over();
+    }
+
+    fn take_over(&mut self) {
         for extent in self.space.take_over() {
             self.note_over(extent, false);
         }
-    }
-
-    /// A block at an address, with so many bytes, will come or go.
-    #[inline]
-    pub fn foresee(&self, address: u64, bytes: u32) {
-        self.space.foresee(address, bytes);
     }
 
     fn pages_around(&self, range: &Range<u64>) -> Range<u64> {
@@ -260,6 +274,11 @@ impl AddressSpace {
     /// Bytes that blocks and the heads of heaps cover.
     pub fn covered_bytes(&self) -> u64 {
         self.space.covered_bytes()
+    }
+
+    /// Whether all pages of a range are in the footprint.
+    pub fn is_touched(&self, range: Range<u64>) -> bool {
+        self.space.untouched_bytes_in(range) == 0
     }
 
     /// Heap pages that were touched and not given back, in bytes.

@@ -7,7 +7,7 @@ use super::edges::{Row, Rows};
 use super::fullness::{BUCKETS, Fullness};
 use super::gaps::{Gaps, SmallGaps};
 use super::holes::Holes;
-use super::tile::{GRANULE_BYTES, TILE_BYTES, TILE_GRANULES, Tile};
+use super::tile::{TILE_BYTES, TILE_GRANULES, Tile};
 use super::{Edit, Totals, Uniform};
 
 /// Tiles of a leaf.

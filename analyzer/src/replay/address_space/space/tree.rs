@@ -29,6 +29,8 @@ pub struct Space {
     stale_leaves: Vec<u32>,
     stale_nodes: [Vec<u32>; LEVELS],
     root_gaps: Gaps,
+    /// A leaf with a large hole, if one was found.
+    roomy: Option<u32>,
     /// Of uniform stretches, and of leaves as of their last refresh.
     fullness: Fullness,
     /// Leaves found last.
@@ -75,6 +77,7 @@ impl Space {
             stale_leaves: Vec::new(),
             stale_nodes: Default::default(),
             root_gaps: Gaps::default(),
+            roomy: None,
             fullness: Fullness::default(),
             cache: Box::new([Cached { number: u64::MAX, leaf: 0, row: 0 }; CACHED_LEAVES]),
             page_tiles: (page_bytes / TILE_BYTES) as u32,
@@ -170,10 +173,9 @@ impl Space {
         }
     }
 
-    /// Whether there were so many flips since the last [`Space::refresh`] that it is time for one.
-    #[inline(always)]
-    pub fn is_full(&self) -> bool {
-        self.flips.len() == self.flips.capacity()
+    /// Whether so many flips may come before the next [`Space::refresh`]. It needs a list of them.
+    pub fn has_room_for_flips(&self, count: usize) -> bool {
+        self.flips.len() + count <= MOST_FLIPS
     }
 
     /// Blocks that were found to lie over others since this was asked for last.
@@ -358,6 +360,7 @@ impl Space {
         let number = std::mem::replace(&mut leaf.number, u64::MAX);
         leaf.queued = false;
         self.free_leaves.push(index);
+        self.roomy = self.roomy.filter(|roomy| *roomy != index);
         let cached = &mut self.cache[number as usize % CACHED_LEAVES];
         if cached.number == number {
             cached.number = u64::MAX;
@@ -423,7 +426,6 @@ impl Space {
             self.refresh_leaves(&mut crowded);
         }
         self.flips.clear();
-        self.flips.reserve_exact(MOST_FLIPS);
         self.refresh_nodes();
     }
 
@@ -473,6 +475,31 @@ impl Space {
             if self.totals.covered_granules != before {
                 self.over.push(start..end);
                 self.guard(&(start..end));
+            }
+        }
+    }
+
+    /// Whether there is a hole of so many bytes. A heap that grows although there is one is asked for
+    /// it at each page: mostly it is the one that was found before.
+    pub fn has_hole(&mut self, bytes: u64) -> bool {
+        let roomy = self.roomy.map(|index| &self.leaves[index as usize]);
+        if roomy.is_some_and(|leaf| !leaf.queued && leaf.gaps().largest >= bytes) {
+            return true;
+        }
+        self.refresh();
+        self.roomy = self.roomiest();
+        self.root_gaps.largest >= bytes
+    }
+
+    /// The leaf with the largest hole, if one has all of it.
+    fn roomiest(&self) -> Option<u32> {
+        let mut node = ROOT;
+        loop {
+            let mut slots = self.nodes[node as usize].slots.iter();
+            match slots.find(|slot| slot.gaps.largest == self.root_gaps.largest)?.child {
+                Child::Uniform(_) => return None,
+                Child::Node(below) => node = below,
+                Child::Leaf(leaf) => return Some(leaf),
             }
         }
     }

@@ -80,12 +80,21 @@ impl Space {
 
     /// Bytes in a range that never held a block, by whole tiles.
     pub fn never_used_bytes_in(&self, range: Range<u64>) -> u64 {
+        self.bytes_without(range, |stretch| stretch.ever)
+    }
+
+    /// Bytes in a range that are not in the footprint, by whole tiles.
+    pub fn untouched_bytes_in(&self, range: Range<u64>) -> u64 {
+        self.bytes_without(range, |stretch| stretch.touched)
+    }
+
+    fn bytes_without(&self, range: Range<u64>, has: impl Fn(&Stretch) -> bool) -> u64 {
         let tiles = tiles_around(&range);
-        let mut ever = 0;
+        let mut with = 0;
         self.for_each_stretch(range, |stretch| {
-            ever += if stretch.ever { stretch.bytes } else { 0 }
+            with += if has(&stretch) { stretch.bytes } else { 0 }
         });
-        tiles.end - tiles.start - ever
+        tiles.end - tiles.start - with
     }
 
     fn walk(&self, range: &Range<u64>, each: &mut impl FnMut(u64, u64, Uniform, Option<Tile<'_>>)) {
