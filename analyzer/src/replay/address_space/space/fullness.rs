@@ -1,7 +1,7 @@
 //! How full the pages are that are in memory.
 
 use super::Uniform;
-use super::tile::{TILE_BYTES, TILE_GRANULES};
+use super::tile::{GRANULE_BYTES, TILE_BYTES, TILE_GRANULES};
 
 /// Sixteenths of a page that are live.
 pub const BUCKETS: usize = 16;
@@ -19,39 +19,35 @@ pub struct Fullness {
 }
 
 impl Fullness {
-    /// Of a stretch that is all alike.
-    pub(super) fn of(like: Uniform, bytes: u64) -> Fullness {
-        let mut sum = Fullness::default();
-        let tiles = if like.resident { bytes / TILE_BYTES } else { 0 };
-        if like.live {
-            sum.tiles[BUCKETS - 1] = tiles;
-        } else {
-            sum.empty_tiles = tiles;
-        }
-        sum
-    }
-
-    /// Counts a tile of which so many granules are covered: some, but not all.
+    /// A tile of which so many granules are covered.
     #[inline]
-    pub(super) fn count_mixed(&mut self, live_granules: u32) {
-        let bucket = (live_granules as usize * BUCKETS - 1) / TILE_GRANULES as usize;
-        self.tiles[bucket] += 1;
-        self.waste_bytes += TILE_BYTES - u64::from(live_granules) * super::GRANULE_BYTES;
+    pub(super) fn add(&mut self, live_granules: u32) {
+        self.count(live_granules, 1, 1);
     }
 
-    pub(super) fn add(&mut self, other: &Fullness) {
-        for (sum, other) in self.tiles.iter_mut().zip(other.tiles) {
-            *sum += other;
-        }
-        self.empty_tiles += other.empty_tiles;
-        self.waste_bytes += other.waste_bytes;
+    /// One that was added.
+    #[inline]
+    pub(super) fn remove(&mut self, live_granules: u32) {
+        self.count(live_granules, 1, u64::MAX);
     }
 
-    pub(super) fn subtract(&mut self, other: &Fullness) {
-        for (sum, other) in self.tiles.iter_mut().zip(other.tiles) {
-            *sum -= other;
+    /// A stretch that is all alike. `sign`: 1, or that of one that was added: -1.
+    pub(super) fn count_uniform(&mut self, like: Uniform, bytes: u64, sign: i64) {
+        let live_granules = if like.live { TILE_GRANULES } else { 0 };
+        let tiles = if like.resident { bytes / TILE_BYTES } else { 0 };
+        self.count(live_granules, tiles, sign as u64);
+    }
+
+    #[inline]
+    fn count(&mut self, live_granules: u32, tiles: u64, sign: u64) {
+        let add = |sum: &mut u64, number: u64| *sum = sum.wrapping_add(number.wrapping_mul(sign));
+        match (live_granules as usize * BUCKETS).checked_sub(1) {
+            Some(last) => {
+                add(&mut self.tiles[last / TILE_GRANULES as usize], tiles);
+                let dead = TILE_BYTES - u64::from(live_granules) * GRANULE_BYTES;
+                add(&mut self.waste_bytes, tiles * dead);
+            }
+            None => add(&mut self.empty_tiles, tiles),
         }
-        self.empty_tiles -= other.empty_tiles;
-        self.waste_bytes -= other.waste_bytes;
     }
 }

@@ -38,52 +38,62 @@ impl Holes {
 
     /// The holes of a leaf with these tiles in the footprint, of which some are `open`: holes throughout.
     pub fn sum(&self, touched: u64, open: u64) -> Gaps {
-        let (starts, ends) = (self.at_start & touched | open, self.at_end & touched | open);
-        // Tiles whose last hole goes on in the tile behind them.
-        let mut joined = ends & starts >> 1;
-        let mut count = u64::from(open.count_ones()) - u64::from(joined.count_ones());
-        let mut largest = if open == 0 { 0 } else { TILE_BYTES };
-        if touched == u64::MAX {
-            count += self.count.iter().map(|count| u64::from(*count)).sum::<u64>();
-            largest = largest.max(self.largest.iter().copied().fold(0, u16::max).into());
-        } else {
-            for tile in ones(touched) {
-                count += u64::from(self.count[tile as usize]);
-                largest = largest.max(self.largest[tile as usize].into());
-            }
-        }
-        let is_open = |tile: u32| open >> tile & 1 != 0;
-        while joined != 0 {
-            let begin = joined.trailing_zeros();
-            let end = begin + (joined >> begin).trailing_ones();
-            joined &= !bits(begin, end);
-            let mut hole = self.last_of(begin, open);
-            for tile in begin + 1..=end {
-                hole += if is_open(tile) { TILE_BYTES } else { self.first[tile as usize].into() };
-                largest = largest.max(hole);
-                hole = if is_open(tile) { hole } else { self.last[tile as usize].into() };
-            }
-        }
         if open == u64::MAX {
             return Gaps::whole(LEAF_BYTES);
         }
-        let (before, behind) = (open.trailing_ones(), 63 - open.leading_ones());
-        let part = |tile: u32, lengths: &[u16]| match touched >> tile & 1 {
-            0 => 0,
-            _ => u64::from(lengths[tile as usize]),
+        let (starts, ends) = (self.at_start & touched | open, self.at_end & touched | open);
+        // Tiles whose last hole goes on in the tile behind them.
+        let joined = ends & starts >> 1;
+        let (count, largest) = match touched {
+            u64::MAX => self.sum_all(),
+            _ => self.sum_some(touched),
         };
+        let mut largest = u64::from(largest);
+        let mut rest = open;
+        while rest != 0 {
+            let begin = rest.trailing_zeros();
+            let end = begin + (rest >> begin).trailing_ones();
+            rest &= !bits(begin, end);
+            let before = begin.checked_sub(1).map_or(0, |before| part(before, touched, &self.last));
+            let behind = if end < LEAF_TILES { part(end, touched, &self.first) } else { 0 };
+            largest = largest.max(before + u64::from(end - begin) * TILE_BYTES + behind);
+        }
+        let (before, behind) = (open.trailing_ones(), 63 - open.leading_ones());
         Gaps {
-            first: u64::from(before) * TILE_BYTES + part(before, &self.first),
-            last: u64::from(63 - behind) * TILE_BYTES + part(behind, &self.last),
+            first: u64::from(before) * TILE_BYTES + part(before, touched, &self.first),
+            last: u64::from(63 - behind) * TILE_BYTES + part(behind, touched, &self.last),
             largest,
-            count,
+            count: u64::from(count + open.count_ones() - joined.count_ones()),
         }
     }
 
-    /// The length of the hole at the end of a tile.
-    fn last_of(&self, tile: u32, open: u64) -> u64 {
-        if open >> tile & 1 != 0 { TILE_BYTES } else { self.last[tile as usize].into() }
+    /// How many holes tiles have, and the length of the largest in one or in two that adjoin; without open
+    /// ones.
+    fn sum_all(&self) -> (u32, u16) {
+        let count = self.count.iter().map(|count| u32::from(*count)).sum();
+        let largest = self.largest.iter().copied().fold(0, u16::max);
+        // Where one of the two has none, this is no more than the other one's.
+        let joined = self.last.iter().zip(&self.first[1..]).map(|(last, first)| last + first);
+        (count, joined.fold(largest, u16::max))
     }
+
+    /// The same of some tiles.
+    fn sum_some(&self, touched: u64) -> (u32, u16) {
+        let (mut count, mut largest) = (0, 0);
+        for tile in ones(touched) {
+            let index = tile as usize;
+            count += u32::from(self.count[index]);
+            let next = touched >> tile >> 1 & 1 != 0;
+            let joined = self.last[index] + if next { self.first[index + 1] } else { 0 };
+            largest = largest.max(self.largest[index]).max(joined);
+        }
+        (count, largest)
+    }
+}
+
+/// The length of the hole at one end of a tile, if it is in the footprint.
+fn part(tile: u32, touched: u64, lengths: &[u16]) -> u64 {
+    if touched >> tile & 1 != 0 { lengths[tile as usize].into() } else { 0 }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! bits and marks tiles as stale; what the tiles hold is summed up when somebody asks.
 
 use super::edges::{Row, Rows};
-use super::fullness::{BUCKETS, Fullness};
+use super::fullness::Fullness;
 use super::gaps::{Gaps, SmallGaps};
 use super::holes::Holes;
 use super::tile::{TILE_BYTES, TILE_GRANULES, Tile};
@@ -40,7 +40,7 @@ pub(super) struct Leaf {
     guarded: u64,
     /// Of which the first granule is covered.
     starts: u64,
-    /// Tiles whose edges may have changed.
+    /// Tiles of which something else may be covered than before.
     stale: u64,
     /// Whether the leaf waits to be summed up.
     pub queued: bool,
@@ -52,10 +52,10 @@ pub(super) struct Leaf {
     mixed: u64,
     /// In memory.
     resident: u64,
+    /// Those that were when tiles were counted last.
+    counted: u64,
     gaps: Gaps,
-    /// As it was counted last.
-    fullness: Fullness,
-    /// Covered granules of mixed tiles; of others 0.
+    /// Covered granules of each tile, as of the last [`Leaf::refresh`].
     live: [u16; LEAF_TILES as usize],
     holes: Holes,
 }
@@ -113,9 +113,9 @@ impl Leaf {
             parent,
             mixed: 0,
             resident: all(like.resident),
+            counted: all(like.resident),
             gaps: like.gaps(LEAF_BYTES),
-            fullness: Fullness::of(like, LEAF_BYTES),
-            live: [0; LEAF_TILES as usize],
+            live: [if like.live { TILE_GRANULES as u16 } else { 0 }; LEAF_TILES as usize],
             holes: Holes::default(),
         }
     }
@@ -127,11 +127,6 @@ impl Leaf {
             u64::MAX => Some(true),
             _ => None,
         }
-    }
-
-    /// How full pages in memory are, as of the last [`Leaf::refresh`].
-    pub fn fullness(&self) -> &Fullness {
-        &self.fullness
     }
 
     /// The holes, as of the last [`Leaf::refresh`].
@@ -276,9 +271,7 @@ impl Leaf {
         let tiles = tiles_of(from, to);
         let starts = starts_of(tiles, from);
         self.starts = if cover { self.starts | starts } else { self.starts & !starts };
-        if self.row != NONE {
-            self.stale |= tiles;
-        }
+        self.stale |= tiles;
         let signed = |granules: u32| if cover { granules } else { granules.wrapping_neg() };
         self.covered = self.covered.wrapping_add(signed(changed));
         totals.count_blocks(changed.into(), in_footprint.into(), cover);
@@ -289,31 +282,46 @@ impl Leaf {
         self.row
     }
 
-    /// Sums the leaf up again. How many granules of blocks that lie over others were counted twice until
-    /// now, or more often.
-    pub fn refresh(&mut self, rows: &mut Rows) -> i64 {
-        if let Some(row) = rows.get(self.row) {
+    /// Sums the leaf up again, and counts how full its pages are. How many granules of blocks that lie over
+    /// others were counted twice until now, or more often.
+    pub fn refresh(&mut self, rows: &mut Rows, fullness: &mut Fullness) -> i64 {
+        let row = rows.get(self.row);
+        if let Some(row) = row {
             // All their cache lines at once: a large heap is not in the caches.
             ones(self.stale).for_each(|at| row.foresee(at * TILE_GRANULES));
-            for at in ones(self.stale) {
-                let (gaps, live) = self.tile(row, at).summary();
-                let bit = 1 << at;
-                let is_mixed = live % TILE_GRANULES != 0;
-                self.mixed = self.mixed & !bit | u64::from(is_mixed) << at;
-                self.live[at as usize] = if is_mixed { live as u16 } else { 0 };
-                self.holes.set(at, if live == 0 { SmallGaps::default() } else { gaps });
+        }
+        for at in ones(self.stale | (self.resident ^ self.counted)) {
+            if self.counted >> at & 1 != 0 {
+                fullness.remove(self.live[at as usize].into());
             }
-            self.stale = 0;
-            if self.mixed == 0 {
-                self.drop_row(rows);
+            if self.stale >> at & 1 != 0 {
+                self.sum_tile(at, row);
             }
+            if self.resident >> at & 1 != 0 {
+                fullness.add(self.live[at as usize].into());
+            }
+        }
+        (self.stale, self.counted) = (0, self.resident);
+        if self.mixed == 0 {
+            self.drop_row(rows);
         }
         let open = self.touched & !self.starts & !self.mixed;
         self.gaps = self.holes.sum(self.touched, open);
-        self.fullness = self.sum_fullness();
-        let solid = (self.starts & !self.mixed).count_ones() * TILE_GRANULES;
-        let covered = solid + self.live.iter().map(|live| u32::from(*live)).sum::<u32>();
+        let covered = self.live.iter().map(|live| u32::from(*live)).sum();
         i64::from(std::mem::replace(&mut self.covered, covered)) - i64::from(covered)
+    }
+
+    #[inline]
+    fn sum_tile(&mut self, at: u32, row: Option<&Row>) {
+        let is_covered = self.starts >> at & 1 != 0;
+        let (gaps, live) = match row {
+            Some(row) => row.tile(at, is_covered).summary(),
+            None => (SmallGaps::default(), if is_covered { TILE_GRANULES } else { 0 }),
+        };
+        let is_mixed = live % TILE_GRANULES != 0;
+        self.mixed = self.mixed & !(1 << at) | u64::from(is_mixed) << at;
+        self.live[at as usize] = live as u16;
+        self.holes.set(at, if is_mixed { gaps } else { SmallGaps::default() });
     }
 
     fn drop_row(&mut self, rows: &mut Rows) {
@@ -322,15 +330,10 @@ impl Leaf {
         }
     }
 
-    fn sum_fullness(&self) -> Fullness {
-        let mut sum = Fullness::default();
-        sum.tiles[BUCKETS - 1] = (self.resident & self.starts & !self.mixed).count_ones().into();
-        let empty = self.resident & !self.starts & !self.mixed;
-        sum.empty_tiles = empty.count_ones().into();
-        for tile in ones(self.resident & self.mixed) {
-            sum.count_mixed(self.live[tile as usize].into());
-        }
-        sum
+    /// Takes its pages out of what is counted.
+    pub fn uncount(&mut self, fullness: &mut Fullness) {
+        ones(self.counted).for_each(|at| fullness.remove(self.live[at as usize].into()));
+        self.counted = 0;
     }
 
     /// Frees the leaf's row and takes its part out of the totals.

@@ -300,8 +300,8 @@ impl Space {
         }
         self.totals.subtract(&Totals::of(before, bytes));
         self.totals.add(&Totals::of(after, bytes));
-        self.fullness.subtract(&Fullness::of(before, bytes));
-        self.fullness.add(&Fullness::of(after, bytes));
+        self.fullness.count_uniform(before, bytes, -1);
+        self.fullness.count_uniform(after, bytes, 1);
         self.queue_node(index);
     }
 
@@ -355,7 +355,7 @@ impl Space {
     /// Takes a leaf out of the totals and frees it.
     fn drop_leaf(&mut self, index: u32) {
         let leaf = &mut self.leaves[index as usize];
-        self.fullness.subtract(leaf.fullness());
+        leaf.uncount(&mut self.fullness);
         leaf.clear(&mut self.rows, &mut self.totals);
         let number = std::mem::replace(&mut leaf.number, u64::MAX);
         leaf.queued = false;
@@ -440,13 +440,11 @@ impl Space {
                 continue;
             }
             leaf.queued = false;
-            self.fullness.subtract(leaf.fullness());
-            let twice = leaf.refresh(&mut self.rows) as u64;
+            let twice = leaf.refresh(&mut self.rows, &mut self.fullness) as u64;
             if twice != 0 {
                 self.totals.count_blocks(twice, twice, false);
                 crowded.push(index);
             }
-            self.fullness.add(leaf.fullness());
             let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
             self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
             self.queue_node(parent);
