@@ -59,10 +59,27 @@ impl Entry {
     }
 
     /// Where the extent begins and ends of a block that is not kept apart.
-    #[inline]
+    #[inline(always)]
     pub fn extent(&self) -> (u64, u64) {
-        let block = self.unpack();
-        (block.extent.start, block.extent.end)
+        let slop = self.shape >> SLOP_SHIFT;
+        let slop = if slop == SLOP_UNKNOWN { 0 } else { slop };
+        let end = end_of(self.address, u64::from(self.size) + u64::from(slop));
+        (self.address.wrapping_sub(self.bytes_before()), end)
+    }
+
+    /// Usable bytes of a block that is not kept apart, and those of its extent that are not; `None`: it is
+    /// not known which are.
+    #[inline(always)]
+    pub fn usable_and_overhead(&self) -> Option<(u64, u64)> {
+        let slop = self.shape >> SLOP_SHIFT;
+        let usable = u64::from(self.size) + u64::from(slop);
+        let behind = self.address.wrapping_add(usable).wrapping_neg() % GRANULE_BYTES;
+        (slop != SLOP_UNKNOWN).then_some((usable, self.bytes_before() + behind))
+    }
+
+    #[inline(always)]
+    fn bytes_before(&self) -> u64 {
+        u64::from(self.shape >> BEFORE_SHIFT & ((1 << BEFORE_BITS) - 1))
     }
 
     /// A block in little, or a sign that it must be kept apart.
@@ -103,11 +120,10 @@ impl Entry {
         let slop = self.shape >> SLOP_SHIFT;
         let usable = (slop != SLOP_UNKNOWN).then(|| size + u64::from(slop));
         let end = end_of(self.address, usable.unwrap_or(size));
-        let before = self.shape >> BEFORE_SHIFT & ((1 << BEFORE_BITS) - 1);
         Block {
             size,
             usable,
-            extent: self.address.wrapping_sub(before.into())..end,
+            extent: self.address.wrapping_sub(self.bytes_before())..end,
             birth: self.birth,
             thread: self.thread,
             stack: self.stack,

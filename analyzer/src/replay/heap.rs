@@ -6,12 +6,11 @@
 //! Blocks of different addresses may lie over each other for some microseconds, as the order of events
 //! may be wrong for as long: one came too early, the other goes too late. Most such moments pass
 //! unseen, as a block takes away what it brought. Whenever the heap is looked at it is found out whether
-//! it is such a moment (`address_space/space/tree.rs`).
+//! it is such a moment (`address_space/space/over.rs`).
 
 use super::address_space::AddressSpace;
 use super::block::{Block, Layout};
 use super::change::{ACQUIRES, CROSSED, Change, Changes, WRAPPED, What};
-use super::fetch::FORESEEN;
 use super::mappings::Removals;
 use super::taken::TakenPages;
 use super::{Counts, Live};
@@ -21,6 +20,9 @@ use fragtrace_format::Stamp;
 use fragtrace_format::header::Cut;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// What blocks lie in is fetched so many changes ahead.
+const FORESEEN: usize = 64;
 
 /// The heap of the traced process, as of the last change applied.
 #[derive(Debug, Clone)]
@@ -119,7 +121,7 @@ impl<'t> Heap<'t> {
         let usual = self.count_calm(row, &live);
         let flips = self.flip_each(&row[..usual], ahead);
         for change in &row[..flips] {
-            self.live.count(&change.entry().unpack(), change.comes());
+            self.live.count_entry(change.entry(), change.comes());
             self.told.0 += u64::from(change.comes());
             self.counts.cross_thread_frees += u64::from(change.has(CROSSED));
         }
@@ -129,14 +131,10 @@ impl<'t> Heap<'t> {
 
     /// Flips what blocks cover that come and go, as long as nothing else changes by that; how many.
     fn flip_each(&mut self, row: &[Change], ahead: &[Change]) -> usize {
-        self.space.make_room_for_flips(row.len());
-        let flips = row.iter().enumerate().position(|(index, change)| {
-            if let Some(later) = ahead.get(index + FORESEEN) {
-                self.space.foresee(later.address(), later.entry().size());
-            }
-            if let Some(much_later) = ahead.get(index + 4 * FORESEEN) {
-                much_later.foresee();
-            }
+        for later in ahead.iter().skip(FORESEEN).take(row.len()) {
+            self.space.foresee(later.address(), later.entry().size());
+        }
+        let flips = row.iter().position(|change| {
             let (start, end) = change.entry().extent();
             !self.space.flip(start, end, change.comes())
         });

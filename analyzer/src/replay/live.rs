@@ -44,16 +44,31 @@ impl Live {
         self.count(block, false);
     }
 
-    /// A block comes, or goes.
+    fn count(&mut self, block: &Block, comes: bool) {
+        let known = block.usable.map(|usable| (usable, block.overhead_bytes()));
+        self.count_one(block.size, known, comes);
+    }
+
+    /// A block that is not kept apart comes, or goes.
     #[inline(always)]
-    pub(super) fn count(&mut self, block: &Block, comes: bool) {
+    pub(super) fn count_entry(&mut self, entry: &Entry, comes: bool) {
+        self.count_one(entry.size().into(), entry.usable_and_overhead(), comes);
+    }
+
+    /// `known`: usable bytes and others, if it is known which are.
+    #[inline(always)]
+    fn count_one(&mut self, size: u64, known: Option<(u64, u64)>, comes: bool) {
         let sign: u64 = if comes { 1 } else { u64::MAX };
         let add = |sum: &mut u64, number: u64| *sum = sum.wrapping_add(number.wrapping_mul(sign));
         add(&mut self.blocks, 1);
-        add(&mut self.bytes, block.size);
-        add(&mut self.overhead_bytes, block.overhead_bytes());
-        add(&mut self.usable_bytes, block.usable.unwrap_or(0));
-        add(&mut self.usable_unknown, block.usable.is_none().into());
+        add(&mut self.bytes, size);
+        match known {
+            Some((usable, overhead)) => {
+                add(&mut self.usable_bytes, usable);
+                add(&mut self.overhead_bytes, overhead);
+            }
+            None => add(&mut self.usable_unknown, 1),
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl AddressSpace {
         self.head_bytes += bytes;
         let head = start..first_extent;
         self.space.cover(head.clone());
-        self.space.guard(&head);
+        self.space.guard(head);
     }
 
     /// A block lies below what was taken for a heap's first: the head is shorter.

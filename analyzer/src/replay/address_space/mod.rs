@@ -117,7 +117,6 @@ impl AddressSpace {
         if extent.is_empty() {
             return Placed::default();
         }
-        self.make_room_for_flips(1);
         if !own_mapping && self.flip(extent.start, extent.end, true) {
             return Placed::default();
         }
@@ -155,16 +154,19 @@ impl AddressSpace {
     }
 
     /// A block without a mapping of its own comes, or goes, if nothing else changes by that: so do most.
-    /// False: nothing was done. [Room](AddressSpace::make_room_for_flips) is to be made before.
+    /// False: nothing was done.
     #[inline(always)]
     pub fn flip(&mut self, start: u64, end: u64, comes: bool) -> bool {
+        if self.space.is_unsettled() {
+            self.settle();
+        }
         self.space.flip(start, end, comes, !self.over.is_empty())
     }
 
-    /// So many blocks may come or go.
-    pub fn make_room_for_flips(&mut self, count: usize) {
-        if !self.space.has_room_for_flips(count) {
-            self.refresh();
+    #[cold]
+    fn settle(&mut self) {
+        for extent in self.space.settle() {
+            self.note_over(extent, false);
         }
     }
 
@@ -205,19 +207,13 @@ impl AddressSpace {
 
     fn note_growth(&mut self, wanted_bytes: u64, grown_bytes: u64) {
         // Most growth happens while little is free: no need to look at holes then.
-        if self.space.free_bytes() < wanted_bytes {
+        if self.space.free_bytes_about() < wanted_bytes {
             return;
         }
-        if self.has_hole(wanted_bytes) {
+        if self.space.has_hole(wanted_bytes) {
             self.growth.count += 1;
             self.growth.bytes += grown_bytes;
         }
-    }
-
-    fn has_hole(&mut self, bytes: u64) -> bool {
-        let found = self.space.has_hole(bytes);
-        self.take_over();
-        found
     }
 
     /// No block lies there any more, but for those that came before it went.
@@ -246,7 +242,7 @@ impl AddressSpace {
     /// A block came over the extent of one that is still there.
     #[cold]
     fn note_over(&mut self, extent: Range<u64>, own_mapping: bool) {
-        self.space.guard(&extent);
+        self.space.guard(extent.clone());
         if self.over.len() == MOST_OVER {
             self.over.remove(0);
         }
@@ -254,16 +250,8 @@ impl AddressSpace {
     }
 
     /// Brings sums up to date.
-    #[inline(never)]
     pub fn refresh(&mut self) {
         self.space.refresh();
-        self.take_over();
-    }
-
-    fn take_over(&mut self) {
-        for extent in self.space.take_over() {
-            self.note_over(extent, false);
-        }
     }
 
     fn pages_around(&self, range: &Range<u64>) -> Range<u64> {

@@ -44,6 +44,8 @@ pub(super) struct Leaf {
     stale: u64,
     /// Whether the leaf waits to be summed up.
     pub queued: bool,
+    /// Whether it shows blocks that lie over others: see [`super::over`].
+    pub shows_over: bool,
     /// Which 256 KiB.
     pub number: u64,
     /// The node above.
@@ -109,6 +111,7 @@ impl Leaf {
             starts: all(like.live),
             stale: 0,
             queued: false,
+            shows_over: false,
             number,
             parent,
             mixed: 0,
@@ -137,7 +140,7 @@ impl Leaf {
     /// A block that takes granules `from..to` comes, or goes, if their tiles are in the footprint and held
     /// blocks before, and others end within tiles of this leaf; else nothing is done. Where nothing is
     /// guarded it is taken on trust that it comes where nothing is, and goes from where it is: if that
-    /// is not so, [`Leaf::refresh`] finds out. `over`: some blocks are known to lie over others.
+    /// is not so, [`Leaf::refresh`] finds it out. `over`: some blocks are known to lie over others.
     #[inline(always)]
     pub fn flip(
         &mut self,
@@ -172,11 +175,6 @@ impl Leaf {
         parts.map(|(at, (from, to))| self.tile(row, at).count(from, to, !comes)).sum()
     }
 
-    /// Blocks may lie over each other on the tiles that have a part in granules `from..to`.
-    pub fn guard(&mut self, from: u32, to: u32) {
-        self.guarded |= tiles_of(from, to);
-    }
-
     #[inline]
     fn tile<'r>(&self, row: &'r Row, at: u32) -> Tile<'r> {
         row.tile(at, self.starts >> at & 1 != 0)
@@ -204,6 +202,7 @@ impl Leaf {
             Edit::Touch => self.touch(bits(first, end), rows, totals),
             Edit::Enter => self.set_resident(self.resident | bits(first, end), totals),
             Edit::Leave => self.set_resident(self.resident & !bits(first, end), totals),
+            Edit::Guard => self.guarded |= bits(first, end),
             Edit::GiveBack => {
                 // Whole pages only.
                 let first = from.div_ceil(TILE_GRANULES).next_multiple_of(page_tiles);
@@ -282,8 +281,8 @@ impl Leaf {
         self.row
     }
 
-    /// Sums the leaf up again, and counts how full its pages are. How many granules of blocks that lie over
-    /// others were counted twice until now, or more often.
+    /// Sums the leaf up again, and counts how full its pages are. By how many granules blocks are larger
+    /// than what they cover together: some lie over others.
     pub fn refresh(&mut self, rows: &mut Rows, fullness: &mut Fullness) -> i64 {
         let row = rows.get(self.row);
         if let Some(row) = row {
@@ -302,13 +301,51 @@ impl Leaf {
             }
         }
         (self.stale, self.counted) = (0, self.resident);
-        if self.mixed == 0 {
-            self.drop_row(rows);
-        }
         let open = self.touched & !self.starts & !self.mixed;
         self.gaps = self.holes.sum(self.touched, open);
-        let covered = self.live.iter().map(|live| u32::from(*live)).sum();
-        i64::from(std::mem::replace(&mut self.covered, covered)) - i64::from(covered)
+        i64::from(self.covered) - i64::from(self.live_now())
+    }
+
+    /// Covered granules, as of the last [`Leaf::refresh`].
+    fn live_now(&self) -> u32 {
+        self.live.iter().map(|live| u32::from(*live)).sum()
+    }
+
+    /// From now on what blocks cover is as of the last [`Leaf::refresh`], whatever their sizes say.
+    pub fn take_as_it_is(&mut self) {
+        self.covered = self.live_now();
+    }
+
+    /// Gives up the row where no block ends within a tile any more.
+    pub fn drop_empty_row(&mut self, rows: &mut Rows) {
+        if self.mixed == 0 && self.stale == 0 {
+            self.drop_row(rows);
+        }
+    }
+
+    /// Which of granules `from..to` are not covered, in runs.
+    pub fn uncovered(&self, part: (u32, u32), rows: &Rows) -> Vec<(u32, u32)> {
+        let Some(row) = rows.get(self.row) else { return Vec::new() };
+        let mut runs = Vec::new();
+        for (at, (from, to)) in parts_of(part) {
+            let start = at * TILE_GRANULES;
+            self.tile(row, at).for_each_run(|begin, end, covered| {
+                let (begin, end) = (begin.max(from), end.min(to));
+                if !covered && begin < end {
+                    runs.push((start + begin, start + end));
+                }
+            });
+        }
+        runs
+    }
+
+    /// Granules `from..to` are covered where they were not, or the other way round, whatever lies there.
+    pub fn flip_run(&mut self, (from, to): (u32, u32), rows: &mut Rows) {
+        let Some(row) = rows.get_mut(self.row) else { return };
+        row.flip(from, to);
+        let tiles = tiles_of(from, to);
+        self.starts ^= starts_of(tiles, from);
+        self.stale |= tiles;
     }
 
     #[inline]

@@ -20,6 +20,7 @@ mod gaps;
 mod holes;
 mod leaf;
 mod node;
+mod over;
 mod tile;
 mod tree;
 mod walk;
@@ -47,6 +48,8 @@ enum Edit {
     Enter,
     /// They are not.
     Leave,
+    /// Blocks may lie over each other there.
+    Guard,
 }
 
 /// What a stretch has in common.
@@ -72,6 +75,7 @@ impl Uniform {
             Edit::MarkUsed => Uniform { ever: true, ..self },
             Edit::Enter => Uniform { resident: true, ..self },
             Edit::Leave => Uniform { resident: false, ..self },
+            Edit::Guard => self,
         }
     }
 

@@ -4,9 +4,9 @@ use super::edges::Rows;
 use super::gaps::Gaps;
 use super::leaf::{LEAF_BYTES, LEAF_SHIFT, Leaf};
 use super::node::{Child, FAN_SHIFT, Node, Slot};
+use super::over::Over;
 use super::tile::{GRANULE_BYTES, TILE_BYTES};
 use super::{Edit, Fullness, Totals, Uniform};
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Behind the last address that a process can have (57 bits with five-level page tables).
@@ -25,7 +25,7 @@ pub struct Space {
     pub(super) leaves: Vec<Leaf>,
     free_leaves: Vec<u32>,
     pub(super) rows: Rows,
-    totals: Totals,
+    pub(super) totals: Totals,
     stale_leaves: Vec<u32>,
     stale_nodes: [Vec<u32>; LEVELS],
     root_gaps: Gaps,
@@ -36,10 +36,7 @@ pub struct Space {
     /// Leaves found last.
     cache: Box<[Cached; CACHED_LEAVES]>,
     pub(super) page_tiles: u32,
-    /// Since the last refresh.
-    flips: Vec<Flip>,
-    /// Blocks that were found to lie over others.
-    over: Vec<Range<u64>>,
+    pub(super) over: Over,
 }
 
 /// Where a leaf is, by its number.
@@ -50,17 +47,6 @@ struct Cached {
     /// Its row, when an edit went the long way there last.
     row: u32,
 }
-
-/// A block came, or went.
-#[derive(Debug, Clone, Copy)]
-struct Flip {
-    start: u64,
-    end: u64,
-    comes: bool,
-}
-
-/// With so many flips it is time for a refresh: 6 MiB.
-const MOST_FLIPS: usize = 1 << 18;
 
 impl Space {
     /// `page_bytes`: a power of two from 4 to 256 KiB.
@@ -81,8 +67,7 @@ impl Space {
             fullness: Fullness::default(),
             cache: Box::new([Cached { number: u64::MAX, leaf: 0, row: 0 }; CACHED_LEAVES]),
             page_tiles: (page_bytes / TILE_BYTES) as u32,
-            flips: Vec::new(),
-            over: Vec::new(),
+            over: Over::default(),
         }
     }
 
@@ -96,15 +81,21 @@ impl Space {
         self.totals.resident_tiles * TILE_BYTES
     }
 
-    /// Bytes of the footprint that no block covers. Where blocks lie over each other they count twice
-    /// until the next [`Space::refresh`].
+    /// Bytes of the footprint that no block covers, as of the last [`Space::refresh`].
     pub fn free_bytes(&self) -> u64 {
-        self.footprint_bytes().saturating_sub(self.totals.live_granules * GRANULE_BYTES)
+        let live = self.totals.live_granules.wrapping_sub(self.over.granules());
+        self.footprint_bytes().saturating_sub(live.wrapping_mul(GRANULE_BYTES))
     }
 
-    /// Bytes that blocks cover, in the footprint or not.
+    /// The same as of now, but where blocks lie over others their bytes count twice.
+    pub fn free_bytes_about(&self) -> u64 {
+        let live = self.totals.live_granules;
+        self.footprint_bytes().saturating_sub(live.wrapping_mul(GRANULE_BYTES))
+    }
+
+    /// Bytes that blocks cover, in the footprint or not; where they lie over others, counted twice.
     pub fn covered_bytes(&self) -> u64 {
-        self.totals.covered_granules * GRANULE_BYTES
+        self.totals.covered_granules.wrapping_mul(GRANULE_BYTES)
     }
 
     /// Pages that ever held a block, in bytes.
@@ -119,7 +110,7 @@ impl Space {
 
     /// A block that takes this range comes, or goes, if that can be told in short: all pages are in the
     /// footprint and held blocks before, and the range is not large. So it is of most blocks. False:
-    /// nothing was done. Whether another block lies there is found out by [`Space::refresh`] only.
+    /// nothing was done. Whether another block lies there is found out later: see [`super::over`].
     /// `over`: some blocks are known to lie over others.
     #[inline(always)]
     pub fn flip(&mut self, start: u64, end: u64, comes: bool, over: bool) -> bool {
@@ -127,7 +118,7 @@ impl Space {
             || edge_in(start, end)
                 .is_some_and(|edge| self.flip_in_two([start, edge, end], comes, over));
         if done {
-            self.flips.push(Flip { start, end, comes });
+            self.over.note_flip(start, end, comes);
         }
         done
     }
@@ -136,13 +127,14 @@ impl Space {
     #[inline(always)]
     fn flip_in_leaf(&mut self, start: u64, end: u64, comes: bool, over: bool) -> bool {
         let Some(index) = self.leaf_of(start, end) else { return false };
-        let leaf = &mut self.leaves[index as usize];
-        let (from, to) = granules(start, end);
-        let done = leaf.flip((from, to), comes, over, &mut self.rows);
+        if !self.leaves[index as usize].queued {
+            self.wake(index);
+        }
+        let part = granules(start, end);
+        let done = self.leaves[index as usize].flip(part, comes, over, &mut self.rows);
         if done {
-            let granules = (to - from).into();
+            let granules = (part.1 - part.0).into();
             self.totals.count_blocks(granules, granules, comes);
-            queue_leaf(leaf, index, &mut self.stale_leaves);
         }
         done
     }
@@ -161,26 +153,8 @@ impl Space {
     }
 
     /// Blocks may lie over each other in this range, or over something else.
-    pub fn guard(&mut self, range: &Range<u64>) {
-        let mut start = range.start;
-        while start < range.end {
-            let end = (start / LEAF_BYTES + 1).saturating_mul(LEAF_BYTES).min(range.end);
-            if let Some(index) = self.leaf_of(start, end) {
-                let (from, to) = granules(start, end);
-                self.leaves[index as usize].guard(from, to);
-            }
-            start = end;
-        }
-    }
-
-    /// Whether so many flips may come before the next [`Space::refresh`]. It needs a list of them.
-    pub fn has_room_for_flips(&self, count: usize) -> bool {
-        self.flips.len() + count <= MOST_FLIPS
-    }
-
-    /// Blocks that were found to lie over others since this was asked for last.
-    pub fn take_over(&mut self) -> Vec<Range<u64>> {
-        std::mem::take(&mut self.over)
+    pub fn guard(&mut self, range: Range<u64>) {
+        self.edit(range, Edit::Guard);
     }
 
     /// No block lies there any more.
@@ -222,17 +196,17 @@ impl Space {
     #[inline]
     fn leaf_of(&mut self, start: u64, end: u64) -> Option<u32> {
         let number = start >> LEAF_SHIFT;
-        let in_one = start < end && (end - 1) >> LEAF_SHIFT == number;
+        let in_one = start < end && ((end - 1) ^ start) >> LEAF_SHIFT == 0;
         if in_one { self.find_leaf(number) } else { None }
     }
 
-    fn edit_leaf(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
+    pub(super) fn edit_leaf(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
+        self.wake(index);
         let leaf = &mut self.leaves[index as usize];
         let part = granules(range.start, range.end);
         leaf.edit(edit, part, &mut self.rows, &mut self.totals, self.page_tiles);
         self.cache[leaf.number as usize % CACHED_LEAVES] =
             Cached { number: leaf.number, leaf: index, row: leaf.row() };
-        queue_leaf(leaf, index, &mut self.stale_leaves);
     }
 
     fn edit_node(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
@@ -270,6 +244,7 @@ impl Space {
                 let Some(resident) = self.leaves[leaf as usize].all_resident() else {
                     return self.edit_leaf(leaf, part, edit);
                 };
+                self.wake(leaf);
                 self.drop_leaf(leaf);
                 let nothing = Uniform::default();
                 let after = Uniform { resident, ..nothing }.after(edit);
@@ -417,62 +392,51 @@ impl Space {
         }
     }
 
-    /// Brings sums up to date where something changed, and finds blocks that lie over others.
+    /// Brings sums up to date where something changed.
     pub fn refresh(&mut self) {
-        let mut crowded = Vec::new();
-        self.refresh_leaves(&mut crowded);
-        if !crowded.is_empty() {
-            crowded.iter().for_each(|index| self.part_blocks(*index));
-            self.refresh_leaves(&mut crowded);
+        for (leaf, _) in self.refresh_leaves() {
+            self.show_over(leaf);
         }
-        self.flips.clear();
         self.refresh_nodes();
     }
 
-    /// Adds leaves in which blocks lie over others to a list.
-    fn refresh_leaves(&mut self, crowded: &mut Vec<u32>) {
+    /// The leaves in which blocks lie over others, and by how many granules they are larger there than what
+    /// they cover.
+    pub(super) fn refresh_leaves(&mut self) -> Vec<(u32, u64)> {
+        let mut crowded = Vec::new();
         // Popped, not taken: a heap that grows is brought up to date at every page, and lists
         // that keep their room need no allocator.
         while let Some(index) = self.stale_leaves.pop() {
-            let leaf = &mut self.leaves[index as usize];
             // Freed meanwhile, or freed and used again.
-            if !leaf.queued {
-                continue;
+            if self.leaves[index as usize].queued {
+                let over = self.refresh_leaf(index);
+                if over != 0 {
+                    crowded.push((index, over));
+                }
             }
-            leaf.queued = false;
-            let twice = leaf.refresh(&mut self.rows, &mut self.fullness) as u64;
-            if twice != 0 {
-                self.totals.count_blocks(twice, twice, false);
-                crowded.push(index);
-            }
-            let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
-            self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
-            self.queue_node(parent);
         }
+        crowded
     }
 
-    /// Two blocks lie over each other in a leaf, where their edges say that none is. So there is at most
-    /// one of them that came before the last refresh; those that came since cover what they lie on.
-    #[cold]
-    fn part_blocks(&mut self, index: u32) {
-        let start = self.leaves[index as usize].number << LEAF_SHIFT;
-        let here = start..start + LEAF_BYTES;
-        let mut came = BTreeMap::new();
-        for Flip { start, end, comes } in &self.flips {
-            if *start < here.end && here.start < *end {
-                match comes {
-                    true => came.insert(*start, *end),
-                    false => came.remove(start),
-                };
-            }
-        }
-        for (start, end) in came {
-            let part = start.max(here.start)..end.min(here.end);
-            let before = self.totals.covered_granules;
-            self.edit_leaf(index, &part, Edit::Cover);
-            if self.totals.covered_granules != before {
-                self.over.push(start..end);
-                self.guard(&(start..end));
+    pub(super) fn refresh_leaf(&mut self, index: u32) -> u64 {
+        let leaf = &mut self.leaves[index as usize];
+        leaf.queued = false;
+        let over = leaf.refresh(&mut self.rows, &mut self.fullness);
+        let (parent, number, gaps) = (leaf.parent, leaf.number, leaf.gaps());
+        self.nodes[parent as usize].slot_mut((number % 64) as u32).gaps = gaps;
+        self.queue_node(parent);
+        over as u64
+    }
+
+    /// A leaf will change.
+    #[inline(never)]
+    pub(super) fn wake(&mut self, index: u32) {
+        let leaf = &mut self.leaves[index as usize];
+        if !leaf.queued {
+            leaf.queued = true;
+            self.stale_leaves.push(index);
+            if leaf.shows_over {
+                self.hide_over(index);
             }
         }
     }
@@ -539,18 +503,9 @@ fn edge_in(start: u64, end: u64) -> Option<u64> {
     (start < edge && edge - start <= 1 << LEAF_SHIFT).then_some(edge)
 }
 
-/// A leaf is to be summed up again.
-#[inline]
-fn queue_leaf(leaf: &mut Leaf, index: u32, stale: &mut Vec<u32>) {
-    if !leaf.queued {
-        leaf.queued = true;
-        stale.push(index);
-    }
-}
-
 /// The granules of a leaf that a range within it takes.
 #[inline]
-fn granules(start: u64, end: u64) -> (u32, u32) {
+pub(super) fn granules(start: u64, end: u64) -> (u32, u32) {
     let from = start % LEAF_BYTES / GRANULE_BYTES;
     (from as u32, (from + (end - start).div_ceil(GRANULE_BYTES)) as u32)
 }
