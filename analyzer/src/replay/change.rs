@@ -7,7 +7,6 @@
 
 use super::block::Block;
 use super::entry::Entry;
-use super::fetch::fetch;
 use crate::order::Rare;
 use fragtrace_format::Stamp;
 
@@ -54,12 +53,6 @@ pub(super) const RAISES_LIVE: u8 = 16;
 const USUAL: u8 = 32;
 
 impl Change {
-    /// Begins to fetch it, as it was written by another processor.
-    #[inline]
-    pub fn foresee(&self) {
-        fetch(self);
-    }
-
     /// Whether it is the first one of its event.
     #[inline]
     pub fn begins_event(&self) -> bool {

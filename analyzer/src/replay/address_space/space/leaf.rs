@@ -355,7 +355,7 @@ impl Leaf {
             Some(row) => row.tile(at, is_covered).summary(),
             None => (SmallGaps::default(), if is_covered { TILE_GRANULES } else { 0 }),
         };
-        let is_mixed = live % TILE_GRANULES != 0;
+        let is_mixed = !live.is_multiple_of(TILE_GRANULES);
         self.mixed = self.mixed & !(1 << at) | u64::from(is_mixed) << at;
         self.live[at as usize] = live as u16;
         self.holes.set(at, if is_mixed { gaps } else { SmallGaps::default() });

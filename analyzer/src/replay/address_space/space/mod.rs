@@ -2,11 +2,11 @@
 //! whole address space in which every question is answered from sums.
 //!
 //! The space is a tree. Its [leaves](leaf) are 256 KiB, each of 64 [tiles](tile) of 4 KiB with a
-//! bit for 8 bytes, all in one [row of edges](edges); [nodes](node) above have 64 children each. A stretch that is all
-//! alike (a block of a gigabyte, or a terabyte) is one entry, as high up as it fits, so the
-//! tree's size goes with the number of edits and not with their length. An edit changes
-//! bits and marks what is above them; sums are brought up to date when asked for, and only
-//! where something changed.
+//! bit for 8 bytes, all in one [row of edges](edges); [nodes](node) above have 64 children each. A
+//! stretch that is all alike (a block of a gigabyte, or a terabyte) is one entry, as high up as it
+//! fits, so the tree's size goes with the number of edits and not with their length. An edit
+//! changes bits and marks what is above them; [sums] are brought up to date when asked for, and
+//! only where something changed.
 //!
 //! | question | answer |
 //! |---|---|
@@ -21,6 +21,7 @@ mod holes;
 mod leaf;
 mod node;
 mod over;
+mod sums;
 mod tile;
 mod tree;
 mod walk;

@@ -112,21 +112,22 @@ impl Space {
         self.over.flips.len() >= MOST_FLIPS
     }
 
-    /// Blocks that lie over others now are taken to do so for good. Which they are, of those that came
-    /// lately.
+    /// Blocks that lie over others now are taken to do so for good. Which they are, and which they lie over,
+    /// of those that came lately.
     pub fn settle(&mut self) -> Vec<Range<u64>> {
         let shown: Vec<u32> = self.over.shown.iter().map(|shown| shown.leaf).collect();
         shown.into_iter().for_each(|index| self.wake(index));
         let mut over = Vec::new();
         for (index, _) in self.refresh_leaves() {
             let here = self.range_of(index);
-            for (start, end) in self.over.came_lately(&here) {
-                let part = start.max(here.start)..end.min(here.end);
-                let before = self.totals.covered_granules;
-                self.edit_leaf(index, &part, Edit::Cover);
-                if self.totals.covered_granules != before {
-                    over.push(start..end);
-                }
+            let mut came = Vec::from_iter(self.over.came_lately(&here));
+            came.retain(|(start, end)| {
+                let part = granules(*start.max(&here.start), *end.min(&here.end));
+                !self.leaves[index as usize].uncovered(part, &self.rows).is_empty()
+            });
+            for (start, end) in came {
+                self.edit_leaf(index, &(start.max(here.start)..end.min(here.end)), Edit::Cover);
+                over.push(start..end);
             }
             let twice = self.refresh_leaf(index);
             self.leaves[index as usize].take_as_it_is();
@@ -138,5 +139,125 @@ impl Space {
             leaf.drop_empty_row(&mut self.rows);
         }
         over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::GRANULE_BYTES;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Two leaves.
+    const BYTES: u64 = 2 * LEAF_BYTES;
+    /// Each of them has a block that ends within a tile, and stays.
+    const STAYS: [Range<u64>; 2] = [8..48, LEAF_BYTES + 8..LEAF_BYTES + 48];
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Comes { at: u64, granules: u64 },
+        Goes { which: usize },
+        Look,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        // Many around the place where one leaf ends and the other begins.
+        let at = prop_oneof![0..BYTES / 8, LEAF_BYTES / 8 - 600..LEAF_BYTES / 8 + 600];
+        prop_oneof![
+            4 => (at, 1..900u64).prop_map(|(at, granules)| Step::Comes { at, granules }),
+            3 => any::<prop::sample::Index>().prop_map(|at| Step::Goes { which: at.index(1 << 16) }),
+            1 => Just(Step::Look),
+        ]
+    }
+
+    fn used_space() -> Space {
+        let mut space = Space::new(4096);
+        space.cover(0..BYTES);
+        space.uncover(0..BYTES);
+        STAYS.into_iter().for_each(|range| space.cover(range));
+        space
+    }
+
+    fn holes(space: &Space) -> Vec<Range<u64>> {
+        let mut holes = Vec::new();
+        space.for_each_hole(|hole| holes.push(hole));
+        holes
+    }
+
+    fn naive_holes(blocks: &[Range<u64>]) -> Vec<Range<u64>> {
+        let mut covered = vec![false; (BYTES / GRANULE_BYTES) as usize];
+        for block in blocks.iter().chain(&STAYS) {
+            let granule = |address: u64| (address / GRANULE_BYTES) as usize;
+            covered[granule(block.start)..granule(block.end)].fill(true);
+        }
+        let mut at = 0;
+        let mut holes = Vec::new();
+        for run in covered.chunk_by(|one, next| one == next) {
+            let end = at + run.len() as u64 * GRANULE_BYTES;
+            if !run[0] {
+                holes.push(at..end);
+            }
+            at = end;
+        }
+        holes
+    }
+
+    proptest! {
+        /// Any number of blocks, in any order, whoever looks.
+        #[test]
+        fn what_is_shown_is_what_all_blocks_cover_together(
+            steps in prop::collection::vec(step(), 0..120)
+        ) {
+            let (mut space, mut unseen) = (used_space(), used_space());
+            let mut blocks: Vec<Range<u64>> = Vec::new();
+            for step in steps.into_iter().chain([Step::Look]) {
+                match step {
+                    Step::Comes { at, granules } => {
+                        let start = at * GRANULE_BYTES;
+                        let end = (start + granules * GRANULE_BYTES).min(BYTES);
+                        if blocks.iter().all(|block| block.start != start) {
+                            prop_assert!(space.flip(start, end, true, false));
+                            prop_assert!(unseen.flip(start, end, true, false));
+                            blocks.push(start..end);
+                        }
+                    }
+                    Step::Goes { which } if !blocks.is_empty() => {
+                        let Range { start, end } = blocks.swap_remove(which % blocks.len());
+                        prop_assert!(space.flip(start, end, false, false));
+                        prop_assert!(unseen.flip(start, end, false, false));
+                    }
+                    Step::Goes { .. } => {}
+                    Step::Look => {
+                        space.refresh();
+                        let expected = naive_holes(&blocks);
+                        prop_assert_eq!(&holes(&space), &expected);
+                        let lengths = expected.iter().map(|hole| hole.end - hole.start);
+                        prop_assert_eq!(space.free_bytes(), lengths.clone().sum::<u64>());
+                        prop_assert_eq!(space.gaps().count, expected.len() as u64);
+                        prop_assert_eq!(space.gaps().largest, lengths.max().unwrap_or(0));
+                    }
+                }
+            }
+            unseen.refresh();
+            prop_assert_eq!(holes(&unseen), holes(&space));
+            prop_assert_eq!(unseen.totals, space.totals);
+        }
+    }
+
+    #[test]
+    fn after_it_is_settled_nothing_comes_there_unseen() {
+        let mut space = used_space();
+        let (one, other) = (0x1000..0x1800, 0x1400..0x1c00);
+        assert!(space.flip(one.start, one.end, true, false));
+        assert!(space.flip(other.start, other.end, true, false));
+        assert_eq!(space.settle(), [one.clone(), other]);
+        assert_eq!(space.free_bytes(), BYTES - 0xc00 - 2 * 40);
+        assert_eq!(space.covered_bytes(), 0xc00 + 2 * 40, "and counts once from now on");
+        assert!(
+            !space.flip(one.start, one.end, false, true),
+            "what it leaves must be covered again"
+        );
+        assert!(!space.flip(0x1a00, 0x1a10, true, true), "another one is there");
+        assert!(space.flip(0x5000, 0x5010, true, true));
     }
 }

@@ -128,7 +128,7 @@ pub(super) mod tests {
             let (gaps, said) = tile.summary();
             prop_assert_eq!(Gaps::from(gaps), naive_gaps(&flags));
             prop_assert_eq!((said, tile.live()), (live, live));
-            prop_assert_eq!(tile.is_mixed(), live % TILE_GRANULES != 0);
+            prop_assert_eq!(tile.is_mixed(), !live.is_multiple_of(TILE_GRANULES));
             let mut seen = Vec::new();
             tile.for_each_run(|from, to, covered| {
                 seen.extend(std::iter::repeat_n(covered, (to - from) as usize));
