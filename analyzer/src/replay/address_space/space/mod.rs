@@ -113,9 +113,10 @@ impl Totals {
     /// Blocks cover so many granules more, or less, of which so many are in the footprint.
     #[inline(always)]
     fn count_blocks(&mut self, granules: u64, in_footprint: u64, more: bool) {
-        let signed = |granules: u64| if more { granules } else { granules.wrapping_neg() };
-        self.covered_granules = self.covered_granules.wrapping_add(signed(granules));
-        self.live_granules = self.live_granules.wrapping_add(signed(in_footprint));
+        let sign: u64 = if more { 1 } else { u64::MAX };
+        let add = |sum: &mut u64, number: u64| *sum = sum.wrapping_add(number.wrapping_mul(sign));
+        add(&mut self.covered_granules, granules);
+        add(&mut self.live_granules, in_footprint);
     }
 
     fn add(&mut self, other: &Totals) {

@@ -114,9 +114,11 @@ impl Space {
     /// `over`: some blocks are known to lie over others.
     #[inline(always)]
     pub fn flip(&mut self, start: u64, end: u64, comes: bool, over: bool) -> bool {
-        let done = self.flip_in_leaf(start, end, comes, over)
-            || edge_in(start, end)
-                .is_some_and(|edge| self.flip_in_two([start, edge, end], comes, over));
+        let cached = &self.cache[(start >> LEAF_SHIFT) as usize % CACHED_LEAVES];
+        let done = match cached.number == start >> LEAF_SHIFT && is_in_one_leaf(start, end) {
+            true => self.flip_in_leaf(cached.leaf, (start, end), comes, over),
+            false => self.flip_elsewhere(start, end, comes, over),
+        };
         if done {
             self.over.note_flip(start, end, comes);
         }
@@ -125,29 +127,45 @@ impl Space {
 
     /// The same of a range in one leaf, of which nobody is told.
     #[inline(always)]
-    fn flip_in_leaf(&mut self, start: u64, end: u64, comes: bool, over: bool) -> bool {
-        let Some(index) = self.leaf_of(start, end) else { return false };
+    fn flip_in_leaf(
+        &mut self,
+        index: u32,
+        (start, end): (u64, u64),
+        comes: bool,
+        over: bool,
+    ) -> bool {
         if !self.leaves[index as usize].queued {
             self.wake(index);
         }
-        let part = granules(start, end);
-        let done = self.leaves[index as usize].flip(part, comes, over, &mut self.rows);
+        let done =
+            self.leaves[index as usize].flip(granules(start, end), comes, over, &mut self.rows);
         if done {
-            let granules = (part.1 - part.0).into();
+            let granules = (end - start).div_ceil(GRANULE_BYTES);
             self.totals.count_blocks(granules, granules, comes);
         }
         done
     }
 
-    /// The same of a range that lies in two leaves.
     #[inline(never)]
+    fn flip_elsewhere(&mut self, start: u64, end: u64, comes: bool, over: bool) -> bool {
+        match (self.leaf_of(start, end), edge_in(start, end)) {
+            (Some(leaf), _) => self.flip_in_leaf(leaf, (start, end), comes, over),
+            (None, Some(edge)) => self.flip_in_two([start, edge, end], comes, over),
+            (None, None) => false,
+        }
+    }
+
+    /// The same of a range that lies in two leaves.
     fn flip_in_two(&mut self, [start, edge, end]: [u64; 3], comes: bool, over: bool) -> bool {
-        if !self.flip_in_leaf(start, edge, comes, over) {
+        let (Some(one), Some(other)) = (self.leaf_of(start, edge), self.leaf_of(edge, end)) else {
+            return false;
+        };
+        if !self.flip_in_leaf(one, (start, edge), comes, over) {
             return false;
         }
-        let done = self.flip_in_leaf(edge, end, comes, over);
+        let done = self.flip_in_leaf(other, (edge, end), comes, over);
         if !done {
-            self.flip_in_leaf(start, edge, !comes, false);
+            self.flip_in_leaf(one, (start, edge), !comes, false);
         }
         done
     }
@@ -195,9 +213,7 @@ impl Space {
     /// The leaf that all of a range lies in, if it does and there is one.
     #[inline]
     fn leaf_of(&mut self, start: u64, end: u64) -> Option<u32> {
-        let number = start >> LEAF_SHIFT;
-        let in_one = start < end && ((end - 1) ^ start) >> LEAF_SHIFT == 0;
-        if in_one { self.find_leaf(number) } else { None }
+        is_in_one_leaf(start, end).then(|| self.find_leaf(start >> LEAF_SHIFT)).flatten()
     }
 
     pub(super) fn edit_leaf(&mut self, index: u32, range: &Range<u64>, edit: Edit) {
@@ -404,6 +420,11 @@ impl Space {
             }
         }
     }
+}
+
+#[inline(always)]
+fn is_in_one_leaf(start: u64, end: u64) -> bool {
+    start < end && ((end - 1) ^ start) >> LEAF_SHIFT == 0
 }
 
 /// Where a leaf ends within a range, if there is one such place in it.
