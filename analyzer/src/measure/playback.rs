@@ -8,13 +8,16 @@
 use super::progress::Pass;
 use crate::order::{self, Batch, Brief, Event, Told};
 use crate::read::Trace;
-use crate::replay::{Change, Changes, FORESEEN, Heap, Matching, Replay};
+use crate::replay::{Change, Changes, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+/// What an event needs to be matched is fetched so many events ahead: early enough for it to come, and so
+/// late that it is still there.
+const FORESEEN: usize = 16;
 /// So many changes are applied at a time, where nobody has to see what is between.
 const MOST_PASSED: usize = 64;
 /// The threads that have a half of the replay each.
@@ -239,21 +242,21 @@ struct Following<'w, 't, W> {
 impl<'t, W: Watch<'t>> Following<'_, 't, W> {
     fn apply(&mut self, changes: &Changes) {
         let mut rest = changes.list();
-        while let Some(next) = rest.first() {
-            let passed = self.pass(next.stamp, rest);
+        while !rest.is_empty() {
+            let passed = self.pass(rest);
             rest = &rest[passed..];
             if passed < MOST_PASSED
-                && let Some(next) = rest.first()
+                && let Some((next, behind)) = rest.split_first()
             {
                 self.apply_one(next, changes);
-                rest = &rest[1..];
+                rest = behind;
             }
         }
     }
 
     /// Applies usual changes of which nobody sees anything; how many.
-    fn pass(&mut self, next: Stamp, rest: &[Change]) -> usize {
-        if next < self.watched_from {
+    fn pass(&mut self, rest: &[Change]) -> usize {
+        if rest.first().is_none_or(|next| next.stamp < self.watched_from) {
             return 0;
         }
         let calm = self.watch.calm(&self.heap);

@@ -1,10 +1,6 @@
 //! Fetching memory ahead of its use: with a large heap nearly every event misses the caches, and what is
 //! begun sixteen events ahead has come by then.
 
-/// What an event needs is fetched so many events ahead: early enough for it to come, and so late that
-/// it is still there.
-pub(crate) const FORESEEN: usize = 16;
-
 /// Begins to fetch the cache line that a value begins in, and waits for nothing.
 #[inline(always)]
 #[allow(unsafe_code)]

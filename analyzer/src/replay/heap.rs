@@ -19,6 +19,7 @@ use crate::read::{AllocatorView, Ending, Look, Trace};
 use fragtrace_format::Stamp;
 use fragtrace_format::header::Cut;
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 /// What blocks lie in is fetched so many changes ahead.
@@ -169,15 +170,9 @@ impl<'t> Heap<'t> {
         if change.stamp >= self.due {
             self.catch_up(change.stamp);
         }
-        if !(change.is_usual() && self.apply_usual(change)) {
+        if self.apply_calm(slice::from_ref(change), &[], 0..u64::MAX) == 0 {
             self.apply_any(change, all);
         }
-    }
-
-    /// A block comes, or goes, and nothing changes but what it covers, as is so of most. False: nothing
-    /// was done.
-    fn apply_usual(&mut self, change: &Change) -> bool {
-        self.apply_calm(std::slice::from_ref(change), &[], 0..u64::MAX) == 1
     }
 
     #[inline(never)]

@@ -35,7 +35,6 @@ pub use address_space::{
 pub use block::Block;
 pub use change::{Change, Changes};
 pub use counts::Counts;
-pub(crate) use fetch::FORESEEN;
 pub use habits::{Crossed, Freed, Habits, Turnover};
 pub use handovers::{Handed, Handovers};
 pub use heap::Heap;

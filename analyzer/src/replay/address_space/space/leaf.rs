@@ -159,9 +159,7 @@ impl Leaf {
         {
             return false;
         }
-        row.flip(from, to);
-        self.starts ^= starts_of(tiles, from);
-        self.stale |= tiles;
+        self.flip_part((from, to), row);
         let change = to - from;
         self.covered =
             self.covered.wrapping_add(if comes { change } else { change.wrapping_neg() });
@@ -341,9 +339,15 @@ impl Leaf {
 
     /// Granules `from..to` are covered where they were not, or the other way round, whatever lies there.
     pub fn flip_run(&mut self, (from, to): (u32, u32), rows: &mut Rows) {
-        let Some(row) = rows.get_mut(self.row) else { return };
-        row.flip(from, to);
+        if let Some(row) = rows.get_mut(self.row) {
+            self.flip_part((from, to), row);
+        }
+    }
+
+    #[inline(always)]
+    fn flip_part(&mut self, (from, to): (u32, u32), row: &mut Row) {
         let tiles = tiles_of(from, to);
+        row.flip(from, to);
         self.starts ^= starts_of(tiles, from);
         self.stale |= tiles;
     }
