@@ -134,6 +134,11 @@ impl Batch {
         self.briefs.push(brief);
     }
 
+    /// Adds events of which none is whole, or which are [adopted](Batch::adopt) then.
+    pub(super) fn push_briefs(&mut self, briefs: &[Brief]) {
+        self.briefs.extend_from_slice(briefs);
+    }
+
     pub(super) fn push(&mut self, event: Event) {
         match Brief::pack(&event) {
             Some(brief) => self.briefs.push(brief),

@@ -89,8 +89,8 @@ impl<'t> Lane<'t> {
     /// Moves decoded events to the end of a batch for as long as it has room.
     fn move_all(&mut self, batch: &mut Batch) {
         let begin = batch.len();
-        let room = BATCH_EVENTS - begin;
-        self.rest().iter().take(room).for_each(|brief| batch.push_brief(*brief));
+        let rest = self.rest();
+        batch.push_briefs(&rest[..rest.len().min(BATCH_EVENTS - begin)]);
         self.merged += batch.len() - begin;
         if !self.ahead.is_all_brief() {
             batch.adopt(begin, |_| &self.ahead);
