@@ -16,6 +16,7 @@ mod fetch;
 mod habits;
 mod handovers;
 mod heap;
+mod huge;
 mod live;
 mod mappings;
 mod matching;

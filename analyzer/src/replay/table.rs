@@ -1,30 +1,57 @@
-//! Live blocks by address: open addressing, linear probing, no tombstones.
+//! The live blocks by address, in places of two.
 //!
-//! Neighbours in the heap are often acquired and released together. So the four blocks of 32
-//! bytes that could begin within 128 bytes of the heap share two cache lines of the table, and
-//! where these lie follows from a hash. Of a general table, with its control bytes apart from
-//! its entries, a look-up reads two to three lines; of this one, mostly one or two.
+//! With millions of blocks a look-up waits for memory, so a place is one cache line, and neighbours of
+//! the heap lie side by side. Who finds no room in its place goes to the next one that has some, and
+//! each full place on the way counts who went past it: who finds no block there, and a count of none,
+//! need not look further. A block that goes leaves room, and that is all: nothing moves up behind it.
 
 use super::entry::Entry;
 use super::fetch::fetch;
+use super::huge;
+use std::hint::select_unpredictable;
 
 /// Bytes of heap whose blocks lie side by side, as a power of two.
 const GROUP_SHIFT: u32 = 7;
-/// The least bytes between two blocks of most allocators, as a power of two.
-const BLOCK_SHIFT: u32 = 5;
-const GROUP_ENTRIES: usize = 1 << (GROUP_SHIFT - BLOCK_SHIFT);
+/// Bytes of heap whose blocks have the same place, as a power of two.
+const PLACE_SHIFT: u32 = 6;
+const GROUP_PLACES: usize = 1 << (GROUP_SHIFT - PLACE_SHIFT);
 const LEAST_SHIFT: u32 = 6;
 
-/// One place in so many is taken at least, after [`Table::shrink`].
+/// One entry in so many is taken at least, after [`Table::shrink`].
 const LEAST_FULL: usize = 16;
 
-/// Entries of a cache line.
-const ENTRIES_A_LINE: usize = 64 / size_of::<Entry>();
+/// Entries of a place: a cache line.
+const PLACE_ENTRIES: usize = 64 / size_of::<Entry>();
+
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Place([Entry; PLACE_ENTRIES]);
+
+const _: () = assert!(PLACE_ENTRIES == 2 && size_of::<Place>() == 64);
+
+impl Place {
+    /// Which of its entries is the one of an address.
+    #[inline(always)]
+    fn find(&self, address: u64) -> Option<usize> {
+        let [first, second] = &self.0;
+        let is_second = second.address == address;
+        (is_second | (first.address == address)).then_some(usize::from(is_second))
+    }
+
+    /// One of its entries, which is free if any is.
+    #[inline(always)]
+    fn room(&mut self) -> &mut Entry {
+        let [first, second] = &mut self.0;
+        select_unpredictable(first.is_some(), second, first)
+    }
+}
 
 /// The live blocks, each with its address.
 #[derive(Debug)]
 pub(super) struct Table {
-    entries: Vec<Entry>,
+    places: Vec<Place>,
+    /// How many went past each place. Those of which it is not known any more count for good.
+    past: Vec<u8>,
     count: usize,
     /// By how much a hash is shifted to number a group.
     shift: u32,
@@ -52,8 +79,9 @@ impl Clone for Table {
 
 impl Table {
     fn of_groups(bits: u32) -> Table {
-        let entries = vec![Entry::NONE; GROUP_ENTRIES << bits];
-        Table { entries, count: 0, shift: u64::BITS - bits }
+        let count = GROUP_PLACES << bits;
+        let places = huge::filled(Place([Entry::NONE; PLACE_ENTRIES]), count);
+        Table { places, past: huge::filled(0, count), count: 0, shift: u64::BITS - bits }
     }
 
     /// How many blocks there are.
@@ -63,53 +91,63 @@ impl Table {
 
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.is_some())
+        self.places.iter().flat_map(|place| &place.0).filter(|entry| entry.is_some())
     }
 
-    /// Where the search for an address begins.
-    #[inline]
+    /// The place of an address.
+    #[inline(always)]
     fn home(&self, address: u64) -> usize {
         /// 2⁶⁴ divided by the golden ratio: spreads numbers in a row (Knuth, volume 3, 6.4).
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         let group = (address >> GROUP_SHIFT).wrapping_mul(SPREAD) >> self.shift;
-        group as usize * GROUP_ENTRIES + (address >> BLOCK_SHIFT) as usize % GROUP_ENTRIES
+        group as usize * GROUP_PLACES + (address >> PLACE_SHIFT) as usize % GROUP_PLACES
     }
 
     #[inline]
-    fn next(&self, index: usize) -> usize {
-        (index + 1) & (self.entries.len() - 1)
+    fn next(&self, place: usize) -> usize {
+        (place + 1) & (self.places.len() - 1)
     }
 
-    /// The index of an address, or of where it would have to be. That of [`Entry::NONE`] is found at
-    /// an empty place.
-    #[inline(always)]
-    fn find(&self, address: u64) -> Result<usize, usize> {
-        let mut index = self.home(address);
-        loop {
-            let entry = &self.entries[index];
-            if entry.address == address {
-                return Ok(index);
-            }
-            if !entry.is_some() {
-                return Err(index);
-            }
-            index = self.next(index);
-        }
-    }
-
-    /// Begins to fetch the cache lines in which an address will be looked for, two mostly.
+    /// Begins to fetch what is needed to look for an address.
     #[inline]
     pub fn foresee(&self, address: u64) {
         let home = self.home(address);
-        let beyond = (home + ENTRIES_A_LINE) & (self.entries.len() - 1);
-        fetch(&self.entries[home]);
-        fetch(&self.entries[beyond]);
+        fetch(&self.places[home]);
+        fetch(&self.past[home]);
     }
 
-    /// The entry of an address.
+    /// Place and index of an entry.
+    #[inline(always)]
+    fn find(&self, address: u64) -> Option<(usize, usize)> {
+        let home = self.home(address);
+        match self.places[home].find(address) {
+            Some(index) => Some((home, index)),
+            None if self.past[home] == 0 => None,
+            None => self.find_past(home, address),
+        }
+    }
+
+    #[inline(never)]
+    fn find_past(&self, home: usize, address: u64) -> Option<(usize, usize)> {
+        let mut place = home;
+        while self.past[place] > 0 {
+            place = self.next(place);
+            if let Some(index) = self.places[place].find(address) {
+                return Some((place, index));
+            }
+            // All that there are went past a place.
+            if place == home {
+                break;
+            }
+        }
+        None
+    }
+
+    /// The entry of an address. [`Entry::NONE`] is never there.
     #[inline]
     pub fn get(&self, address: u64) -> Option<&Entry> {
-        self.find(address).ok().map(|index| &self.entries[index]).filter(|entry| entry.is_some())
+        let (place, index) = self.find(address)?;
+        Some(&self.places[place].0[index]).filter(|entry| entry.is_some())
     }
 
     /// Adds an entry; the one of that address before, if any. [`Entry::NONE`] is never there.
@@ -119,36 +157,61 @@ impl Table {
             return None;
         }
         match self.find(entry.address) {
-            Ok(index) => Some(std::mem::replace(&mut self.entries[index], entry)),
-            Err(index) => {
-                self.put(index, entry);
+            Some((place, index)) => {
+                Some(std::mem::replace(&mut self.places[place].0[index], entry))
+            }
+            None => {
+                self.put(entry);
                 None
             }
         }
     }
 
     /// Adds an entry, if there is none of its address. False: nothing was done.
-    #[inline]
+    #[inline(always)]
     pub fn insert_new(&mut self, entry: Entry) -> bool {
-        let Err(index) = self.find(entry.address) else { return false };
-        self.put(index, entry);
+        if self.find(entry.address).is_some() {
+            return false;
+        }
+        self.put(entry);
         true
     }
 
-    /// Fills an empty place.
-    #[inline]
-    fn put(&mut self, index: usize, entry: Entry) {
-        self.entries[index] = entry;
+    /// Adds an entry of which there is none.
+    #[inline(always)]
+    fn put(&mut self, entry: Entry) {
+        let home = self.home(entry.address);
+        let room = self.places[home].room();
+        if room.is_some() {
+            self.put_past(home, entry);
+        } else {
+            *room = entry;
+        }
         self.count += 1;
         if self.count > self.count_at_most() {
             self.grow();
         }
     }
 
+    #[inline(never)]
+    fn put_past(&mut self, home: usize, entry: Entry) {
+        let mut place = home;
+        loop {
+            let room = self.places[place].room();
+            if !room.is_some() {
+                *room = entry;
+                return;
+            }
+            self.past[place] = self.past[place].saturating_add(1);
+            place = self.next(place);
+        }
+    }
+
     /// After most entries went it takes long to go through the places of all: makes room for what is
     /// there only.
     pub fn shrink(&mut self) {
-        if self.entries.len() / LEAST_FULL > self.count.max(GROUP_ENTRIES << LEAST_SHIFT) {
+        let entries = self.places.len() * PLACE_ENTRIES;
+        if entries / LEAST_FULL > self.count.max((GROUP_PLACES * PLACE_ENTRIES) << LEAST_SHIFT) {
             *self = self.clone();
         }
     }
@@ -156,7 +219,7 @@ impl Table {
     /// With more entries it grows.
     #[inline]
     fn count_at_most(&self) -> usize {
-        self.entries.len() / 2
+        self.places.len() * PLACE_ENTRIES / 2
     }
 
     #[cold]
@@ -164,7 +227,7 @@ impl Table {
         let larger = Table::of_groups(u64::BITS - self.shift + 1);
         let before = std::mem::replace(self, larger);
         for entry in before.iter() {
-            self.insert(*entry);
+            self.put(*entry);
         }
     }
 
@@ -177,25 +240,28 @@ impl Table {
     /// Takes an entry out, if it is such a one.
     #[inline(always)]
     pub fn remove_if(&mut self, address: u64, is: impl Fn(&Entry) -> bool) -> Option<Entry> {
-        let mut hole = self.find(address).ok()?;
-        let removed = self.entries[hole];
+        let (place, index) = self.find(address)?;
+        let removed = self.places[place].0[index];
         if !removed.is_some() || !is(&removed) {
             return None;
         }
+        self.places[place].0[index] = Entry::NONE;
         self.count -= 1;
-        // Those behind the hole, up to the next one, are found only if none is before them.
-        let mut index = self.next(hole);
-        while self.entries[index].is_some() {
-            let from_home = index.wrapping_sub(self.home(self.entries[index].address));
-            let mask = self.entries.len() - 1;
-            if from_home & mask >= index.wrapping_sub(hole) & mask {
-                self.entries[hole] = self.entries[index];
-                hole = index;
-            }
-            index = self.next(index);
+        let home = self.home(address);
+        if place != home {
+            self.leave_past(home, place);
         }
-        self.entries[hole] = Entry::NONE;
         Some(removed)
+    }
+
+    /// One that had gone past some places is gone.
+    #[inline(never)]
+    fn leave_past(&mut self, home: usize, place: usize) {
+        let mut at = home;
+        while at != place {
+            self.past[at] -= u8::from(self.past[at] < u8::MAX);
+            at = self.next(at);
+        }
     }
 }
 
@@ -249,14 +315,14 @@ mod tests {
         for number in 0..100_000 {
             table.insert(entry(address(number), number));
         }
-        let places = table.entries.len();
+        let places = table.places.len();
         table.shrink();
-        assert_eq!(table.entries.len(), places, "there is no need to");
+        assert_eq!(table.places.len(), places, "there is no need to");
         for number in 1_000..100_000 {
             table.remove(address(number));
         }
         table.shrink();
-        assert!(table.entries.len() < places / 16);
+        assert!(table.places.len() < places / 16);
         assert_eq!(table.len(), 1_000);
         for number in 0..1_000 {
             assert_eq!(table.get(address(number)), Some(&entry(address(number), number)));

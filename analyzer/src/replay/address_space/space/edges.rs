@@ -8,6 +8,7 @@
 use super::leaf::{LEAF_TILES, bits};
 use super::tile::{TILE_GRANULES, TILE_WORDS, Tile};
 use crate::replay::fetch::fetch;
+use crate::replay::huge;
 
 const WORDS: usize = LEAF_TILES as usize * TILE_WORDS;
 
@@ -84,7 +85,7 @@ impl Rows {
                 number
             }
             None => {
-                self.all.push(row);
+                huge::push(&mut self.all, row);
                 self.all.len() as u32 - 1
             }
         }

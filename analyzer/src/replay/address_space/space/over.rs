@@ -13,20 +13,43 @@
 //! comes there is looked at one by one.
 
 use super::Edit;
+use super::GRANULE_BYTES;
 use super::leaf::{LEAF_BYTES, LEAF_SHIFT};
 use super::tree::{Space, granules};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// A block came, or went.
+/// A block came, or went. From the lowest bit: whether it came; how many granules it takes, no more than two
+/// leaves have; the number of its first one. Small, as they leave the caches before anybody asks.
 #[derive(Debug, Clone, Copy)]
-struct Flip {
-    start: u64,
-    end: u64,
-    comes: bool,
+struct Flip(u64);
+
+const LEN_SHIFT: u32 = 1;
+const LEN_BITS: u32 = 18;
+const START_SHIFT: u32 = LEN_SHIFT + LEN_BITS;
+/// Blocks that end behind this are not flipped. No process has any there that does not ask for it.
+pub(super) const REACH: u64 = GRANULE_BYTES << (u64::BITS - START_SHIFT);
+
+const _: () = assert!(2 * LEAF_BYTES / GRANULE_BYTES < 1 << LEN_BITS && REACH == 1 << 48);
+
+impl Flip {
+    #[inline(always)]
+    fn new(start: u64, end: u64, comes: bool) -> Flip {
+        let len = (end - start).div_ceil(GRANULE_BYTES);
+        Flip((start / GRANULE_BYTES) << START_SHIFT | len << LEN_SHIFT | u64::from(comes))
+    }
+
+    fn range(self) -> Range<u64> {
+        let start = (self.0 >> START_SHIFT) * GRANULE_BYTES;
+        start..start + (self.0 >> LEN_SHIFT & ((1 << LEN_BITS) - 1)) * GRANULE_BYTES
+    }
+
+    fn comes(self) -> bool {
+        self.0 & 1 != 0
+    }
 }
 
-/// After so many flips it is time to settle: 6 MiB.
+/// After so many flips it is time to settle: 2 MiB.
 const MOST_FLIPS: usize = 1 << 18;
 
 /// What is shown in a leaf.
@@ -50,7 +73,7 @@ pub(super) struct Over {
 impl Over {
     #[inline(always)]
     pub fn note_flip(&mut self, start: u64, end: u64, comes: bool) {
-        self.flips.push(Flip { start, end, comes });
+        self.flips.push(Flip::new(start, end, comes));
     }
 
     /// By how many granules blocks are larger than what they cover, as of the last [`Space::refresh`].
@@ -61,11 +84,12 @@ impl Over {
     /// Blocks that came since it was settled last and are still there, of those with a part in a range.
     fn came_lately(&self, range: &Range<u64>) -> BTreeMap<u64, u64> {
         let mut came = BTreeMap::new();
-        for Flip { start, end, comes } in &self.flips {
-            if *start < range.end && range.start < *end {
-                match comes {
-                    true => came.insert(*start, *end),
-                    false => came.remove(start),
+        for flip in &self.flips {
+            let Range { start, end } = flip.range();
+            if start < range.end && range.start < end {
+                match flip.comes() {
+                    true => came.insert(start, end),
+                    false => came.remove(&start),
                 };
             }
         }
@@ -144,7 +168,6 @@ impl Space {
 
 #[cfg(test)]
 mod tests {
-    use super::super::GRANULE_BYTES;
     use super::*;
     use proptest::prelude::*;
 
@@ -241,6 +264,21 @@ mod tests {
             unseen.refresh();
             prop_assert_eq!(holes(&unseen), holes(&space));
             prop_assert_eq!(unseen.totals, space.totals);
+        }
+    }
+
+    #[test]
+    fn flips_keep_their_range_up_to_their_reach_and_nothing_is_flipped_beyond() {
+        for (start, end) in [(0, 8), (4096, 4096 + 2 * LEAF_BYTES), (REACH - 64, REACH)] {
+            for comes in [false, true] {
+                let flip = Flip::new(start, end, comes);
+                assert_eq!((flip.range(), flip.comes()), (start..end, comes));
+            }
+        }
+        let mut space = Space::new(4096);
+        for range in [REACH..REACH + 64, REACH + 128..REACH + 192] {
+            space.cover(range.clone());
+            assert!(!space.flip(range.start, range.end, false, false));
         }
     }
 

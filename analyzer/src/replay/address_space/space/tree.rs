@@ -4,9 +4,11 @@ use super::edges::Rows;
 use super::gaps::Gaps;
 use super::leaf::{LEAF_BYTES, LEAF_SHIFT, Leaf};
 use super::node::{Child, FAN_SHIFT, Node, Slot};
-use super::over::Over;
+use super::over::{Over, REACH};
 use super::tile::{GRANULE_BYTES, TILE_BYTES};
 use super::{Edit, Fullness, Totals, Uniform};
+use crate::replay::fetch::fetch;
+use crate::replay::huge;
 use std::ops::Range;
 
 /// Behind the last address that a process can have (57 bits with five-level page tables).
@@ -109,12 +111,15 @@ impl Space {
     }
 
     /// A block that takes this range comes, or goes, if that can be told in short: all pages are in the
-    /// footprint and held blocks before, and the range is not large. So it is of most blocks. False:
-    /// nothing was done. Whether another block lies there is found out later: see [`super::over`].
+    /// footprint and held blocks before, and the range is not large, nor beyond [`REACH`]. So it is of most
+    /// blocks. False: nothing was done. Whether another block lies there is found out later: see [`super::over`].
     /// `over`: some blocks are known to lie over others.
     #[inline(always)]
     pub fn flip(&mut self, start: u64, end: u64, comes: bool, over: bool) -> bool {
         let cached = &self.cache[(start >> LEAF_SHIFT) as usize % CACHED_LEAVES];
+        if end > REACH {
+            return false;
+        }
         let done = match cached.number == start >> LEAF_SHIFT && is_in_one_leaf(start, end) {
             true => self.flip_in_leaf(cached.leaf, (start, end), comes, over),
             false => self.flip_elsewhere(start, end, comes, over),
@@ -337,7 +342,7 @@ impl Space {
                 index
             }
             None => {
-                self.leaves.push(leaf);
+                huge::push(&mut self.leaves, leaf);
                 self.leaves.len() as u32 - 1
             }
         }
@@ -374,6 +379,7 @@ impl Space {
             && let Some(row) = self.rows.get(cached.row)
         {
             let granule = (address % LEAF_BYTES / GRANULE_BYTES) as u32;
+            fetch(&self.leaves[cached.leaf as usize]);
             row.foresee(granule);
             row.foresee(granule + bytes / GRANULE_BYTES as u32);
         }

@@ -1,0 +1,82 @@
+//! Large tables on huge pages: with millions of blocks each look-up misses the processor's cache of page
+//! addresses, too, and with pages of 2 MiB a table has few.
+
+/// Smaller lists are not worth it.
+const LEAST_BYTES: usize = 4 << 20;
+/// Ranges to advise on consist of whole ones.
+const PAGE_BYTES: usize = 4096;
+
+/// A list of copies of a value.
+pub(super) fn filled<T: Clone>(value: T, count: usize) -> Vec<T> {
+    let mut list = Vec::with_capacity(count);
+    ask_for(&list, list.capacity());
+    list.resize(count, value);
+    list
+}
+
+/// Adds a value to a list that may become large.
+#[inline]
+pub(super) fn push<T>(list: &mut Vec<T>, value: T) {
+    if list.len() == list.capacity() {
+        list.reserve(1);
+        ask_for(list, list.capacity());
+    }
+    list.push(value);
+}
+
+/// Asks for huge pages behind all that a list has room for, in one mapping, so that it can grow where it
+/// is. Without them it is slower, and nothing else.
+#[allow(unsafe_code)]
+fn ask_for<T>(list: &[T], room: usize) {
+    let begin = list.as_ptr().addr().next_multiple_of(PAGE_BYTES);
+    let end = (list.as_ptr().addr() + room * size_of::<T>()) / PAGE_BYTES * PAGE_BYTES;
+    if end >= begin + LEAST_BYTES {
+        // SAFETY: the advice is about how memory of ours is mapped. What it holds stays as it is.
+        unsafe { libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    /// What the kernel was told of the mapping of an address.
+    fn flags_at(address: usize) -> String {
+        let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let range_of = |line: &str| {
+            let (begin, end) = line.split_once(' ')?.0.split_once('-')?;
+            let number = |digits| usize::from_str_radix(digits, 16).ok();
+            Some(number(begin)?..number(end)?)
+        };
+        let mut here = false;
+        for line in smaps.lines() {
+            if let Some(range) = range_of(line) {
+                here = range.contains(&address);
+            }
+            if here && line.starts_with("VmFlags:") {
+                return line.to_owned();
+            }
+        }
+        panic!("{address:#x} is not mapped");
+    }
+
+    fn is_advised<T>(list: &[T]) -> bool {
+        let last = &raw const list[list.len() - PAGE_BYTES];
+        flags_at(last.addr()).split(' ').any(|flag| flag == "hg")
+    }
+
+    #[test]
+    fn large_lists_ask_for_huge_pages_and_small_ones_do_not() {
+        if !Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+            return;
+        }
+        let large = filled(7u64, 2 << 20);
+        assert!(is_advised(&large) && large.iter().all(|value| *value == 7));
+        assert!(!is_advised(&filled(7u64, PAGE_BYTES)));
+        let mut grown = Vec::new();
+        (0..2 << 20).for_each(|number: u64| push(&mut grown, number));
+        assert!(is_advised(&grown) && grown.iter().copied().eq(0..2 << 20));
+    }
+}
