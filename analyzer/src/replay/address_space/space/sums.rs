@@ -4,6 +4,7 @@ use super::Fullness;
 use super::gaps::Gaps;
 use super::node::Child;
 use super::tree::{LEVELS, ROOT, Space};
+use crate::replay::fetch::fetch_all;
 
 impl Space {
     /// Brings sums up to date where something changed.
@@ -23,6 +24,9 @@ impl Space {
         while let Some(index) = self.stale_leaves.pop() {
             // Freed meanwhile, or freed and used again.
             if self.leaves[index as usize].queued {
+                if let Some(next) = self.stale_leaves.last() {
+                    fetch_all(&self.leaves[*next as usize]);
+                }
                 let over = self.refresh_leaf(index);
                 if over != 0 {
                     crowded.push((index, over));
