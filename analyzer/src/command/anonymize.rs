@@ -1,7 +1,7 @@
 //! What `--anonymize` takes out: whatever names people, places or machines.
 
 use fragtrace_analyzer::measure::blame::{CallFacts, SiteFacts};
-use fragtrace_analyzer::measure::{HeapShape, Parts, PoolFacts, TraceFacts};
+use fragtrace_analyzer::measure::{HeapShape, Parts, PoolFacts, TraceFacts, Usage};
 
 /// Stands for the program.
 const PROGRAM: &str = "program";
@@ -43,14 +43,24 @@ pub fn pools(pools: &mut [PoolFacts]) {
 
 /// The same with all calls that the shape of the heap names.
 pub fn calls_of(shape: &mut HeapShape, exe: &str) {
-    let usage = &mut shape.usage;
-    let top = shape.top.iter_mut().map(|top| &mut top.site);
-    let left = shape.survivors.iter_mut().map(|left| &mut left.site);
-    let churn = usage.churn.iter_mut().map(|churn| &mut churn.site);
-    let others = [&mut usage.refilled.site, &mut usage.ladder.site, &mut usage.crossed.site];
-    let emptied = usage.emptied.iter_mut().map(|(site, _)| site);
-    let others = others.into_iter().chain([&mut usage.raised_by]).flatten().chain(emptied);
-    for call in top.chain(left).chain(churn).chain(others) {
+    let HeapShape { top, survivors, usage, .. } = shape;
+    let top = top.iter_mut().map(|top| &mut top.site);
+    let left = survivors.iter_mut().map(|left| &mut left.site);
+    // All fields, so that none is forgotten that is to come.
+    let Usage {
+        churn,
+        refilled,
+        ladder,
+        crossed,
+        grown_by,
+        grown_beside_bytes: _,
+        emptied,
+        raised_by,
+    } = usage;
+    let churn = churn.iter_mut().map(|churn| &mut churn.site);
+    let others = [&mut refilled.site, &mut ladder.site, &mut crossed.site, grown_by, raised_by];
+    let emptied = emptied.iter_mut().map(|(site, _)| site);
+    for call in top.chain(left).chain(churn).chain(others.into_iter().flatten()).chain(emptied) {
         calls(std::slice::from_mut(call), exe);
     }
 }
@@ -75,6 +85,25 @@ pub fn file_name(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_sites_of_a_heap_lose_their_folders_and_the_name_of_the_program() {
+        let exe = "/home/alice/secret-server";
+        let site = CallFacts {
+            file: Some("/home/alice/src/cache.rs".into()),
+            module: Some(exe.into()),
+            ..CallFacts::default()
+        };
+        let mut shape = HeapShape::default();
+        let usage = &mut shape.usage;
+        (usage.grown_by, usage.raised_by) = (Some(site.clone()), Some(site.clone()));
+        (usage.refilled.site, usage.ladder.site) = (Some(site.clone()), Some(site.clone()));
+        (usage.crossed.site, usage.emptied) = (Some(site.clone()), Some((site.clone(), 1)));
+        calls_of(&mut shape, exe);
+        let text = format!("{shape:?}");
+        assert!(!text.contains("alice") && !text.contains("secret"), "{text}");
+        assert_eq!(text.matches("cache.rs").count(), 6);
+    }
 
     #[test]
     fn nothing_that_names_somebody_stays() {

@@ -4,8 +4,10 @@
 //! freed: an allocator that does not merge, or may not reuse the hole, never goes back.
 //!
 //! *Signature*: blocks were put on pages never used before while a free hole of their size was
-//! there, at least eight times; these pages are at least half of all that the heap ever used, and as
-//! much lies idle for the last tenth of the run.
+//! there, at least eight times; these pages, and the holes of that size that were there at one time,
+//! are at least half of all that the heap ever used, and as much lies idle for the last tenth of the run.
+//! One small hole that nobody takes is there for each page of a heap that grows, and would have
+//! spared only itself.
 //!
 //! Not of allocators that keep sizes apart: their holes serve one class of sizes, and which is not
 //! known.
@@ -18,7 +20,7 @@
 //! Where the heap came to hold four times what was ever live at once in this way, its empty pages are
 //! told of here and not as `retained-after-burst`.
 //!
-//! *At stake*: the growth, as far as it lies idle.
+//! *At stake*: the growth, as far as there were holes for it and it lies idle.
 
 use super::case::{Case, place, share};
 use super::claims::Of;
@@ -44,8 +46,9 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let end = &case.analysis.end;
     let (growth, count) = (end.growth_despite_fit_bytes?, end.growth_despite_fit_count?);
     let high_water = end.high_water_bytes?;
-    let bytes = growth.min(case.lasting_idle_bytes());
-    if count < LEAST_COUNT || growth < high_water / 2 {
+    let beside = case.shape.usage.grown_beside_bytes;
+    let needless = growth.min(beside);
+    if count < LEAST_COUNT || needless < high_water / 2 {
         return None;
     }
     let site = case.shape.usage.grown_by.as_ref();
@@ -61,7 +64,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             "the heap grew by {} while holes of the right size were free, most of it for {name}",
             words::bytes(growth)
         ),
-        bytes,
+        bytes: needless.min(case.lasting_idle_bytes()),
         // Of several arenas it is not known which hole could have served which thread.
         most: if arenas > 1 { Severity::Info } else { Severity::Serious },
         of: Of::Idle,
@@ -69,14 +72,16 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("growth_despite_fit_bytes", json!(growth)),
             ("growth_despite_fit_count", json!(count)),
             ("high_water_bytes", json!(high_water)),
+            ("holes_beside_bytes", json!(beside)),
             ("arena_count", json!(end.arena_count)),
             ("site", site.map_or(Value::Null, place)),
         ]),
         explanation: format!(
             "{} times a block was put on pages never used before although a hole would have held \
-             it: {} of all that the heap ever used.{where_holes}",
+             it: {} of all that the heap ever used. Such holes had {} at once.{where_holes}",
             words::count(count),
-            share(growth, high_water)
+            share(growth, high_water),
+            words::bytes(beside)
         ),
         remedy: Remedy {
             c: format!(
@@ -86,7 +91,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             rust: format!(
                 "keep one `Vec` in {name} and `clear()` it between rounds: its capacity stays."
             ),
-            setting: (arenas > 1).then(|| "MALLOC_ARENA_MAX=1 lets all threads share holes".into()),
+            setting: (arenas > 1)
+                .then(|| "MALLOC_ARENA_MAX=1 lets all threads share holes.".into()),
         },
     })
 }

@@ -5,10 +5,11 @@
 //! live blocks, and pages without any. A finding says which of them it is about. The one that
 //! explains most takes its bytes first; of two that explain about the same (within a tenth) the
 //! one that stands first in the list of pathologies, in which the more specific come first. What
-//! it took is not at stake for the others, whose severity goes by what is left.
+//! it took is not at stake for the others, whose severity goes by what is left. A finding that is worth
+//! no more than knowing takes what others leave.
 
-use super::Finding;
 use super::case::Case;
+use super::{Finding, Severity};
 use crate::words;
 use serde_json::json;
 
@@ -74,9 +75,14 @@ pub(super) fn settle(
     };
     let mut open = found;
     let mut settled: Vec<(&'static str, Finding)> = Vec::new();
-    while let Some(most) = open.iter().map(|(_, finding)| left.for_finding(finding)).max() {
+    while !open.is_empty() {
+        let is_more = |(_, finding): &&(_, Finding)| finding.most > Severity::Info;
+        let all_info = !open.iter().any(|found| is_more(&found));
+        let is_next = |found: &&(_, Finding)| all_info || is_more(found);
+        let bytes_of = |(_, finding): &(_, Finding)| left.for_finding(finding);
+        let most = open.iter().filter(is_next).map(bytes_of).max().unwrap_or(0);
         let about = most - most / SAME_PART;
-        let first = open.iter().position(|(_, finding)| left.for_finding(finding) >= about);
+        let first = open.iter().position(|found| is_next(&found) && bytes_of(found) >= about);
         let (id, mut finding) = open.remove(first.unwrap_or(0));
         let bytes = left.for_finding(&finding);
         left.take(finding.of, bytes);

@@ -216,9 +216,14 @@ fn growth_despite_fit_must_be_half_of_the_heap_and_idle() {
     case.0.end.page_live_histogram = Some([4096; 16]);
     (case.0.end.high_water_bytes, case.0.end.growth_despite_fit_count) = (Some(64 * MIB), Some(8));
     case.0.end.growth_despite_fit_bytes = Some(32 * MIB);
+    case.2.usage.grown_beside_bytes = 32 * MIB;
     assert_eq!(ids(&case), ["address-growth"]);
     case.0.end.growth_despite_fit_bytes = Some(32 * MIB - 1);
     assert_eq!(ids(&case), [""; 0]);
+    case.0.end.growth_despite_fit_bytes = Some(64 * MIB);
+    case.2.usage.grown_beside_bytes = 32 * MIB - 1;
+    assert_eq!(ids(&case), [""; 0], "few holes were there for all of the growth");
+    case.2.usage.grown_beside_bytes = 32 * MIB;
     (case.0.end.growth_despite_fit_bytes, case.0.end.growth_despite_fit_count) =
         (Some(32 * MIB), Some(7));
     assert_eq!(ids(&case), [""; 0]);
@@ -229,6 +234,7 @@ fn a_heap_that_outgrew_what_was_ever_live_was_no_burst() {
     let mut case = drained(63 * MIB);
     (case.0.end.high_water_bytes, case.0.end.growth_despite_fit_count) = (Some(64 * MIB), Some(60));
     case.0.end.growth_despite_fit_bytes = Some(63 * MIB);
+    case.2.usage.grown_beside_bytes = 62 * MIB;
     assert_eq!(ids(&case)[0], "retained-after-burst", "all of it was live at once");
     case.0.peak.live_bytes = 2 * MIB;
     assert_eq!(ids(&case), ["address-growth"]);

@@ -27,6 +27,8 @@ pub struct Usage {
     pub crossed: Crossed,
     /// For whom the heap grew most although a hole would have held the block.
     pub grown_by: Option<CallFacts>,
+    /// Bytes of the holes that would have held its block, when these were most.
+    pub grown_beside_bytes: u64,
     /// Who had the most live at once that is gone now, and how much of it.
     pub emptied: Option<(CallFacts, u64)>,
     /// Who acquired the mapped block whose free raised glibc's thresholds furthest.
@@ -108,6 +110,7 @@ impl Usage {
             ladder: ladder(replay, symbols),
             crossed: crossed(trace, replay, arenas, symbols),
             grown_by: grown_by(replay, symbols),
+            grown_beside_bytes: replay.space().growth_despite_fit().beside_bytes,
             emptied: emptied(replay, symbols),
             raised_by: raised,
         }

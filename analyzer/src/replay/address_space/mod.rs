@@ -38,7 +38,13 @@ pub struct GrowthDespiteFit {
     pub count: u64,
     /// By how many bytes in all.
     pub bytes: u64,
+    /// Bytes of the holes that would have held the block, when these were most: one hole may be there for
+    /// all of the growth, and would have spared no more than itself. Looked at from time to time only.
+    pub beside_bytes: u64,
 }
+
+/// Holes that growth did not take are looked at whenever it became greater by this part.
+const LOOKED_PART: u64 = 16;
 
 /// What placing a block changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,6 +83,8 @@ pub struct AddressSpace {
     /// Whether pages of the process may be swapped out.
     swapping: bool,
     growth: GrowthDespiteFit,
+    /// At so many bytes of it holes are looked at.
+    growth_look: u64,
     drift: Drift,
     /// Blocks that lie over others, and whether they have mappings of their own.
     over: Vec<(Range<u64>, bool)>,
@@ -107,6 +115,7 @@ impl AddressSpace {
             oldest_scan: OldestScan::default(),
             swapping: true,
             growth: GrowthDespiteFit::default(),
+            growth_look: 0,
             drift: Drift::default(),
             over: Vec::new(),
         }
@@ -201,7 +210,7 @@ impl AddressSpace {
             }
             self.territory.add(used, kind);
         }
-        self.growth = GrowthDespiteFit::default();
+        (self.growth, self.growth_look) = (GrowthDespiteFit::default(), 0);
         self.drift = Drift::default();
     }
 
@@ -213,7 +222,23 @@ impl AddressSpace {
         if self.space.has_hole(wanted_bytes) {
             self.growth.count += 1;
             self.growth.bytes += grown_bytes;
+            if self.growth.bytes >= self.growth_look {
+                self.growth_look = self.growth.bytes + self.growth.bytes / LOOKED_PART;
+                let beside = self.bytes_of_holes(wanted_bytes);
+                self.growth.beside_bytes = self.growth.beside_bytes.max(beside);
+            }
         }
+    }
+
+    /// Bytes of the holes that have so many at least.
+    fn bytes_of_holes(&mut self, least: u64) -> u64 {
+        self.space.refresh();
+        let mut bytes = 0;
+        self.space.for_each_hole(|hole| {
+            let len = hole.end - hole.start;
+            bytes += if len >= least { len } else { 0 };
+        });
+        bytes
     }
 
     /// No block lies there any more, but for those that came before it went.
