@@ -210,6 +210,34 @@ static void size_class_slop(int cured) {
             kept[i % COUNT] = make_node();
 }
 
+/* Two threads fill arenas of their own at once with sessions among requests, and end the requests: one in
+ * eight stays, so that each page is held. While they grow, the rest of the one's last page would nearly
+ * always hold the next block of the other. */
+enum { FULL = 20000 };
+static pthread_barrier_t full;
+
+static void *serve(void *unused) {
+    void *mine[FULL];
+    pthread_barrier_wait(&full);
+    for (int i = 0; i < FULL; i++)
+        mine[i] = i % 8 == 0 ? open_long_session(1000) : begin_request(1000);
+    pthread_barrier_wait(&full);
+    for (int i = 0; i < FULL; i++)
+        if (i % 8 != 0)
+            free(mine[i]);
+    return unused;
+}
+
+static void pinned_arenas(int cured) {
+    (void)cured;
+    pthread_t threads[2];
+    pthread_barrier_init(&full, NULL, 2);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, serve, NULL);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+}
+
 /* A burst in each of eight threads that run at once; a few blocks of each stay. Cured: all in the
  * main arena. Near: most of what they made stays in use. */
 enum { THREADS = 8, EACH = 1500 };
@@ -299,6 +327,7 @@ static const struct {
     {"lazy-free", lazy_free},
     {"size-class-slop", size_class_slop},
     {"arena-proliferation", arena_proliferation},
+    {"pinned-arenas", pinned_arenas},
     {"rss-stairs", rss_stairs},
     {"healthy", healthy},
 };
