@@ -460,8 +460,8 @@ impl HeaderInfo {
     /// # Errors
     /// [`HeaderError`]: the bytes are no trace, or none that this version can read.
     pub fn read(bytes: &[u8]) -> Result<HeaderInfo, HeaderError> {
-        let magic_found = bytes.len() >= 8 && bytes[..8] == MAGIC;
-        if bytes.len() >= 8 && !magic_found {
+        let begun = bytes.len().min(MAGIC.len());
+        if bytes[..begun] != MAGIC[..begun] {
             return Err(HeaderError::NotATrace);
         }
         if bytes.len() < HEADER_BYTES {

@@ -52,7 +52,11 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let site = case.shape.usage.grown_by.as_ref();
-    let name = site.map_or_else(|| "blocks".to_owned(), |site| site.in_words());
+    let by = site.map_or_else(String::new, |site| format!(", most of it for {}", site.in_words()));
+    let (of, within) = match site.map(|site| site.in_words()) {
+        Some(name) => (format!(" of {name}"), format!(" in {name}")),
+        None => (String::new(), " where these blocks come from, which is not known".to_owned()),
+    };
     let arenas = end.arena_count.unwrap_or(1);
     let where_holes = if arenas > 1 {
         format!(" The heap has {arenas} arenas; holes of one do not serve threads of another.")
@@ -61,7 +65,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     };
     Some(Finding {
         title: format!(
-            "the heap grew by {} while holes of the right size were free, most of it for {name}",
+            "the heap grew by {} while holes of the right size were free{by}",
             words::bytes(growth)
         ),
         bytes: needless.min(case.lasting_idle_bytes()),
@@ -85,11 +89,11 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ),
         remedy: Remedy {
             c: format!(
-                "keep the buffer of {name} and use it again instead of allocating the next one \
+                "keep the buffer{of} and use it again instead of allocating the next one \
                  before the last is freed; or take an allocator that merges free neighbours."
             ),
             rust: format!(
-                "keep one `Vec` in {name} and `clear()` it between rounds: its capacity stays."
+                "keep one `Vec`{within} and `clear()` it between rounds: its capacity stays."
             ),
             setting: (arenas > 1)
                 .then(|| "MALLOC_ARENA_MAX=1 lets all threads share holes.".into()),

@@ -89,7 +89,11 @@ fn of_change(found: &Shootout) -> Option<String> {
     ];
     let figures = figures.map(|(when, from, to)| {
         let (from, to) = (words::bytes(from.unwrap_or(0)), words::bytes(to.unwrap_or(0)));
-        format!("{when} {to} instead of {from}")
+        if from == to {
+            format!("{when} {to} as before")
+        } else {
+            format!("{when} {to} instead of {from}")
+        }
     });
     let gain = 1.0 - after as f64 / before.max(1) as f64;
     let bar = found.error_ratio.unwrap_or(0.0).max(LEAST_GAIN);

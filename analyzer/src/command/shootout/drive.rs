@@ -175,7 +175,7 @@ impl Driver {
             {
                 child.kill()?;
                 child.wait()?;
-                return Ok(Err(format!("stopped: it needed more than {most} bytes (--max-rss)")));
+                return Ok(Err("stopped: it needed more memory than --max-rss allows".into()));
             }
             let mut word = [0; 8];
             let place = Total::Words as u64 * 8;

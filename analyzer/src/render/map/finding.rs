@@ -27,11 +27,16 @@ impl Fill {
     }
 }
 
+/// What stays live fills cells a little differently from moment to moment: the first moment with about the
+/// most is the one.
+const SAME_LIVE: f64 = 0.995;
+
 /// Two sentences; one or none when there is too little to say.
 pub(super) fn sentence(map: &HeapMap) -> String {
     let fills = map.columns.iter().map(|column| Fill::of(column));
     let moments: Vec<(u64, Fill)> = map.times_ns.iter().copied().zip(fills).collect();
-    let fullest = moments.iter().max_by(|a, b| a.1.live.total_cmp(&b.1.live));
+    let most = moments.iter().map(|(_, fill)| fill.live).fold(0.0, f64::max);
+    let fullest = moments.iter().find(|(_, fill)| fill.live >= most * SAME_LIVE);
     let (Some((peak_ns, peak)), Some((end_ns, end))) = (fullest, moments.last()) else {
         return String::new();
     };
@@ -99,6 +104,13 @@ mod tests {
             "When most was live (1.00 s), blocks filled 100 % of the heap that was held. \
              At the end nothing is held."
         );
+    }
+
+    #[test]
+    fn of_moments_with_about_the_most_it_is_the_first() {
+        let cells = |live| vec![Cell::Used { live, held: 255 }; 10];
+        let said = said(vec![cells(100), cells(254), cells(255), cells(25)]);
+        assert!(said.starts_with("When most was live (2.00 s)"), "{said}");
     }
 
     #[test]
