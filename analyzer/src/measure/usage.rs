@@ -27,7 +27,7 @@ pub struct Usage {
     pub crossed: Crossed,
     /// For whom the heap grew most although a hole would have held the block.
     pub grown_by: Option<CallFacts>,
-    /// Bytes of the holes that would have held its block, when these were most.
+    /// Bytes of the holes that would have held its block, when these were most, as far as was looked.
     pub grown_beside_bytes: u64,
     /// Who had the most live at once that is gone now, and how much of it.
     pub emptied: Option<(CallFacts, u64)>,

@@ -39,7 +39,8 @@ pub struct GrowthDespiteFit {
     /// By how many bytes in all.
     pub bytes: u64,
     /// Bytes of the holes that would have held the block, when these were most: one hole may be there for
-    /// all of the growth, and would have spared no more than itself. Looked at from time to time only.
+    /// all of the growth, and would have spared no more than itself. Looked at from time to time only, and
+    /// while at least half of what the heap ever used is free.
     pub beside_bytes: u64,
 }
 
@@ -216,13 +217,15 @@ impl AddressSpace {
 
     fn note_growth(&mut self, wanted_bytes: u64, grown_bytes: u64) {
         // Most growth happens while little is free: no need to look at holes then.
-        if self.space.free_bytes_about() < wanted_bytes {
+        let free = self.space.free_bytes_about();
+        if free < wanted_bytes {
             return;
         }
         if self.space.has_hole(wanted_bytes) {
             self.growth.count += 1;
             self.growth.bytes += grown_bytes;
-            if self.growth.bytes >= self.growth_look {
+            let is_half = free >= self.space.high_water_bytes() / 2;
+            if is_half && self.growth.bytes >= self.growth_look {
                 self.growth_look = self.growth.bytes + self.growth.bytes / LOOKED_PART;
                 let beside = self.bytes_of_holes(wanted_bytes);
                 self.growth.beside_bytes = self.growth.beside_bytes.max(beside);
