@@ -138,10 +138,9 @@ impl Family {
         let pairs = pairs?;
         Ok(match self.settings {
             Settings::Tunables => {
-                let words = pairs
-                    .iter()
-                    .map(|(name, value)| format!("glibc.malloc.{name}={}", in_bytes(value)));
-                vec![("GLIBC_TUNABLES".into(), joined(":", words.collect()))]
+                let words: Result<Vec<String>, BadSetting> =
+                    pairs.iter().map(|(name, value)| tunable(name, value)).collect();
+                vec![("GLIBC_TUNABLES".into(), joined(":", words?))]
             }
             Settings::Pairs(variable) => {
                 let words = pairs.iter().map(|(name, value)| format!("{name}:{value}"));
@@ -158,6 +157,43 @@ impl Family {
             }
         })
     }
+}
+
+/// What glibc's malloc can be told (its manual, "Memory Allocation Tunables").
+const TUNABLES: [&str; 13] = [
+    "arena_max",
+    "arena_test",
+    "check",
+    "hugetlb",
+    "mmap_max",
+    "mmap_threshold",
+    "mxfast",
+    "perturb",
+    "tcache_count",
+    "tcache_max",
+    "tcache_unsorted_limit",
+    "top_pad",
+    "trim_threshold",
+];
+
+/// A tunable and its value. glibc passes over what it does not know, and says nothing: the run would be
+/// none of what its name says.
+fn tunable(name: &str, value: &str) -> Result<String, BadSetting> {
+    if !TUNABLES.contains(&name) {
+        let known = TUNABLES.join(", ");
+        return Err(BadSetting(format!("glibc has no setting {name:?}: {known} are known")));
+    }
+    let bytes = in_bytes(value);
+    let is_number = match bytes.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).is_ok(),
+        None => bytes.parse::<u64>().is_ok(),
+    };
+    if !is_number {
+        return Err(BadSetting(format!(
+            "{value:?} is no value for glibc's {name}: a number is one, as 2, 0x2 or 128K"
+        )));
+    }
+    Ok(format!("glibc.malloc.{name}={bytes}"))
 }
 
 /// 128K as 131072; glibc's tunables know no units.
@@ -342,7 +378,9 @@ mod tests {
     fn what_is_not_known_is_said_with_the_names_that_are() {
         let error = Allocator::named("hoard").expect_err("not known").to_string();
         assert!(error.contains("jemalloc") && error.contains("--allocator"), "{error}");
-        assert!(Allocator::named("glibc:arena_max").is_err());
+        for wrong in ["arena_max", "arena_max=abc", "arenamax=1", "mmap_threshold=128Q"] {
+            assert!(Allocator::named(&format!("glibc:{wrong}")).is_err(), "{wrong}");
+        }
         assert!(Allocator::named("snmalloc:x=1").is_err());
     }
 
