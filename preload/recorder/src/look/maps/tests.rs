@@ -93,8 +93,10 @@ fn twenty_thousand_mappings() {
                 break;
             }
         }
-        assert!(looks > COUNT / MOST_AT_ONCE as usize || maps.answers == Some(false));
         let expected = within(&kernels(), range.start, range.end);
+        // Of the first list there are more than of the others; a look may end before it has so many.
+        let parts = expected.len().div_ceil(MOST_AT_ONCE as usize);
+        assert!(looks >= parts || maps.answers == Some(false), "{looks} looks, {parts} parts");
         assert_eq!(within(&model, range.start, range.end), expected, "round {round}");
         let [read, told] = maps.known();
         let known = read.iter().chain(told).filter(|known| range.contains(&known.start));
