@@ -55,6 +55,9 @@ fn a_forked_child_has_a_trace_of_its_own_and_leaves_its_parents_alone() {
             ("its parent", traced.outcome.pid.into(), number("/trace/forked_from")),
         ],
     );
+    assert_eq!(number("/trace/forked_ns"), number("/trace/window_start_ns"), "its own time begins");
+    assert!((1..number("/trace/duration_ns")).contains(&number("/trace/forked_ns")));
+    assert!(reports[0].value("/trace/forked_ns").is_null());
     reports[1].assert_complete();
     assert!(traced.outcome.stderr.is_empty(), "{}", traced.outcome.describe());
 }

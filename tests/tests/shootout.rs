@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fragtrace_tests::check::{Answers, assert_calm, assert_near};
@@ -245,24 +245,49 @@ fn two_runs_are_alike() {
     }
 }
 
+/// A program that has a malloc for others: the loader refuses to load it as a library.
+fn program_with_malloc(folder: &Path) -> PathBuf {
+    let (source, built) = (folder.join("refused.c"), folder.join("refused"));
+    let text =
+        "void *malloc(unsigned long size) { return size ? 0 : 0; }\nint main(void) { return 0; }\n";
+    fs::write(&source, text).expect("written");
+    let mut compiler = command("cc");
+    compiler.args(["-pie", "-fPIE", "-rdynamic", "-fno-builtin", "-o"]).args([&built, &source]);
+    run(&mut compiler).expect_code(0);
+    built
+}
+
 #[test]
 fn what_is_not_here_or_goes_wrong_is_said() {
     let traced = Traced::run_well(command(program("pin")));
     let trace = traced.trace();
-    // A library that is none, a file that is not there, a setting that there is not.
-    let mut broken = vec!["--allocator".to_owned(), format!("none={}", trace.display())];
-    broken.extend(["--allocator".into(), "away=/nonexistent/away.so".into()]);
-    broken.extend(["--allocators".into(), "glibc,jemalloc:no_such_setting=1".into()]);
-    let broken: Vec<&str> = broken.iter().map(String::as_str).collect();
-    let report = Report::shootout(&trace, &broken);
-    let missing = report.array("/missing");
-    assert!(missing.iter().any(|name| name.as_str().is_some_and(|n| n.starts_with("away,"))));
-    for (name, settings, said) in
-        [("none", "", "preload"), ("jemalloc", "no_such_setting=1", "no_such_setting")]
-    {
-        let error = run_of(&report, name, settings)["error"].as_str().unwrap_or_default();
-        assert!(error.contains(said), "{name}: {error}");
+    // What would leave the figures of the C library's malloc under another name: a file that is no library,
+    // one that is not there, a program without a malloc, an allocator that the loader goes on without.
+    let refused = program_with_malloc(trace.parent().expect("a folder"));
+    let allocator = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let broken = [
+        allocator("none", &trace),
+        allocator("away", Path::new("/nonexistent/away.so")),
+        allocator("mute", Path::new("/bin/true")),
+        allocator("refused", &refused),
+    ];
+    let mut arguments = vec!["--allocators", "glibc,jemalloc:no_such_setting=1"];
+    arguments.extend(broken.iter().flat_map(|named| ["--allocator", named]));
+    let report = Report::shootout(&trace, &arguments);
+    let missing = report.array("/missing").iter().filter_map(|why| why.as_str());
+    let missing: Vec<&str> = missing.collect();
+    for (begins, said) in [
+        ("none,", "no library"),
+        ("away,", "no such file"),
+        ("mute,", "no malloc"),
+        ("refused:", "cannot be preloaded"),
+    ] {
+        let why = missing.iter().find(|why| why.starts_with(begins)).expect(begins);
+        assert!(why.contains(said), "{why}");
     }
+    assert_eq!((missing.len(), report.array("/allocators").len()), (4, 2), "{missing:?}");
+    let error = run_of(&report, "jemalloc", "no_such_setting=1")["error"].as_str();
+    assert!(error.is_some_and(|error| error.contains("no_such_setting")), "{error:?}");
     // An allocator that needs too much is stopped.
     let report = Report::shootout(&trace, &["--allocators", "glibc", "--max-rss", "20M"]);
     let error = report.text("/allocators/0/error");

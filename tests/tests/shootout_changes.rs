@@ -279,7 +279,7 @@ fn an_allocator_that_is_not_installed_is_named_with_how_it_comes() {
     let traced = Traced::run_well(command(program("pin")));
     let trace = traced.trace();
     let text = analyze("shootout", &trace, &["--allocators", "glibc,musl"]).expect_code(0).out();
-    assert!(text.contains("Not here: musl (musl's malloc is part of its C library"), "{text}");
+    assert!(text.contains("Not tried: musl (musl's malloc is part of its C library"), "{text}");
 }
 
 /// `cargo xtask snmalloc` builds it, and puts it beside the command; `cargo xtask test` has it do so.

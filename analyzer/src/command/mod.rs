@@ -7,6 +7,7 @@ mod blame;
 mod check;
 mod doctor;
 mod dump;
+mod elf;
 mod holes;
 mod html;
 mod input;

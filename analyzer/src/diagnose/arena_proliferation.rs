@@ -12,6 +12,10 @@
 //!
 //! *At stake*: the pages of these arenas without a live byte. What lies unused on pages with live
 //! blocks is not counted: fewer arenas would not give it back, the blocks pin it.
+//!
+//! *What to do* goes by what sharing could spare at most: what the heap held at its largest beyond what
+//! was ever live at once. Arenas that were full at the same time would have made one as large as they
+//! are; giving back is what helps there.
 
 use super::case::Case;
 use super::claims::Of;
@@ -61,6 +65,13 @@ pub(super) fn held_bytes(case: &Case<'_>) -> u64 {
     sparse(case).map_or(0, |sparse| sparse.empty_bytes)
 }
 
+/// Whether arenas were full at the same time, so that sharing them would spare less than half of what
+/// lies free.
+fn full_at_once(case: &Case<'_>, free_bytes: u64) -> bool {
+    let most = case.analysis.peak_footprint.footprint_bytes.unwrap_or(0);
+    most.saturating_sub(case.analysis.peak.live_bytes) < free_bytes / 2
+}
+
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let sparse = sparse(case)?;
     let Sparse { arenas: count, live_bytes: live, resident_bytes: resident, .. } = sparse;
@@ -69,6 +80,14 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let threads = case.analysis.trace.threads;
+    let full_at_once = full_at_once(case, bytes);
+    let at_once = match full_at_once {
+        true => format!(
+            " {} were live at once, so fewer arenas would have grown as large.",
+            words::bytes(case.analysis.peak.live_bytes)
+        ),
+        false => String::new(),
+    };
     Some(Finding {
         title: format!(
             "{} lie free in {count} arenas, each of which serves its own threads only",
@@ -88,21 +107,34 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ]),
         explanation: format!(
             "{} threads ran; {count} secondary arenas have {} in memory and only {} live \
-             in them; {} are whole pages without a live block.{}",
+             in them; {} are whole pages without a live block.{at_once}{}",
             words::count(threads),
             words::bytes(resident),
             words::bytes(live),
             words::bytes(bytes),
             case.filled_by()
         ),
-        remedy: Remedy {
-            c: "call `mallopt(M_ARENA_MAX, 2);` (#include <malloc.h>) before the first thread \
-                starts, or use fewer threads; `malloc_trim(0);` empties arenas whose work is over."
-                .into(),
-            rust: "call `unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };` first in main, or give \
-                   the runtime fewer threads (tokio: `worker_threads`)."
-                .into(),
-            setting: Some("MALLOC_ARENA_MAX=2, or GLIBC_TUNABLES=glibc.malloc.arena_max=2".into()),
-        },
+        remedy: if full_at_once { give_back() } else { share_arenas() },
     })
+}
+
+fn give_back() -> Remedy {
+    Remedy {
+        c: "call `malloc_trim(0);` (#include <malloc.h>) when such work is over: it empties all arenas."
+            .into(),
+        rust: "call `unsafe { libc::malloc_trim(0) };` when such work is over.".into(),
+        setting: None,
+    }
+}
+
+fn share_arenas() -> Remedy {
+    Remedy {
+        c: "call `mallopt(M_ARENA_MAX, 2);` (#include <malloc.h>) before the first thread starts, or \
+            use fewer threads; `malloc_trim(0);` empties arenas whose work is over."
+            .into(),
+        rust: "call `unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };` first in main, or give the \
+               runtime fewer threads (tokio: `worker_threads`)."
+            .into(),
+        setting: Some("MALLOC_ARENA_MAX=2, or GLIBC_TUNABLES=glibc.malloc.arena_max=2".into()),
+    }
 }

@@ -202,6 +202,13 @@ fn free_memory_in_four_arenas_is_proliferation() {
     case.2.arenas = arenas(3 * MIB, 4);
     let found = judge(&case).list.remove(0);
     assert_eq!((found.id, found.bytes), ("arena-proliferation", 44 * MIB));
+    assert!(found.remedy.contains("malloc_trim") && !found.remedy.contains("ARENA_MAX"));
+    assert!(found.explanation.contains("were live at once"), "{}", found.explanation);
+    case.0.peak.live_bytes = 42 * MIB;
+    let found = judge(&case).list.remove(0);
+    assert_eq!(found.id, "arena-proliferation");
+    assert!(found.remedy.contains("MALLOC_ARENA_MAX=2"), "{}", found.remedy);
+    assert!(!found.explanation.contains("were live at once"), "22 MiB could be spared");
     case.2.arenas = arenas(3 * MIB, 3);
     assert_eq!(ids(&case), ["retained-after-burst"], "three are not many");
     case.2.arenas = vec![heap(3 * MIB, 0); 4];

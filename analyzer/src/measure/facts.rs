@@ -52,6 +52,8 @@ pub struct TraceFacts {
     pub window_start_ns: u64,
     /// The process that this one was forked by, where its trace goes on from that one's heap.
     pub forked_from: Option<u32>,
+    /// When that was, in nanoseconds since the start, which is its parent's.
+    pub forked_ns: Option<u64>,
     /// How the process ended: exit, _exit, signal N, exec, running or unknown.
     pub end: String,
     /// Whether the tracer saw the end.
@@ -108,6 +110,14 @@ pub struct TraceFacts {
     pub drift: DriftFacts,
     /// Mappings of the process, and how many the kernel allows.
     pub mappings: MappingFacts,
+}
+
+impl TraceFacts {
+    /// From the process's own beginning to the last thing on record: a child of fork begins later than
+    /// the recording of its parent.
+    pub fn own_time_ns(&self) -> u64 {
+        self.duration_ns.saturating_sub(self.forked_ns.unwrap_or(0))
+    }
 }
 
 /// What looks corrected of the heap's extent.

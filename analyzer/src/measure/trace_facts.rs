@@ -79,6 +79,7 @@ pub fn process_facts(trace: &Trace) -> TraceFacts {
         duration_ns: end_ns(trace),
         window_start_ns: start_ns(trace),
         forked_from: trace.fork().map(|fork| fork.parent),
+        forked_ns: trace.fork().map(|fork| trace.clock().time_ns(fork.stamp)),
         end: trace.ending().to_string(),
         clean_exit: trace.ending().is_clean(),
         cgroup_limit_bytes: process.cgroup_limit_bytes,

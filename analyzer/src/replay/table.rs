@@ -181,30 +181,23 @@ impl Table {
     #[inline(always)]
     fn put(&mut self, entry: Entry) {
         let home = self.home(entry.address);
-        let room = self.places[home].room();
-        if room.is_some() {
-            self.put_past(home, entry);
-        } else {
-            *room = entry;
-        }
+        let place = if self.places[home].room().is_some() { self.place_past(home) } else { home };
+        *self.places[place].room() = entry;
         self.count += 1;
         if self.count > self.count_at_most() {
             self.grow();
         }
     }
 
+    /// The first place with room behind one that has none, for an entry that goes past all between.
     #[inline(never)]
-    fn put_past(&mut self, home: usize, entry: Entry) {
+    fn place_past(&mut self, home: usize) -> usize {
         let mut place = home;
-        loop {
-            let room = self.places[place].room();
-            if !room.is_some() {
-                *room = entry;
-                return;
-            }
+        while self.places[place].room().is_some() {
             self.past[place] = self.past[place].saturating_add(1);
             place = self.next(place);
         }
+        place
     }
 
     /// After most entries went it takes long to go through the places of all: makes room for what is

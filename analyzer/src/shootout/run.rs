@@ -86,6 +86,9 @@ pub struct Shootout {
     pub threads: Threads,
     /// Processors that they had; `None`: it is not known.
     pub processors: Option<u64>,
+    /// Where the ring went round, when the first event was that is left and was run again, in
+    /// nanoseconds since the start.
+    pub kept_from_ns: Option<u64>,
     /// What was tried.
     pub allocators: Vec<Run>,
     /// What follows.

@@ -21,7 +21,8 @@ pub fn run(rig: &Rig) -> Result<(String, Row)> {
         "without, of heaptrack's",
         "with, of heaptrack's",
     ]);
-    let mut row = Row { name: "pair, 2 threads".to_owned(), without: None, with: None };
+    let mut row =
+        Row { name: "pair, 2 threads".to_owned(), without: None, with: None, in_mix: false };
     let mut caveats = Vec::new();
     for threads in [1, 2] {
         let mut samples = Samples::default();

@@ -187,7 +187,7 @@ pub fn run(rig: &Rig) -> Result<(String, Vec<Row>)> {
                 share(Variant::Traced),
             ]);
         }
-        traced.push(Row { name: program.name, without, with });
+        traced.push(Row { name: program.name, without, with, in_mix: true });
     }
     traced.push(published(rig)?);
     let section = format!(
@@ -209,7 +209,7 @@ fn published(rig: &Rig) -> Result<Row> {
     };
     let (without, with) = (facts(Variant::WithoutStacks)?, facts(Variant::Traced)?);
     let name = "stress, 32 threads, as published".to_owned();
-    Ok(Row { name, without: Some(without), with: Some(with) })
+    Ok(Row { name, without: Some(without), with: Some(with), in_mix: false })
 }
 
 /// Runs a program once.

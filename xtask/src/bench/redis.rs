@@ -27,7 +27,7 @@ const RUNS: usize = 5;
 /// Measures; returns the section and, where redis is installed, the facts of the last traces.
 pub fn run(rig: &Rig) -> Result<(String, Row)> {
     let name = "redis-server, SET, HSET, LPUSH".to_owned();
-    let mut row = Row { name, without: None, with: None };
+    let mut row = Row { name, without: None, with: None, in_mix: true };
     let programs = ["redis-server", "redis-benchmark", "redis-cli"].map(shell::find);
     let [Some(server), Some(benchmark), Some(client)] = programs else {
         let missing = "redis is not installed (Debian packages redis-server and redis-tools)";

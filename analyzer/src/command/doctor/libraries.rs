@@ -5,7 +5,7 @@
 //! first. Folders are searched as ld.so(8) says; its cache is replaced by the folders that
 //! it was made from.
 
-use super::elf::Elf;
+use super::super::elf::Elf;
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs;

@@ -3,18 +3,17 @@
 //! A preload can fail in silence: the loader ignores it, the program never loads it, or the
 //! program's heap is not malloc's. Each of these can be seen beforehand, in the files.
 
-mod elf;
 mod libraries;
 mod linked;
 mod place;
 mod program;
 
+use super::elf::Elf;
 use super::output::Output;
 use super::tracer;
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use clap::Args;
-use elf::Elf;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -33,6 +32,9 @@ pub struct Arguments {
     /// The program that is to be recorded
     #[arg(value_name = "COMMAND")]
     command: Option<std::path::PathBuf>,
+    /// What it is started with, as for `record`: not looked at
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _arguments: Vec<std::ffi::OsString>,
 }
 
 /// How a check came out.

@@ -1,8 +1,8 @@
 //! The checks of one program: will the loader preload the tracer, and will the program's
 //! blocks come from a malloc that the tracer sees?
 
+use super::super::elf::{Elf, ElfError};
 use super::Finding;
-use super::elf::{Elf, ElfError};
 use super::{libraries, linked};
 use crate::command::system;
 use crate::command::tracer::plain_reason;

@@ -76,6 +76,8 @@ pub enum Purpose {
 pub struct Outcome {
     words: Vec<u64>,
     error: Option<String>,
+    /// What the loader said when it went on without the library: the figures are the C library's.
+    pub without_library: Option<String>,
 }
 
 impl Outcome {
@@ -154,8 +156,9 @@ impl Driver {
         said.seek(SeekFrom::Start(0))?;
         let _ = said.take(MOST_SAID_BYTES).read_to_string(&mut text);
         let words = read_words(&results, samples)?;
+        let without_library = refused(&text);
         let error = trouble(ended, &text, &words);
-        Ok(Outcome { words, error })
+        Ok(Outcome { words, error, without_library })
     }
 
     /// Waits for the end. `Err`: it was stopped, and why.
@@ -199,6 +202,12 @@ fn read_words(results: &File, samples: u64) -> Result<Vec<u64>> {
     Ok(bytes.chunks_exact(8).map(word).collect())
 }
 
+/// The loader's words about a library that it cannot load: it goes on without.
+fn refused(said: &str) -> Option<String> {
+    let line = said.lines().find(|line| line.contains("cannot be preloaded"))?;
+    Some(line.trim().to_owned())
+}
+
 /// Why a run says nothing, or not all: how it ended, and what the loader or the allocator said.
 fn trouble(ended: Result<ExitStatus, String>, said: &str, words: &[u64]) -> Option<String> {
     let line = said.lines().find(|line| !line.trim().is_empty()).map(str::trim);
@@ -209,10 +218,6 @@ fn trouble(ended: Result<ExitStatus, String>, said: &str, words: &[u64]) -> Opti
     if let Some(signal) = status.signal() {
         let line = line.map_or_else(String::new, |line| format!(": {line}"));
         return Some(format!("killed by signal {signal}{line}"));
-    }
-    // The loader goes on without a library that it cannot load.
-    if said.contains("cannot be preloaded") {
-        return line.map(ToOwned::to_owned);
     }
     let done = words.get(Total::Done as usize) == Some(&1) && words.len() >= TOTALS;
     match (status.success() && done, line) {

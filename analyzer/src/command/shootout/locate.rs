@@ -1,5 +1,7 @@
 //! Where an allocator's library is: beside this program, or in the folders that loaders look in.
 
+use super::super::elf::{Elf, ElfError};
+use super::super::tracer::plain_reason;
 use fragtrace_analyzer::shootout::Allocator;
 use std::path::{Path, PathBuf};
 
@@ -31,13 +33,14 @@ pub fn library(allocator: &Allocator) -> Place {
 
 fn library_in(allocator: &Allocator, folders: &[PathBuf]) -> Place {
     let name = &allocator.name;
+    let missing =
+        |path: &Path, why: &str| Place::Missing(format!("{name}, {}: {why}", path.display()));
     if let Some(path) = &allocator.path {
-        return match Path::new(path).canonicalize() {
-            Ok(path) => Place::Library(path),
-            Err(error) => Place::Missing(format!(
-                "{name}, {path}: {}",
-                super::super::tracer::plain_reason(&error)
-            )),
+        let path = Path::new(path);
+        return match (path.canonicalize(), trouble_with(path)) {
+            (Ok(path), None) => Place::Library(path),
+            (Err(error), _) => missing(path, &plain_reason(&error)),
+            (_, Some(why)) => missing(path, &why),
         };
     }
     let Some(family) = allocator.family else {
@@ -52,6 +55,18 @@ fn library_in(allocator: &Allocator, folders: &[PathBuf]) -> Place {
         .flat_map(|file| folders.iter().map(move |folder| folder.join(file)));
     let found = candidates.into_iter().find_map(|path| path.canonicalize().ok());
     found.map_or_else(|| Place::Missing(format!("{name} ({})", family.remedy)), Place::Library)
+}
+
+/// Why a file is no allocator that can be preloaded: the figures would be those of the C library's.
+fn trouble_with(path: &Path) -> Option<String> {
+    match Elf::read(path) {
+        Ok(library) if library.defines_malloc => None,
+        Ok(_) => Some("it has no malloc that others can call".into()),
+        Err(ElfError::Io(error)) => Some(plain_reason(&error)),
+        Err(ElfError::NotElf) => Some("it is no library".into()),
+        Err(ElfError::Foreign(machine)) => Some(format!("it is for {machine}")),
+        Err(ElfError::Damaged) => Some("it is a library, but damaged".into()),
+    }
 }
 
 /// The user's own folders first, then what came with this program, then those of distributions.

@@ -176,6 +176,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<u8> {
     let mut found = Shootout {
         recorded: Run { name: "recorded".into(), ..Run::recorded(&analysis, moments) },
         threads: arguments.threads.into(),
+        kept_from_ns: analysis.trace.wrapped.then_some(analysis.trace.window_start_ns),
         processors: std::thread::available_parallelism().ok().map(|count| count.get() as u64),
         ..Shootout::default()
     };
@@ -308,10 +309,7 @@ fn try_one(
     let its_file = place.path().and_then(Path::file_name);
     let is_recorded = its_file.is_none() || its_file == Path::new(recorded).file_name();
     if let Place::Missing(why) = place {
-        if found.reproduced.is_some() && found.allocators.is_empty() {
-            found.reproduced = None;
-        }
-        found.missing.push(why);
+        note_missing(why, found);
         return Ok(());
     }
     let library = place.path();
@@ -321,6 +319,10 @@ fn try_one(
         })
     };
     let outcome = go(Purpose::Measure)?;
+    if let Some(why) = &outcome.without_library {
+        note_missing(format!("{}: {why}", allocator.name), found);
+        return Ok(());
+    }
     let is_free = found.threads == shootout::Threads::Free;
     let figures = if is_free { Run::contended } else { Run::replayed };
     let run = figures(&script.moments, outcome.source(), baseline, is_recorded);
@@ -337,6 +339,14 @@ fn try_one(
         ..run
     });
     Ok(())
+}
+
+/// An allocator was not tried.
+fn note_missing(why: String, found: &mut Shootout) {
+    if found.reproduced.is_some() && found.allocators.is_empty() {
+        found.reproduced = None;
+    }
+    found.missing.push(why);
 }
 
 /// Takes folders out.

@@ -29,6 +29,8 @@ pub fn json(found: &Shootout, out: &mut impl Write) -> io::Result<()> {
     json::value(&found.threads, out)?;
     out.write_all(b",\n\"processors\": ")?;
     json::value(&found.processors, out)?;
+    out.write_all(b",\n\"kept_from_ns\": ")?;
+    json::value(&found.kept_from_ns, out)?;
     out.write_all(b",\n\"allocators\": [")?;
     for (index, run) in found.allocators.iter().enumerate() {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
@@ -145,7 +147,14 @@ fn notes(found: &Shootout) -> Vec<String> {
                 .to_owned(),
         ),
     }
-    lines.extend(found.missing.iter().map(|missing| format!("Not here: {missing}.")));
+    lines.extend(found.kept_from_ns.map(|from_ns| {
+        format!(
+            "Events are kept from {} on: what was live then is put in place first, side by side. The \
+             holes that were between are in no row but the first.",
+            scale::duration(from_ns)
+        )
+    }));
+    lines.extend(found.missing.iter().map(|missing| format!("Not tried: {missing}.")));
     lines
 }
 
@@ -161,14 +170,16 @@ mod tests {
             error_ratio: Some(0.07),
             allocators: vec![Run { error: Some("killed by signal 11".into()), ..run("mine") }],
             missing: vec!["snmalloc".into()],
+            kept_from_ns: Some(2_000_000_000),
             verdict: "Stay.".into(),
             ..Shootout::default()
         };
         let text = report(&found);
         assert!(text.contains("1.00 MiB") && text.contains('–'), "{text}");
         assert!(text.contains("mine") && text.contains("killed by signal 11"), "{text}");
-        assert!(text.contains("by 7 %") && text.contains("Not here: snmalloc."), "{text}");
+        assert!(text.contains("by 7 %") && text.contains("Not tried: snmalloc."), "{text}");
         assert!(!text.contains("after drop"), "{text}");
+        assert!(text.contains("Events are kept from 2.00 s on"), "{text}");
         let mut bytes = Vec::new();
         json(&found, &mut bytes).expect("written");
         let json = String::from_utf8(bytes).expect("text");

@@ -158,7 +158,7 @@ pub fn list_line(analysis: &Analysis, name: &str) -> String {
     format!(
         "{name:<36} {:>8} {:>10} {:>10} {:>14} {:>10} {:>10}  {}\n",
         trace.pid,
-        scale::duration(trace.duration_ns),
+        scale::duration(trace.own_time_ns()),
         scale::bytes(peak.live_bytes),
         known(peak_footprint.footprint_bytes),
         scale::bytes(end.live_bytes),
@@ -183,7 +183,7 @@ fn heading(trace: &TraceFacts) -> String {
             " was seen for {}, until its trace was saved.",
             scale::duration(trace.duration_ns)
         ),
-        pid => format!(", process {pid}, {}", ending(&trace.end, trace.duration_ns)),
+        pid => format!(", process {pid}, {}", ending(&trace.end, trace.own_time_ns())),
     };
     let mut out = format!("{BOLD}{program}{BOLD:#}{whose}\n");
     if let Some(command) = &trace.command {
@@ -228,15 +228,11 @@ fn heading(trace: &TraceFacts) -> String {
 
 /// Of a child of fork: what is its own, and what its parent's.
 fn fork(trace: &TraceFacts, parent: u32) -> String {
-    let begins = if trace.wrapped { "began" } else { "begins" };
+    let at = trace.forked_ns.map(|at_ns| format!(" at {}", scale::duration(at_ns)));
     format!(
-        "Forked by process {parent}, whose heap it {begins} with{}. Times are since that one \
-         began; counts are its own.",
-        if trace.wrapped {
-            String::new()
-        } else {
-            format!(" at {}", scale::duration(trace.window_start_ns))
-        }
+        "Forked by process {parent}{}, whose heap it began with. Moments are since that one began; \
+         counts are its own.",
+        at.unwrap_or_default()
     )
 }
 

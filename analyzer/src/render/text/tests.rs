@@ -232,6 +232,16 @@ fn every_end_is_a_sentence() {
 }
 
 #[test]
+fn a_child_of_fork_ran_for_its_own_time() {
+    let mut analysis = fragmented();
+    let trace = &mut analysis.trace;
+    (trace.forked_from, trace.forked_ns) = (Some(7), Some(12 * SECOND));
+    let text = plain(&analysis, ReportExtras::default());
+    assert!(text.contains("ran for 400 ms and exited"), "{text}");
+    assert!(text.contains("Forked by process 7 at 12.0 s, whose heap it began with"), "{text}");
+}
+
+#[test]
 fn a_terminal_without_unicode_gets_plain_signs() {
     let mut analysis = fragmented();
     analysis.trace.duration_ns = 12_400;

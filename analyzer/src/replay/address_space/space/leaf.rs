@@ -279,14 +279,17 @@ impl Leaf {
         self.row
     }
 
+    /// Begins to fetch what [`Leaf::refresh`] will read of its row.
+    pub fn foresee_stale(&self, rows: &Rows) {
+        if let Some(row) = rows.get(self.row) {
+            ones(self.stale).for_each(|at| row.foresee(at * TILE_GRANULES));
+        }
+    }
+
     /// Sums the leaf up again, and counts how full its pages are. By how many granules blocks are larger
     /// than what they cover together: some lie over others.
     pub fn refresh(&mut self, rows: &mut Rows, fullness: &mut Fullness) -> i64 {
         let row = rows.get(self.row);
-        if let Some(row) = row {
-            // All their cache lines at once: a large heap is not in the caches.
-            ones(self.stale).for_each(|at| row.foresee(at * TILE_GRANULES));
-        }
         for at in ones(self.stale | (self.resident ^ self.counted)) {
             if self.counted >> at & 1 != 0 {
                 fullness.remove(self.live[at as usize].into());

@@ -24,9 +24,7 @@ impl Space {
         while let Some(index) = self.stale_leaves.pop() {
             // Freed meanwhile, or freed and used again.
             if self.leaves[index as usize].queued {
-                if let Some(next) = self.stale_leaves.last() {
-                    fetch_all(&self.leaves[*next as usize]);
-                }
+                self.foresee_leaves();
                 let over = self.refresh_leaf(index);
                 if over != 0 {
                     crowded.push((index, over));
@@ -34,6 +32,18 @@ impl Space {
             }
         }
         crowded
+    }
+
+    /// Begins to fetch the leaf behind the next, and the edges of the next one, which has come by now: where
+    /// they are says the leaf.
+    fn foresee_leaves(&self) {
+        let mut next = self.stale_leaves.iter().rev().map(|index| &self.leaves[*index as usize]);
+        if let Some(leaf) = next.next() {
+            leaf.foresee_stale(&self.rows);
+        }
+        if let Some(leaf) = next.next() {
+            fetch_all(leaf);
+        }
     }
 
     pub(super) fn refresh_leaf(&mut self, index: u32) -> u64 {
