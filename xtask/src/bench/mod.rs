@@ -6,9 +6,11 @@
 //! docs/benchmarks.md keeps them.
 
 mod bytes;
+mod commands;
 mod evidence;
 mod facts;
 mod hooked;
+mod long;
 mod machine;
 mod pair;
 mod programs;
@@ -32,8 +34,10 @@ const BEGIN: &str = "<!-- tables: begin, written by `cargo xtask bench --write` 
 const END: &str = "<!-- tables: end -->";
 
 /// The sections by name, in their order; bytes an event are told of what the others trace.
-pub const SECTIONS: [&str; 9] =
-    ["pair", "hooked", "tails", "wrapping", "evidence", "redis", "programs", "reports", "shootout"];
+pub const SECTIONS: [&str; 11] = [
+    "pair", "hooked", "tails", "wrapping", "evidence", "redis", "programs", "reports", "commands",
+    "long", "shootout",
+];
 
 /// Runs benchmarks, prints their tables and, if asked, keeps them. `only`: these sections; all,
 /// when none is named.
@@ -68,6 +72,8 @@ pub fn run(quick: bool, write: bool, only: &[String]) -> Result<()> {
                 section
             }
             "reports" => reports::run(&rig)?,
+            "commands" => commands::run(&rig)?,
+            "long" => long::run(&rig)?,
             _ => shootout::run(&rig)?,
         };
         add(section);

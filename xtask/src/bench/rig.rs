@@ -156,6 +156,12 @@ impl Rig {
         self.file("heaptrack")
     }
 
+    /// Where the trace of the last traced run is, which was one process.
+    pub fn trace(&self) -> Result<PathBuf> {
+        let mut all = fs::read_dir(self.traces()).context("cannot read the traces' folder")?;
+        Ok(all.next().context("the traced program left no trace")??.path())
+    }
+
     /// The trace of the last traced run; of several processes, the one with most events.
     pub fn facts(&self) -> Result<Facts> {
         let mut best: Option<Facts> = None;
