@@ -145,6 +145,24 @@ static void leak(int cured) {
     rest = 0;
 }
 
+/* Jobs that come faster than they are done, oldest first. Cured: whoever brings them waits while 500
+ * are there. Near: they come only as fast once half of the time is over. */
+static void backlog(int cured) {
+    enum { ROOM = 500 };
+    int done = 0;
+    for (int i = 0; i < COUNT; i++) {
+        kept[i] = remember();
+        int waiting = near && i > COUNT / 2 ? COUNT / 6 : i / 3;
+        if (cured && waiting > ROOM)
+            waiting = ROOM;
+        for (; done < i - waiting; done++)
+            free(kept[done]);
+        if (i % STEP == 0)
+            wait_until((uint64_t)i / STEP * STEP_US);
+    }
+    rest = 0;
+}
+
 /* A cache that drops its oldest entries. Cured: with a smaller bound. Near: a table that is loaded once
  * and stays, beside work that comes and goes. */
 static void cache_growth(int cured) {
@@ -323,6 +341,7 @@ static const struct {
     {"cached-free-chunks", cached_free_chunks},
     {"top-pinned", top_pinned},
     {"leak", leak},
+    {"backlog", backlog},
     {"cache-growth", cache_growth},
     {"lazy-free", lazy_free},
     {"size-class-slop", size_class_slop},

@@ -118,6 +118,19 @@ fn entries_that_are_never_removed_leak() {
 }
 
 #[test]
+fn jobs_that_come_faster_than_they_are_done_are_told_of() {
+    let sick = ill("backlog").report();
+    let found = only(&sick, "leak");
+    assert_eq!(site(found), Some("remember"), "{found:#}");
+    assert_eq!(found["severity"], "warning");
+    let title = found["title"].as_str().unwrap_or_default();
+    assert!(title.contains("come faster than they are freed"), "{title}");
+    for report in [cured("backlog").report(), run("backlog", "near").report()] {
+        assert_eq!(grave(&report), [""; 0], "{:#}", report.value("/diagnoses"));
+    }
+}
+
+#[test]
 fn tiny_blocks_waste_what_rounding_adds() {
     told_apart("size-class-slop", Some("make_node"));
 }

@@ -65,13 +65,6 @@ pub(super) fn held_bytes(case: &Case<'_>) -> u64 {
     sparse(case).map_or(0, |sparse| sparse.empty_bytes)
 }
 
-/// Whether arenas were full at the same time, so that sharing them would spare less than half of what
-/// lies free.
-fn full_at_once(case: &Case<'_>, free_bytes: u64) -> bool {
-    let most = case.analysis.peak_footprint.footprint_bytes.unwrap_or(0);
-    most.saturating_sub(case.analysis.peak.live_bytes) < free_bytes / 2
-}
-
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let sparse = sparse(case)?;
     let Sparse { arenas: count, live_bytes: live, resident_bytes: resident, .. } = sparse;
@@ -80,7 +73,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let threads = case.analysis.trace.threads;
-    let full_at_once = full_at_once(case, bytes);
+    let full_at_once = case.full_at_once(bytes);
     let at_once = match full_at_once {
         true => format!(
             " {} were live at once, so fewer arenas would have grown as large.",

@@ -12,7 +12,7 @@
 
 use super::case::{Case, share};
 use super::claims::Of;
-use super::remedy::Remedy;
+use super::remedy::{CACHES_OFF, Remedy};
 use super::{Finding, Severity, top_pinned};
 use crate::allocators::glibc;
 use crate::words;
@@ -44,7 +44,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("heap_resident_bytes", json!(case.held_bytes())),
         ]),
         explanation: format!(
-            "{} chunks of up to 128 bytes were freed and not merged since: glibc keeps such chunks \
+            "{} chunks of up to 128 bytes were freed and, as far as sizes tell, not merged since: glibc keeps such chunks \
              in fast bins and thread caches, where they count as in use and keep their free \
              neighbours apart. Nothing is live on {} of the heap's {}.{}",
             words::count(chunks),
@@ -57,12 +57,9 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
                 merges them and gives whole pages back."
                 .into(),
             rust: "call `unsafe { libc::malloc_trim(0) };` there.".into(),
-            setting: Some(
-                "GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0 turns both \
-                 caches off, at some cost in speed; or an allocator that purges by itself, such \
-                 as jemalloc."
-                    .into(),
-            ),
+            setting: Some(format!(
+                "{CACHES_OFF}; or an allocator that purges by itself, such as jemalloc."
+            )),
         },
     })
 }

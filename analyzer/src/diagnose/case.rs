@@ -98,6 +98,13 @@ impl Case<'_> {
         series[first..].iter().chain([&self.analysis.end]).map(idle).min().unwrap_or(0)
     }
 
+    /// Whether most of `bytes`, which are free at the end, were live at once: what the heap held at its
+    /// largest beyond what was ever live is less than half of them.
+    pub(super) fn full_at_once(&self, bytes: u64) -> bool {
+        let most = self.analysis.peak_footprint.footprint_bytes.unwrap_or(0);
+        most.saturating_sub(self.analysis.peak.live_bytes) < bytes / 2
+    }
+
     /// What came free at the end of the run, if it is most of what the heap holds.
     pub(super) fn freed_late_bytes(&self) -> Option<u64> {
         let idle = self.held_bytes().saturating_sub(self.analysis.end.live_bytes);
@@ -126,6 +133,16 @@ impl Case<'_> {
     /// between two of these times: then what is idle is a reserve, as far as can be seen.
     pub(super) fn is_reserve(&self) -> bool {
         is_reserve(&self.analysis.series, self.analysis.trace.duration_ns)
+    }
+
+    /// The same in words for an explanation: nothing where it was not.
+    pub(super) fn reserve_in_words(&self) -> &'static str {
+        if self.is_reserve() {
+            " The heap was filled again and again, and has not been idle for longer than between two of \
+             these times: what lies idle may be its reserve, so it is no more than worth knowing."
+        } else {
+            ""
+        }
     }
 
     /// Who filled what is empty now, in words for an explanation: nothing where it is not known.

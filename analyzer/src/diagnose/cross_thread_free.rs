@@ -17,7 +17,8 @@
 //! How much of all frees is another thread's is no illness by itself: with N workers that steal
 //! work it is (N − 1) / N.
 //!
-//! *At stake*: the empty pages of these heaps.
+//! *At stake*: the empty pages of these heaps. If they were live all at once, no others were taken while
+//! they lay free: on glibc giving back is named first then.
 
 use super::case::{Case, place, share};
 use super::claims::Of;
@@ -74,19 +75,42 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
                  when it calls the allocator again, or ends."
             }
         ),
-        remedy: Remedy {
+        remedy: remedy(allocator, &name, case.full_at_once(bytes)),
+    })
+}
+
+/// What was full at once would be so whoever frees it: there giving back comes first.
+fn remedy(allocator: Allocator, name: &str, full_at_once: bool) -> Remedy {
+    let setting = Some(setting(allocator));
+    let (c, rust) = (
+        format!(
+            "let the thread that frees the blocks of {name} allocate them and hand them out, or send \
+             them back to be freed"
+        ),
+        format!(
+            "send used buffers of {name} back over a channel to be filled again, or run one runtime a \
+             core instead of one that steals work."
+        ),
+    );
+    match allocator {
+        Allocator::Glibc if full_at_once => Remedy {
             c: format!(
-                "let the thread that frees the blocks of {name} allocate them and hand them out, or \
-                 send them back to be freed{}",
-                now(allocator)
+                "call `malloc_trim(0);` (#include <malloc.h>) when such work is over: it gives whole \
+                 pages of all arenas back; or {c}."
             ),
             rust: format!(
-                "send used buffers of {name} back over a channel to be filled again, or run one \
-                 runtime a core instead of one that steals work."
+                "call `unsafe {{ libc::malloc_trim(0) }};` when such work is over; or {rust}"
             ),
-            setting: Some(setting(allocator)),
+            setting,
         },
-    })
+        Allocator::Glibc => Remedy {
+            c: c + now(allocator),
+            rust: rust
+                + " `unsafe { libc::malloc_trim(0) };` gives whole pages of all arenas back.",
+            setting,
+        },
+        _ => Remedy { c: c + now(allocator), rust, setting },
+    }
 }
 
 /// For how long the allocator keeps what a thread frees of its own; `None`: that is not known, or

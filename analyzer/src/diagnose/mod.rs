@@ -156,6 +156,8 @@ pub struct Diagnoses {
     pub cannot_tell: Option<String>,
     /// Most of what the heap holds came free too late in the run to be judged: so much.
     pub freed_late_bytes: Option<u64>,
+    /// So much lies idle, a warning by its size, of which it is not certain that it is wrong.
+    pub uncertain_bytes: Option<u64>,
     /// The moment that is judged; `None`: the end.
     pub judged_at_ns: Option<u64>,
 }
@@ -182,8 +184,19 @@ pub fn diagnose(case: &Case<'_>) -> Diagnoses {
     let mut list: Vec<Diagnosis> =
         settled.into_iter().map(|(id, finding)| finding.weighed(id, case, held_bytes)).collect();
     list.sort_by_key(|found| Reverse((found.severity, found.bytes)));
-    let freed_late_bytes = case.freed_late_bytes();
-    Diagnoses { list, cannot_tell: None, freed_late_bytes, judged_at_ns: None }
+    let uncertain = |found: &&Diagnosis| {
+        found.since_ns.is_some()
+            && found.severity == Severity::Info
+            && Severity::of(found.bytes, held_bytes) > Severity::Info
+    };
+    let uncertain_bytes = list.iter().filter(uncertain).map(|found| found.bytes).max();
+    Diagnoses {
+        list,
+        cannot_tell: None,
+        freed_late_bytes: case.freed_late_bytes(),
+        uncertain_bytes,
+        judged_at_ns: None,
+    }
 }
 
 /// Judges the heap as it was before the program freed all that it had, to exit: at `at_ns`, where

@@ -32,6 +32,7 @@ pub(super) fn to_try(id: &str, evidence: &BTreeMap<&'static str, Value>) -> Opti
         "pinned-pages" | "top-pinned" | "rss-stairs" => of_site("--pool")?,
         "churn" | "realloc-ladder" => of_site("--reuse")?,
         "cross-thread-free" => " --same-thread-free".into(),
+        "cached-free-chunks" => " --allocators glibc:tcache_count=0+mxfast=0".into(),
         "retained-after-burst"
         | "arena-proliferation"
         | "size-class-slop"
@@ -72,6 +73,11 @@ impl Allocator {
         }
     }
 }
+
+/// What has glibc merge small chunks as soon as they are freed.
+pub(super) const CACHES_OFF: &str = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0:\
+                                     glibc.malloc.mxfast=0 turns thread caches and fast bins off, at \
+                                     some cost in speed";
 
 /// How to have unused memory given back.
 pub(super) fn give_back(allocator: Allocator) -> Remedy {

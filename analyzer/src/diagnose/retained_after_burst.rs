@@ -15,7 +15,7 @@
 
 use super::case::{Case, share};
 use super::claims::Of;
-use super::remedy::{Allocator, give_back};
+use super::remedy::{Allocator, CACHES_OFF, give_back};
 use super::{
     Finding, Severity, address_growth, arena_proliferation, cached_free_chunks, top_pinned,
 };
@@ -23,6 +23,8 @@ use crate::words;
 use serde_json::json;
 use std::collections::BTreeMap;
 
+/// Blocks of this size in the mean are kept in glibc's caches when they are freed.
+const MOST_SMALL_BYTES: u64 = 120;
 /// A reserve is what was needed again so often.
 const RESERVE_REFILLS: u64 = 2;
 
@@ -51,6 +53,14 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         ("largest_mapped_freed_bytes", json!(case.shape.reclaim.largest_mapped_freed)),
     ]);
     let reserve = refills >= RESERVE_REFILLS || case.is_reserve();
+    let allocator = Allocator::of(&case.analysis.trace, case.shape.glibc);
+    let mut remedy = give_back(allocator);
+    if allocator == Allocator::Glibc && peak.live_bytes <= peak.live_blocks * MOST_SMALL_BYTES {
+        remedy.setting = Some(format!(
+            "{CACHES_OFF}: most blocks are small, and small freed chunks that are kept in them hold what \
+             lies between; or an allocator that purges by itself, such as jemalloc."
+        ));
+    }
     Some(Finding {
         title: format!(
             "{} stay in memory after a burst, although nothing is live on these pages",
@@ -61,7 +71,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         of: Of::EmptyPages,
         evidence,
         explanation: explanation(case, bytes, refills),
-        remedy: give_back(Allocator::of(&case.analysis.trace, case.shape.glibc)),
+        remedy,
     })
 }
 
@@ -93,6 +103,7 @@ fn explanation(case: &Case<'_>, bytes: u64, refills: u64) -> String {
             " But it was filled again {} times: as long as that goes on it is a reserve, no loss.",
             words::count(refills)
         );
+        return text;
     }
-    text
+    text + case.reserve_in_words()
 }

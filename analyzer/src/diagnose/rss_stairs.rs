@@ -44,6 +44,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let keeper = keeper(&jumps);
+    // Survivors do not hold pages on which nothing is live.
+    let empty = case.shape.empty_bytes.filter(|empty| *empty >= risen / 2).unwrap_or(0);
     Some(Finding {
         title: format!("the heap grew in {} jumps and never came down", jumps.len()),
         bytes: risen.min(case.lasting_idle_bytes()),
@@ -54,8 +56,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("risen_bytes", json!(risen)),
             ("site", keeper.map_or(Value::Null, |left| place(&left.site))),
         ]),
-        explanation: explanation(&jumps, keeper),
-        remedy: remedy(keeper),
+        explanation: explanation(&jumps, keeper, empty) + case.reserve_in_words(),
+        remedy: remedy(keeper, case.shape.glibc, empty > 0),
     })
 }
 
@@ -88,17 +90,25 @@ fn evidence((step, left): &Jump<'_>) -> Value {
     })
 }
 
-fn explanation(jumps: &[Jump<'_>], keeper: Option<&Survivors>) -> String {
+/// `empty_bytes`: on pages without a live block, if that is most of it.
+fn explanation(jumps: &[Jump<'_>], keeper: Option<&Survivors>, empty_bytes: u64) -> String {
     let told: Vec<String> = jumps.iter().take(TOLD).map(told).collect();
     let more = if jumps.len() > TOLD { ", and so on" } else { "" };
     let mut text = format!("It rose {}{more}.", told.join("; "));
     if let Some(left) = keeper {
         text += &format!(
-            " Of {} blocks that the largest burst left behind, {} are from {}: they keep its \
-             memory.",
+            " Of {} blocks that the largest burst left behind, {} are from {}{}.",
             words::count(left.blocks),
             words::count(left.site_blocks),
-            left.site.in_words()
+            left.site.in_words(),
+            if empty_bytes == 0 { ": they keep its memory" } else { "" }
+        );
+    }
+    if empty_bytes > 0 {
+        text += &format!(
+            " But {} of the heap are whole pages without a live block: they are not pinned, the \
+             allocator keeps them.",
+            words::bytes(empty_bytes)
         );
     }
     text
@@ -115,20 +125,28 @@ fn told((step, left): &Jump<'_>) -> String {
     )
 }
 
-fn remedy(keeper: Option<&Survivors>) -> Remedy {
+fn remedy(keeper: Option<&Survivors>, glibc: bool, trim_first: bool) -> Remedy {
     let what = keeper.map_or_else(
         || "what outlives a burst".to_owned(),
         |left| format!("what outlives a burst ({})", left.site.in_words()),
     );
+    let apart_in_c =
+        format!("take {what} from a pool of its own, allocated before the burst begins");
+    let apart_in_rust = format!(
+        "keep {what} in one `Vec` with `with_capacity` or in an arena, apart from what the burst needs"
+    );
+    let with_trim = |apart: String, trim: &str| match (glibc, trim_first) {
+        (false, _) => format!("{apart}."),
+        (true, false) => {
+            format!("{apart}; {trim} after each burst gives back the whole pages between.")
+        }
+        (true, true) => {
+            format!("call {trim} after each burst, which gives back whole pages; and {apart}.")
+        }
+    };
     Remedy {
-        c: format!(
-            "take {what} from a pool of its own, allocated before the burst begins; \
-             `malloc_trim(0);` after each burst gives back the whole pages between."
-        ),
-        rust: format!(
-            "keep {what} in one `Vec` with `with_capacity` or in an arena, apart from what the \
-             burst needs."
-        ),
+        c: with_trim(apart_in_c, "`malloc_trim(0);`"),
+        rust: with_trim(apart_in_rust, "`unsafe { libc::malloc_trim(0) };`"),
         setting: None,
     }
 }

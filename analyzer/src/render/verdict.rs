@@ -11,7 +11,8 @@ pub fn sentence(diagnoses: &Diagnoses) -> String {
     let mut sentence = if first.severity >= Severity::Warning {
         format!("{} ({}): {}.", text::capital(first.severity.label()), first.id, first.title)
     } else {
-        format!("Nothing is wrong. Worth knowing ({}): {}.", first.id, first.title)
+        let certain = if diagnoses.uncertain_bytes.is_some() { " for certain" } else { "" };
+        format!("Nothing is wrong{certain}. Worth knowing ({}): {}.", first.id, first.title)
     };
     let others: Vec<&str> = diagnoses.list[1..].iter().map(|found| found.id).collect();
     if !others.is_empty() {
@@ -24,6 +25,12 @@ pub fn sentence(diagnoses: &Diagnoses) -> String {
 pub(super) fn without_finding(diagnoses: &Diagnoses) -> String {
     if let Some(why) = &diagnoses.cannot_tell {
         return format!("Whether this heap is healthy cannot be told: {why}.");
+    }
+    if let Some(idle) = diagnoses.uncertain_bytes {
+        return format!(
+            "Nothing is wrong for certain, but {} that lie idle are worth knowing of.",
+            words::bytes(idle)
+        );
     }
     match diagnoses.freed_late_bytes {
         None => "The heap is healthy: of what can be judged, nothing is wrong with it.".into(),
@@ -64,6 +71,15 @@ mod tests {
             of(vec![found("lazy-free", Severity::Info)]),
             "Nothing is wrong. Worth knowing (lazy-free): 191 MiB unused are held."
         );
+        let list = vec![found("rss-stairs", Severity::Info)];
+        let uncertain =
+            Diagnoses { list, uncertain_bytes: Some(157 << 20), ..Diagnoses::default() };
+        assert_eq!(
+            sentence(&uncertain),
+            "Nothing is wrong for certain. Worth knowing (rss-stairs): 191 MiB unused are held."
+        );
+        let said = without_finding(&uncertain);
+        assert!(said.contains("157 MiB that lie idle are worth knowing of"), "{said}");
         assert!(of(vec![]).starts_with("The heap is healthy"));
         let cannot_tell = Some("events are missing".into());
         assert_eq!(

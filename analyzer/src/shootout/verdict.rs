@@ -64,7 +64,7 @@ pub(super) fn verdict(found: &Shootout) -> String {
     .flatten()
     .collect();
     format!(
-        "Best choice: {}. It would need {} less memory, {}{}.",
+        "Best choice: {}. It would need {} less memory, peak and end together: {}{}.",
         best.shown(),
         words::percent(gain),
         figures.join(", "),
@@ -143,7 +143,7 @@ mod tests {
         let text = said(vec![run("jemalloc", 60 << 20, 150), run("mimalloc", 90 << 20, 50)], 0.01);
         assert_eq!(
             text,
-            "Best choice: jemalloc. It would need 40 % less memory, at the peak 60.0 MiB instead \
+            "Best choice: jemalloc. It would need 40 % less memory, peak and end together: at the peak 60.0 MiB instead \
              of 100 MiB, at the end 60.0 MiB instead of 100 MiB; its calls take 1.50× the time."
         );
     }
