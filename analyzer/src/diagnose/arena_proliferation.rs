@@ -19,7 +19,7 @@
 
 use super::case::Case;
 use super::claims::Of;
-use super::remedy::Remedy;
+use super::remedy::{Allocator, Remedy, give_back};
 use super::{Finding, MIB, Severity};
 use crate::measure::HeapPart;
 use crate::words;
@@ -107,17 +107,12 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             words::bytes(bytes),
             case.filled_by()
         ),
-        remedy: if full_at_once { give_back() } else { share_arenas() },
+        remedy: if full_at_once {
+            Remedy { setting: None, ..give_back(Allocator::Glibc) }
+        } else {
+            share_arenas()
+        },
     })
-}
-
-fn give_back() -> Remedy {
-    Remedy {
-        c: "call `malloc_trim(0);` (#include <malloc.h>) when such work is over: it empties all arenas."
-            .into(),
-        rust: "call `unsafe { libc::malloc_trim(0) };` when such work is over.".into(),
-        setting: None,
-    }
 }
 
 fn share_arenas() -> Remedy {

@@ -44,9 +44,9 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             ("heap_resident_bytes", json!(case.held_bytes())),
         ]),
         explanation: format!(
-            "{} chunks of up to 128 bytes were freed and, as far as sizes tell, not merged since: glibc keeps such chunks \
-             in fast bins and thread caches, where they count as in use and keep their free \
-             neighbours apart. Nothing is live on {} of the heap's {}.{}",
+            "{} chunks of up to 128 bytes were freed and, as far as sizes tell, not merged since: \
+             glibc keeps such chunks in fast bins and thread caches, where they count as in use and \
+             keep their free neighbours apart. Nothing is live on {} of the heap's {}.{}",
             words::count(chunks),
             share(bytes, case.held_bytes()),
             words::bytes(case.held_bytes()),

@@ -12,9 +12,10 @@
 //! A program that does nothing but load data grows in the same way. Only where at least half of
 //! all blocks were freed again, work went on beside the growth, and it is more than "info".
 //!
-//! Where no site keeps its oldest blocks, but one has at least half of what is live, that one is told of: a
-//! queue that is filled faster than it is emptied loses its oldest first. It may be work that has not come
-//! to its full size, too, so it is never more than a warning.
+//! Where no site keeps its oldest blocks, but one has at least half of what is live, nothing of it from the
+//! first eighth, and freed at least half as many as it has, that one is told of: a queue that is filled
+//! faster than it is emptied loses its oldest first. It may be work that has not come to its full size, too,
+//! so it is never more than a warning.
 //!
 //! *At stake*: what the site has live.
 
@@ -43,8 +44,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let mut code = case.blame.sites.iter().filter(|site| is_code(site));
     let kept = code.clone().find(|site| never_freed(site, live_bytes));
     kept.map(|site| of_kept(case, site)).or_else(|| {
-        let most = code.find(|site| site.live_bytes >= live_bytes / 2)?;
-        Some(of_outpaced(case, most, &live))
+        let outpaced = code.find(|site| outpaced(site, live_bytes))?;
+        Some(of_outpaced(case, outpaced, &live))
     })
 }
 
@@ -122,7 +123,7 @@ fn of_outpaced(case: &Case<'_>, site: &SiteFacts, live: &[u64; COHORTS]) -> Find
     Finding {
         title: format!("blocks of {name} come faster than they are freed"),
         bytes: site.live_bytes,
-        most: if works(case) { Severity::Warning } else { Severity::Info },
+        most: Severity::Warning,
         of: Of::Else,
         evidence: evidence(case, site, a_second),
         explanation: format!(
@@ -161,6 +162,14 @@ fn never_freed(site: &SiteFacts, live_bytes: u64) -> bool {
             <= MOST_STILL
 }
 
+/// Whether most is the site's, none of it old, though it has been at work for longer than that.
+fn outpaced(site: &SiteFacts, live_bytes: u64) -> bool {
+    let freed = site.allocs.map_or(0, |allocs| allocs.saturating_sub(site.live_blocks));
+    site.live_bytes >= live_bytes / 2
+        && site.cohorts[0] <= site.live_bytes / COHORT_PART
+        && freed >= site.live_blocks / 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,5 +194,22 @@ mod tests {
         assert!(never_freed(&site([10; COHORTS]), 320));
         assert!(!never_freed(&site([10; COHORTS]), 330), "others have more");
         assert!(!never_freed(&site([0, 0, 0, 0, 10, 20, 40, 40]), 100), "old ones die");
+    }
+
+    #[test]
+    fn a_queue_that_grows_has_freed_its_oldest() {
+        let site = |cohorts: [u64; COHORTS], allocs, live_blocks| SiteFacts {
+            live_bytes: cohorts.iter().sum(),
+            allocs,
+            live_blocks,
+            cohorts,
+            ..SiteFacts::default()
+        };
+        let late = [0, 0, 0, 0, 0, 20, 40, 40];
+        assert!(outpaced(&site(late, Some(300), 100), 200));
+        assert!(!outpaced(&site(late, Some(300), 100), 202), "others have more");
+        assert!(!outpaced(&site(late, Some(149), 100), 100), "it began late, and freed little");
+        assert!(!outpaced(&site(late, None, 100), 100), "what it freed is not known");
+        assert!(!outpaced(&site([60, 0, 0, 0, 0, 0, 0, 40], Some(300), 100), 100), "old ones stay");
     }
 }

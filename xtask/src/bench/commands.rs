@@ -46,11 +46,10 @@ pub fn run(rig: &Rig) -> Result<String> {
     let medians = seconds.map(|seconds| median(&seconds));
     let mut table = Table::new(&["command", "seconds", "of report's"]);
     for (words, seconds) in COMMANDS.iter().zip(medians) {
-        let name =
-            words.replace(" TRACE", "").replace(" -o OUT.png", "").replace(" -o OUT.html", "");
+        let name = words.split(" TRACE").next().unwrap_or(words);
         let name = match name.strip_prefix("taskset ") {
             Some(name) => format!("{name}, on one processor"),
-            None => name,
+            None => name.to_owned(),
         };
         let share = seconds.zip(medians[0]).map(|(seconds, report)| seconds / report);
         table.row([name, figure(seconds, 2, " s"), figure(share, 2, " ×")]);
