@@ -11,7 +11,7 @@ use fragtrace_recorder::{
 };
 
 /// Whether malloc is glibc's, so that each block has its size word before it.
-static IS_GLIBC: AtomicBool = AtomicBool::new(false);
+pub(crate) static IS_GLIBC: AtomicBool = AtomicBool::new(false);
 
 /// Where the code of the main allocator lies: the object whose malloc is called, or a part of the
 /// executable.

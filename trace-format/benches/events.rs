@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fragtrace_format::event::{
-    Acquire, Decoder, Encoded, Flags, State, half, pack_acquire, pack_release, zigzag,
+    Acquire, Decoder, Encoded, Flags, State, bit_length, half, pack_acquire, pack_release, zigzag,
 };
 
 const EVENTS: usize = 100_000;
@@ -47,8 +47,8 @@ fn pack(stream: &[Said], out: &mut [u8]) -> usize {
         let step = zigzag(units.wrapping_sub(state.base[side]) as i64);
         let time_step = said.stamp - state.stamp;
         let word = match said.size {
-            Some(size) => pack_acquire(side, time_step, size, step),
-            None => pack_release(side, time_step, step),
+            Some(size) => pack_acquire(side, time_step, size, step, bit_length(step)),
+            None => pack_release(side, time_step, step, bit_length(step)),
         };
         out[at..at + 8].copy_from_slice(&word.bits.to_le_bytes());
         at += word.len as usize;

@@ -85,38 +85,47 @@ pub const fn half(address: u64) -> usize {
     (address >> HALF_BIT) as usize & 1
 }
 
-/// Bits that `value` needs, below 2⁶³; 0 for 0. One bit scan.
+/// Bits that `value` needs, below 2⁶³; 0 for 0. One bit scan. Packing is told this, as who packs may
+/// know of a faster one.
 #[inline(always)]
-const fn bit_length(value: u64) -> u32 {
+pub const fn bit_length(value: u64) -> u32 {
     63 - (value << 1 | 1).leading_zeros()
 }
 
 /// Steps are below 2⁶³, as addresses have at most 60 bits in units of 16 bytes; one whose bits
 /// do not all survive the shift makes a word of more than 64 bits, which does not fit.
 #[inline(always)]
-const fn finish(low: u64, step: u64, shift: u32, fits: bool) -> Word {
-    let bits = shift + bit_length(step);
+const fn finish(low: u64, step: u64, step_bits: u32, shift: u32, fits: bool) -> Word {
+    let last_bit = shift - 1 + step_bits;
     // One less than the bytes. Above 7 it spoils the word, which then does not fit anyway.
-    let less = (bits as u64).wrapping_sub(1) >> 3;
-    Word { bits: low | (step << shift) | less, len: less + 1, fits: fits && bits <= 64 }
+    let less = (last_bit >> 3) as u64;
+    Word { bits: low | (step << shift) | less, len: less + 1, fits: fits && last_bit < 64 }
 }
 
-/// Packs the acquisition of a block. `step` is the zigzagged address step.
+/// Packs the acquisition of a block. `step` is the zigzagged address step, `step_bits` its
+/// [`bit_length`].
 #[inline(always)]
-pub const fn pack_acquire(half: usize, time_step: u64, size: u64, step: u64) -> Word {
+pub const fn pack_acquire(
+    half: usize,
+    time_step: u64,
+    size: u64,
+    step: u64,
+    step_bits: u32,
+) -> Word {
     let small = size < 1 << SMALL_SIZE_BITS;
     let kind = if small { KIND_ACQUIRE_SMALL } else { KIND_ACQUIRE_MEDIUM };
     let size_bits = if small { SMALL_SIZE_BITS } else { MEDIUM_SIZE_BITS };
     let low = kind << 3 | (half as u64) << 5 | time_step << 6 | size << VALUE_BITS;
     let fits = (time_step >> TIME_STEP_BITS) | (size >> MEDIUM_SIZE_BITS) == 0;
-    finish(low, step, VALUE_BITS + size_bits, fits)
+    finish(low, step, step_bits, VALUE_BITS + size_bits, fits)
 }
 
-/// Packs the release of a block. `step` is the zigzagged address step.
+/// Packs the release of a block. `step` is the zigzagged address step, `step_bits` its
+/// [`bit_length`].
 #[inline(always)]
-pub const fn pack_release(half: usize, time_step: u64, step: u64) -> Word {
+pub const fn pack_release(half: usize, time_step: u64, step: u64, step_bits: u32) -> Word {
     let low = KIND_RELEASE << 3 | (half as u64) << 5 | time_step << 6;
-    finish(low, step, VALUE_BITS, time_step >> TIME_STEP_BITS == 0)
+    finish(low, step, step_bits, VALUE_BITS, time_step >> TIME_STEP_BITS == 0)
 }
 
 /// What a prefix carries for the event behind it.
@@ -157,7 +166,13 @@ const PREFIX_STACK: u64 = (Prefix::Stack as u64) << 5;
 
 /// Packs a prefix; `value` must be below 2⁵⁶.
 pub const fn pack_prefix(prefix: Prefix, value: u64) -> Word {
-    let bytes = (bit_length(value).div_ceil(8)) as u64;
+    pack_prefix_of(prefix, value, bit_length(value))
+}
+
+/// Packs a prefix; `value` must be below 2⁵⁶, and `bits` its [`bit_length`].
+#[inline(always)]
+pub const fn pack_prefix_of(prefix: Prefix, value: u64, bits: u32) -> Word {
+    let bytes = bits.div_ceil(8) as u64;
     let bytes = if bytes == 0 { 1 } else { bytes };
     Word { bits: bytes | (prefix as u64) << 5 | value << 8, len: bytes + 1, fits: value >> 56 == 0 }
 }
@@ -654,7 +669,7 @@ impl Encoded {
             size &= (1 << SMALL_SIZE_BITS) - 1;
         }
         let step = out.address(state, block.address, 64 - VALUE_BITS - MEDIUM_SIZE_BITS);
-        out.push(pack_acquire(half(block.address), time_step, size, step));
+        out.push(pack_acquire(half(block.address), time_step, size, step, bit_length(step)));
         out
     }
 
@@ -666,7 +681,7 @@ impl Encoded {
             out.push(pack_flags(flags));
         }
         let step = out.address(state, address, 64 - VALUE_BITS);
-        out.push(pack_release(half(address), time_step, step));
+        out.push(pack_release(half(address), time_step, step, bit_length(step)));
         out
     }
 

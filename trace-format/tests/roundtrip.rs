@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use fragtrace_format::event::{
-    Acquire, Decoder, Encoded, Event, Flags, MAX_WORD_BYTES, Plain, State, Upcoming, half,
-    pack_acquire, pack_release, zigzag,
+    Acquire, Decoder, Encoded, Event, Flags, MAX_WORD_BYTES, Plain, State, Upcoming, bit_length,
+    half, pack_acquire, pack_release, zigzag,
 };
 use proptest::prelude::*;
 
@@ -244,8 +244,9 @@ proptest! {
         let mut state = State { stamp: 7, base: [previous >> 4; 2] };
         let units = address >> 4;
         let zigzag = zigzag(units.wrapping_sub(previous >> 4) as i64);
-        let acquire = pack_acquire(half(address), step, size, zigzag);
-        let release = pack_release(half(address), step, zigzag);
+        let bits = bit_length(zigzag);
+        let acquire = pack_acquire(half(address), step, size, zigzag, bits);
+        let release = pack_release(half(address), step, zigzag, bits);
         let block = Acquire { address, size, ..Acquire::default() };
         if acquire.fits && address & 15 == 0 {
             let encoded = Encoded::acquire(&mut state.clone(), 7 + step, &block, true);

@@ -21,7 +21,7 @@ mod hand_out;
 mod live_block;
 mod slow;
 
-use crate::arch::{stack_pointer, thread_lane};
+use crate::arch::{bit_length, stack_pointer, thread_lane};
 use crate::classes;
 use crate::clock::{self, counter_stamp};
 use crate::stack::{self, Caller};
@@ -29,7 +29,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, compiler_fence};
 use fragtrace_format::event::{
     Acquire, Flags, MAX_WORD_BYTES, Prefix, State, Word, half, pack_acquire, pack_flags,
-    pack_prefix, pack_release, zigzag,
+    pack_prefix_of, pack_release, zigzag,
 };
 use fragtrace_format::record::{Call, Cold};
 
@@ -55,11 +55,12 @@ pub(crate) const ALL_KEPT_BYTES: usize = LANES_BYTES + 4096;
 /// depends on a store if both have the same place in a page.
 const KEPT_AT: usize = ALL_KEPT_AT + LANE_BYTES / 2;
 
-/// Low bits of `busy`; the rest is the stack pointer of who set it.
-const STORING: usize = 1;
-const COMPOUND: usize = 2;
-const LINKED: usize = 4;
-const REASONS: usize = 7;
+/// Low bits of `busy`; the rest is the stack pointer of who set it, a multiple of eight at the least.
+/// That an event is being stored, the most frequent reason, is none of them: the stack pointer as it is.
+const STORING: usize = 0;
+const COMPOUND: usize = 1;
+const LINKED: usize = 2;
+const REASONS: usize = 3;
 
 /// A thread's writing place. All zero: no room, nothing known.
 #[repr(C, align(256))]
@@ -109,6 +110,27 @@ struct Lane {
 }
 
 const _: () = assert!(size_of::<Lane>() == LANE_BYTES);
+
+/// Bytes from the start of a lane to what the event path needs of it, where that is written by hand.
+pub mod layout {
+    use super::{KEPT_AT, Kept, Lane};
+    use core::mem::offset_of;
+
+    /// A word may start below this address.
+    pub const LIMIT: usize = offset_of!(Lane, limit);
+    /// The stack pointer of who writes, while that is so.
+    pub const BUSY: usize = offset_of!(Lane, busy);
+    /// Stamp of the last event.
+    pub const STAMP: usize = offset_of!(Lane, stamp);
+    /// Last address in each half, in units of 16 bytes.
+    pub const BASE: usize = offset_of!(Lane, base);
+    /// Number of the last stack, 32 bits.
+    pub const STACK: usize = offset_of!(Lane, stack);
+    /// Address of what is known of stacks: see [`recent`](crate::layout::recent). 0 = none are taken.
+    pub const LAST_STACK: usize = offset_of!(Lane, last_stack);
+    /// Where the next word goes.
+    pub const CURSOR: usize = KEPT_AT + offset_of!(Kept, cursor);
+}
 
 /// How far a lane is written: the part of it that a child of fork inherits.
 #[repr(C)]
@@ -166,6 +188,21 @@ fn mark() -> Option<&'static Lane> {
     Some(lane)
 }
 
+/// What a word of a lane is that is marked as being written. A plain load, which the compiler can make a
+/// part of the instruction that needs it.
+#[inline(always)]
+fn known(word: &AtomicU64) -> u64 {
+    // SAFETY: other threads do not write to it, and handlers on this one find the mark.
+    unsafe { word.as_ptr().read() }
+}
+
+/// Whether so many bytes of prefixes, and a word behind them, may be stored from `cursor` on.
+#[inline(always)]
+fn has_room(lane: &Lane, cursor: usize, prefixes: usize) -> bool {
+    // SAFETY: as in `known`.
+    cursor + prefixes < unsafe { lane.limit.as_ptr().read() }
+}
+
 /// Stores a word at the lane's cursor, which goes on behind it: there.
 ///
 /// # Safety
@@ -180,6 +217,11 @@ unsafe fn put(lane: &Lane, cursor: usize, word: Word) -> usize {
     // Who folds reads up to the cursor: a plain store on x86-64.
     lane.cursor().store(next, Release);
     next
+}
+
+#[inline(always)]
+fn pack_prefix(prefix: Prefix, value: u64) -> Word {
+    pack_prefix_of(prefix, value, bit_length(value))
 }
 
 /// What an acquisition on the event path says beyond address, size and stack: a prefix each.
@@ -207,28 +249,13 @@ pub fn acquire(address: usize, size: usize, caller: Caller) {
     }
 }
 
-/// A block was acquired from glibc's malloc, if its size word is as its size predicts. False: it is
-/// not, and [`acquire_glibc_with`] has more to say.
-///
-/// # Safety
-/// `address` is a live block of glibc's allocator.
-#[inline(always)]
-pub unsafe fn acquire_glibc(address: usize, size: usize, caller: Caller) -> bool {
-    // SAFETY: by the caller.
-    let predicted = unsafe { live_block::glibc_word(address) } == live_block::glibc_chunk(size);
-    if predicted {
-        acquire_plain(address, size, caller);
-    }
-    predicted
-}
-
 /// A block was acquired from glibc's allocator, by malloc, calloc or realloc: what its size word says
 /// goes on record too, unless its size predicts it.
 ///
 /// # Safety
 /// `address` is a live block of glibc's allocator.
 #[inline(always)]
-pub unsafe fn acquire_glibc_with(address: usize, size: usize, flags: Flags, caller: Caller) {
+pub unsafe fn acquire_glibc(address: usize, size: usize, flags: Flags, caller: Caller) {
     // SAFETY: by the caller.
     let chunk = unsafe { live_block::glibc_word(address) };
     // One with a mapping of its own has more to say.
@@ -253,20 +280,35 @@ fn acquire_plain(address: usize, size: usize, caller: Caller) {
         // SAFETY: the lane is this thread's, and marked as being written.
         let same = unsafe { stack::is_still(last_stack, caller, lane.stack.load(Relaxed)) };
         if !same {
+            let Caller { sp, bp } = caller;
+            let lane = &raw const *lane as usize;
             // SAFETY: likewise, and the caller waits for its block.
-            return unsafe { acquire_on_another_stack(lane, address, size, caller) };
+            return unsafe { acquire_on_another_stack(lane, address, size, sp, bp) };
         }
     }
     acquire_within(lane, address, size, Notes::NONE, caller, None);
 }
 
+/// A block was acquired of which size and address are all that there is to say, but for the stack, which
+/// is another than that before.
+///
 /// Apart, so that an unchanged stack costs no registers; but not rare: compiled with the hooks, for
 /// speed, which is what `inline` is for.
 ///
 /// # Safety
-/// As [`stack::number`].
+/// `lane` is this thread's lane, [marked](layout::BUSY) as being written, and `sp` and `bp` are the
+/// registers of a call that has not returned.
 #[inline]
-unsafe fn acquire_on_another_stack(lane: &Lane, address: usize, size: usize, caller: Caller) {
+pub unsafe extern "C" fn acquire_on_another_stack(
+    lane: usize,
+    address: usize,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) {
+    // SAFETY: by the caller; lanes stay mapped for good.
+    let lane = unsafe { &*(lane as *const Lane) };
+    let caller = Caller { sp, bp };
     // SAFETY: by the caller.
     let stack = unsafe { stack::number(lane.last_stack.load(Relaxed), caller) };
     acquire_within(lane, address, size, Notes::NONE, caller, Some(stack));
@@ -286,12 +328,12 @@ fn acquire_within(
     let now = counter_stamp();
     let units = address as u64 >> 4;
     let side = half(address as u64);
-    let step = zigzag(units.wrapping_sub(lane.base[side].load(Relaxed)) as i64);
-    let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
-    let word = pack_acquire(side, time_step, size as u64, step);
+    let step = zigzag(units.wrapping_sub(known(&lane.base[side])) as i64);
+    let time_step = now.wrapping_sub(known(&lane.stamp));
+    let word = pack_acquire(side, time_step, size as u64, step, bit_length(step));
     let mut cursor = lane.cursor().load(Relaxed);
     let prefixes = if stack.is_some() { Notes::MOST_BYTES } else { 0 };
-    if !word.fits | (cursor + prefixes >= lane.limit.load(Relaxed)) {
+    if !word.fits | !has_room(lane, cursor, prefixes) {
         return slow::acquire_within(lane, address, size, notes.flags, caller);
     }
     // The order is that of the general encoder.
@@ -329,12 +371,12 @@ pub fn release_with(address: usize, flags: Flags) {
     let now = counter_stamp();
     let units = address as u64 >> 4;
     let side = half(address as u64);
-    let step = zigzag(units.wrapping_sub(lane.base[side].load(Relaxed)) as i64);
-    let time_step = now.wrapping_sub(lane.stamp.load(Relaxed));
-    let word = pack_release(side, time_step, step);
+    let step = zigzag(units.wrapping_sub(known(&lane.base[side])) as i64);
+    let time_step = now.wrapping_sub(known(&lane.stamp));
+    let word = pack_release(side, time_step, step, bit_length(step));
     let mut cursor = lane.cursor().load(Relaxed);
     let prefix = usize::from(!flags.is_empty());
-    if !word.fits | (address & 15 != 0) | (cursor + prefix >= lane.limit.load(Relaxed)) {
+    if !word.fits | (address & 15 != 0) | !has_room(lane, cursor, prefix) {
         return slow::release_within(lane, address, flags);
     }
     if !flags.is_empty() {

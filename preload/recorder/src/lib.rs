@@ -52,7 +52,7 @@ pub use fragtrace_format::header::End;
 pub use fragtrace_format::record::{Call, Cold, Figure, UsableRule};
 pub use inherit::fork_follows;
 pub use lane::{
-    acquire, acquire_glibc, acquire_glibc_with, acquire_with, bare_block, begin_compound,
+    acquire, acquire_glibc, acquire_on_another_stack, acquire_with, bare_block, begin_compound,
     begin_compound_at, begin_linked, block, clock_reading, cold, end_compound, glibc_block,
     in_call, is_last, reach, release, release_with, timed, usable_bytes,
 };
@@ -63,5 +63,10 @@ pub use process::{
     filter_follows, no_daemon_came, no_filter_came, path_vanishes, start,
 };
 pub use stack::Caller;
+/// Where an event path that is written by hand finds what it needs.
+pub mod layout {
+    pub use crate::lane::layout as lane;
+    pub use crate::stack::{GENERATION, recent_layout as recent};
+}
 pub use text::Text;
 pub use wrapped::{wrapped_acquired, wrapped_released};

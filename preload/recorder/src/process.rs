@@ -6,7 +6,9 @@ use crate::describe::Facts;
 use crate::look::AskAllocator;
 use crate::sync::TryLock;
 use crate::text::Text;
-use crate::{children, clock, describe, file, fold, inherit, keep, lane, look, ring, stack, sys};
+use crate::{
+    arch, children, clock, describe, file, fold, inherit, keep, lane, look, ring, stack, sys,
+};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -178,6 +180,7 @@ fn begin(
     }
     MAY_NEST.store(facts.may_nest, Relaxed);
     PID.store(sys::process_id(), Relaxed);
+    arch::find_out();
     clock::choose();
     let glibc = facts.usable_rule == UsableRule::Glibc;
     look::know(facts.image_bytes, facilities.current_brk, glibc);

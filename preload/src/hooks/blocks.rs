@@ -4,8 +4,6 @@
 //! on record twice, however threads interleave.
 
 use super::entry::entries;
-#[cfg(target_arch = "x86_64")]
-use super::entry::like_malloc;
 use crate::next::NEXT;
 use crate::start::{
     block_of_second, free_in_front, libc_is_glibc, malloc_is_glibc, malloc_is_musl,
@@ -18,21 +16,18 @@ use recorder::{Acquire, Caller, Cold, Flags};
 /// A block came from plain malloc.
 #[inline(always)]
 fn acquired(block: *mut c_void, size: usize, caller: Caller) {
-    if !malloc_is_glibc() {
-        return acquired_elsewhere(block, size, caller);
-    }
-    // SAFETY: glibc's malloc has just returned it.
-    if !unsafe { recorder::acquire_glibc(block as usize, size, caller) } {
+    if malloc_is_glibc() {
         acquired_from_glibc(block, size, Flags::NONE, caller);
+    } else {
+        acquired_elsewhere(block, size, caller);
     }
 }
 
-/// A block came from glibc's allocator, and there is more to say of it. The one copy of what is
-/// written out where it stands.
+/// A block came from glibc's allocator. The one copy of what is written out where it stands.
 #[inline(never)]
 fn acquired_from_glibc(block: *mut c_void, size: usize, flags: Flags, caller: Caller) {
     // SAFETY: by the caller: glibc's allocator has just returned it.
-    unsafe { recorder::acquire_glibc_with(block as usize, size, flags, caller) };
+    unsafe { recorder::acquire_glibc(block as usize, size, flags, caller) };
 }
 
 /// Apart, so that the path of the usual allocator is short.
@@ -78,21 +73,7 @@ fn compound<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
-/// See [`like_malloc`].
-#[cfg(target_arch = "x86_64")]
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
-    like_malloc!(
-        "",
-        "call qword ptr [rip + {next} + {slot}]",
-        next = sym NEXT,
-        slot = const core::mem::offset_of!(crate::next::Next, malloc),
-        then = sym acquired_from,
-    )
-}
-
-/// See [`entry`](super::entry).
+/// On x86-64 it is [`by_hand`](super::by_hand).
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
@@ -104,7 +85,8 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     block
 }
 
-extern "C" fn acquired_from(block: *mut c_void, size: usize, sp: usize, bp: usize) {
+/// A block came from malloc, called with these registers.
+pub(super) extern "C" fn acquired_from(block: *mut c_void, size: usize, sp: usize, bp: usize) {
     acquired(block, size, Caller { sp, bp });
 }
 
@@ -122,13 +104,20 @@ entries! {
     pvalloc(size: usize) -> *mut c_void => pvalloc_from, "rsi", "rdx";
 }
 
+/// As [`malloc`].
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free(block: *mut c_void) {
     if !block.is_null() {
-        recorder::release(block as usize);
+        released_by(block);
     }
     // SAFETY: by the caller.
     unsafe { NEXT.free(block) }
+}
+
+/// A block goes by free.
+pub(super) extern "C" fn released_by(block: *mut c_void) {
+    recorder::release(block as usize);
 }
 
 /// A block of musl's of this size has a mapping of its own, fresh and so zero, in its older malloc

@@ -37,43 +37,4 @@ macro_rules! entries {
     )*};
 }
 
-/// The body of a function like malloc: the allocator's is called, and then, if it gave a block, what is
-/// named `then`, with block, size, stack pointer and frame pointer.
-///
-/// By hand, as most events come through here: what the caller's registers hold is still there when the
-/// allocator has returned, and nothing need be kept for it meanwhile.
-#[cfg(target_arch = "x86_64")]
-macro_rules! like_malloc {
-    ($begin:literal, $call:literal, $($operands:tt)*) => {
-        core::arch::naked_asm!(
-            ".cfi_startproc",
-            $begin,
-            "push rbx",
-            ".cfi_adjust_cfa_offset 8",
-            ".cfi_rel_offset rbx, 0",
-            "mov rbx, rdi",
-            $call,
-            "mov rdi, rax",
-            "mov rsi, rbx",
-            "pop rbx",
-            ".cfi_adjust_cfa_offset -8",
-            ".cfi_restore rbx",
-            "test rax, rax",
-            "jz 2f",
-            "mov rdx, rsp",
-            "mov rcx, rbp",
-            "push rax",
-            ".cfi_adjust_cfa_offset 8",
-            "call {then}",
-            "pop rax",
-            ".cfi_adjust_cfa_offset -8",
-            "2: ret",
-            ".cfi_endproc",
-            $($operands)*
-        )
-    };
-}
-
 pub(super) use entries;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use like_malloc;

@@ -1,7 +1,9 @@
 //! The hooks: what a program calls instead of its C library.
 
 mod blocks;
-pub(crate) mod entry;
+#[cfg(target_arch = "x86_64")]
+mod by_hand;
+mod entry;
 mod interface;
 mod mappings;
 mod process;

@@ -6,8 +6,6 @@
 //! (for a thread's end, say) counts.
 
 use super::{BY_CLASS, Hook, NOBODY};
-#[cfg(target_arch = "x86_64")]
-use crate::hooks::entry::like_malloc;
 use core::sync::atomic::Ordering::Relaxed;
 use fragtrace_linked::{Alignment, Call, Length, Operation};
 use fragtrace_recorder::{self as recorder, Acquire, Caller, Cold, Flags, UsableSize};
@@ -95,10 +93,38 @@ unsafe extern "C" fn entered() {
 
 /// Where the stub of a function leads that is like malloc, and [alone](Hook::is_alone): with the
 /// hook in r11.
+///
+/// What the caller's registers hold is still there when the allocator has returned, and nothing but
+/// the size need be kept for it meanwhile.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 unsafe extern "C" fn entered_malloc() {
-    like_malloc!("endbr64", "call [r11]", then = sym acquired_alone,)
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "endbr64",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
+        "mov rbx, rdi",
+        "call [r11]",
+        "mov rdi, rax",
+        "mov rsi, rbx",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "test rax, rax",
+        "jz 2f",
+        "mov rdx, rsp",
+        "mov rcx, rbp",
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        "call {then}",
+        "pop rax",
+        ".cfi_adjust_cfa_offset -8",
+        "2: ret",
+        ".cfi_endproc",
+        then = sym acquired_alone,
+    )
 }
 
 /// Where the stub of a function leads that is like free, and [alone](Hook::is_alone): with the hook

@@ -94,6 +94,15 @@ pub(crate) fn ticks() -> u64 {
     ticks
 }
 
+/// What differs between processors of this kind: nothing that matters here.
+pub(crate) fn find_out() {}
+
+/// Bits that `value` needs, below 2⁶³; 0 for 0.
+#[inline(always)]
+pub(crate) fn bit_length(value: u64) -> u32 {
+    fragtrace_format::event::bit_length(value)
+}
+
 /// The stack pointer, to tell a live frame from a dead one.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

@@ -9,6 +9,6 @@ mod imp;
 
 pub use imp::stack_pointer;
 pub(crate) use imp::{
-    CLOCK, CLOCK_SHIFT, HAS_STACKS, counter_is_usable, prefetch, set_thread_lane,
-    set_thread_number, syscall, thread_lane, thread_number, thread_pointer, ticks,
+    CLOCK, CLOCK_SHIFT, HAS_STACKS, bit_length, counter_is_usable, find_out, prefetch,
+    set_thread_lane, set_thread_number, syscall, thread_lane, thread_number, thread_pointer, ticks,
 };

@@ -313,7 +313,7 @@ fn on_free_lane(outermost: &Lane, kind: Kind, sp: usize, work: impl FnOnce(&Lane
         let busy = lane.busy.load(Relaxed);
         let owner = busy & !REASONS;
         let restored = match busy & REASONS {
-            0 => 0,
+            _ if busy == 0 => 0,
             COMPOUND | LINKED if sp >= owner => 0,
             COMPOUND if kind != Kind::Other => return None,
             COMPOUND | LINKED => busy,

@@ -36,7 +36,9 @@ use core::sync::atomic::Ordering::Relaxed;
 use file::Private;
 use fragtrace_format::stack::Root;
 use last::Last;
+pub use modules::GENERATION;
 use recent::Recents;
+pub use recent::layout as recent_layout;
 
 /// Greatest depth of stacks; 0 = none are taken.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
@@ -98,6 +100,8 @@ struct Memory {
 const MEMORY_BYTES: usize = 16 << 10;
 
 const _: () = assert!(size_of::<Memory>() <= MEMORY_BYTES);
+// The event path by hand goes by that.
+const _: () = assert!(core::mem::offset_of!(Memory, recents) == 0);
 
 /// A lane's memory, by the address that [`memory_of`] gave.
 ///

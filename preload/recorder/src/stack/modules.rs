@@ -43,7 +43,7 @@ pub(super) static JOURNAL: Journal = Journal::new(Area::Modules, 1 << 20);
 static LOCK: TryLock = TryLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 /// Goes up when an object is found gone: what was remembered of its code holds no more.
-static GENERATION: AtomicU32 = AtomicU32::new(1);
+pub static GENERATION: AtomicU32 = AtomicU32::new(1);
 /// Goes up whenever the list was made anew: code that had no object may have one.
 static LOADS: AtomicU32 = AtomicU32::new(0);
 static NOT_BEFORE: AtomicU64 = AtomicU64::new(0);

@@ -74,6 +74,30 @@ impl Recent {
     }
 }
 
+/// Bytes from the start of a lane's memory to what the event path needs of it, where that is written by
+/// hand, and from the start of a stack there.
+pub mod layout {
+    use super::{Recent, Recents};
+    use core::mem::offset_of;
+
+    /// In the memory: the address of the stack that was found last; 0 = none.
+    pub const CURRENT: usize = offset_of!(Recents, current);
+    /// In a stack: where the innermost return address is.
+    pub const SP: usize = offset_of!(Recent, sp);
+    /// Its number, 32 bits.
+    pub const ID: usize = offset_of!(Recent, id);
+    /// What was loaded when it was walked, 32 bits.
+    pub const GENERATION: usize = offset_of!(Recent, generation);
+    /// How many words it has, 32 bits.
+    pub const COUNT: usize = offset_of!(Recent, count);
+    /// The caller's rbp.
+    pub const BP: usize = offset_of!(Recent, bp);
+    /// Which bits of that count.
+    pub const BP_MASK: usize = offset_of!(Recent, bp_mask);
+    /// The words: 16 bits of place, in words from the return address, and 48 of what is there.
+    pub const WORDS: usize = offset_of!(Recent, words);
+}
+
 /// The stacks that a lane had lately. All zero: none.
 #[repr(C)]
 pub(super) struct Recents {
