@@ -123,14 +123,19 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     output::write_picture(&picture.output, &png, &picture.trace)
 }
 
-/// Replays of the whole trace: one up to a moment, or, over time, for the measures, for which kinds
-/// there are, if these are asked for, and for the columns.
+/// Replays of the whole trace: one up to a moment, or, over time, for all; with kinds, one for the
+/// measures, one for which kinds there are, and one for the columns.
 fn passes(arguments: &Arguments) -> u64 {
     match (arguments.at, arguments.colour_by.kinds()) {
-        (Some(_), _) => 1,
-        (None, None) => 2,
+        (Some(_), _) | (None, None) => 1,
         (None, Some(_)) => 3,
     }
+}
+
+/// The map over time, or what is known of it before it is asked whose the blocks are.
+enum Drawn {
+    Map(HeapMap),
+    Axis(HeapMap, KindsBy),
 }
 
 fn over_time<'t>(
@@ -141,19 +146,31 @@ fn over_time<'t>(
 ) -> Result<Vec<u8>> {
     let hidden = arguments.picture.anonymize;
     let options = arguments.picture.options();
-    let (columns, rows) = (options.width as usize, options.height as usize);
-    let (analysis, diagnoses, pools, axis) = {
-        let (mut analysis, replay, checkpoint) = measure::analyze_to_exit(trace);
-        let axis = measure::heap_axis(trace, &replay, rows);
-        let mut pools = PoolFacts::all(trace, &replay);
-        if hidden {
-            anonymize::pools(&mut pools);
+    let rows = options.height as usize;
+    let (mut analysis, drawn, replay, checkpoint) = match kinds {
+        None => {
+            let (analysis, map, replay, checkpoint) = measure::analyze_with_map(trace, rows);
+            (analysis, Drawn::Map(map), replay, checkpoint)
         }
-        let (_, diagnoses) = judge(trace, &mut analysis, (replay, checkpoint), symbols, hidden);
-        (analysis, diagnoses, pools, axis)
+        Some(by) => {
+            let (analysis, replay, checkpoint) = measure::analyze_to_exit(trace);
+            let axis = measure::heap_axis(trace, &replay, rows);
+            (analysis, Drawn::Axis(axis, by), replay, checkpoint)
+        }
     };
-    let mut kinds = kinds.map(|by| Kinds::new(by, trace, symbols));
-    let mut heap = measure::heap_map(trace, columns, axis, kinds.as_mut());
+    let mut pools = PoolFacts::all(trace, &replay);
+    if hidden {
+        anonymize::pools(&mut pools);
+    }
+    // It takes the replay: one heap at a time.
+    let (_, diagnoses) = judge(trace, &mut analysis, (replay, checkpoint), symbols, hidden);
+    let mut heap = match drawn {
+        Drawn::Map(map) => map,
+        Drawn::Axis(axis, by) => {
+            let mut kinds = Kinds::new(by, trace, symbols);
+            measure::heap_map(trace, options.width as usize, axis, Some(&mut kinds))
+        }
+    };
     if hidden {
         hide_names(&mut heap, &trace.process().exe);
     }
@@ -163,6 +180,7 @@ fn over_time<'t>(
     title.verdict = verdict(&diagnoses);
     let extras = MapExtras {
         title,
+        peak_ns: analysis.peak.time_ns,
         end_ns: analysis.trace.duration_ns,
         high_water_bytes: analysis.end.high_water_bytes,
         marks,

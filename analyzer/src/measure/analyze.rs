@@ -195,18 +195,27 @@ pub struct Checkpoint<'t> {
 /// With more blocks than this, a copy takes too much memory: 100 MB.
 const MOST_COPIED_BLOCKS: u64 = 1 << 20;
 
+/// Whoever sees the heap too at the moments of the series that are evenly spread.
+pub(super) trait Observe<'t> {
+    /// Sees it at one of them, with its time.
+    fn heap(&mut self, _time_ns: u64, _heap: &Heap<'t>) {}
+    /// The same with the blocks, if they are to be seen; with the number of the moment.
+    fn blocks(&mut self, _number: usize, _time_ns: u64, _replay: &Replay<'t>) {}
+}
+
+/// Nobody.
+impl Observe<'_> for () {}
+
 /// An analysis under way.
-struct Pass<'t, F> {
+struct Pass<'t, O> {
     course: Course<'t>,
-    /// Sees the heap at the moments of the series that are evenly spread, with their numbers and
-    /// times.
-    at_sample: F,
+    observer: O,
     /// The moment to be copied.
     copied: Option<usize>,
     checkpoint: Option<Checkpoint<'t>>,
 }
 
-impl<'t, F: FnMut(usize, u64, &Replay<'t>)> Watch<'t> for Pass<'t, F> {
+impl<'t, O: Observe<'t>> Watch<'t> for Pass<'t, O> {
     #[inline]
     fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'t>) {
         self.course.peaks.watch(self.course.trace, next, heap);
@@ -224,11 +233,12 @@ impl<'t, F: FnMut(usize, u64, &Replay<'t>)> Watch<'t> for Pass<'t, F> {
         let Course { trace, times_ns, series, peaks } = &mut self.course;
         peaks.watch_footprint(trace, trace.clock().stamp_at(times_ns[stop]), heap);
         series.push(moment::state(heap, trace.clock(), times_ns[stop]));
+        self.observer.heap(times_ns[stop], heap);
     }
 
     fn at_stop_with_blocks(&mut self, stop: usize, replay: &mut Replay<'t>) {
         self.at_stop(stop, &mut replay.heap);
-        (self.at_sample)(stop, self.course.times_ns[stop], replay);
+        self.observer.blocks(stop, self.course.times_ns[stop], replay);
         if self.copied == Some(stop) && replay.blocks().count() <= MOST_COPIED_BLOCKS {
             let (course, replay) = (self.course.clone(), replay.clone());
             self.checkpoint = Some(Checkpoint { course, replay, stop });
@@ -243,22 +253,23 @@ pub fn analyze(trace: &Trace) -> Analysis {
 
 /// Replays the trace and takes its measures; with the heap as it is in the end.
 pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
-    let (analysis, replay, _) = pass(trace, None, WithBlocks::None, |_, _, _| {});
+    let (analysis, replay, _) = pass(trace, None, WithBlocks::None, ());
     (analysis, replay)
 }
 
 /// The same; with a way back to before the process began to exit, if it did and that is cheap.
 pub fn analyze_to_exit(trace: &Trace) -> (Analysis, Replay<'_>, Option<Checkpoint<'_>>) {
-    pass(trace, exit_ns(trace), WithBlocks::None, |_, _, _| {})
+    pass(trace, exit_ns(trace), WithBlocks::None, ())
 }
 
-/// The same; `at_sample` sees the heap with its blocks at the moments of the series that are evenly
-/// spread, with their numbers and times.
+/// The same, observed; with `blocks`, the heap is seen with its blocks.
 pub(super) fn analyze_observed<'t>(
     trace: &'t Trace,
-    at_sample: impl FnMut(usize, u64, &Replay<'t>),
+    blocks: bool,
+    observer: impl Observe<'t>,
 ) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
-    pass(trace, exit_ns(trace), WithBlocks::All, at_sample)
+    let with_blocks = if blocks { WithBlocks::All } else { WithBlocks::None };
+    pass(trace, exit_ns(trace), with_blocks, observer)
 }
 
 /// From when on a process that ended may have been about to.
@@ -271,7 +282,7 @@ fn pass<'t>(
     trace: &'t Trace,
     copied_ns: Option<u64>,
     with_blocks: WithBlocks,
-    at_sample: impl FnMut(usize, u64, &Replay<'t>),
+    observer: impl Observe<'t>,
 ) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
     let course = Course::new(trace);
     let stops_ns = course.times_ns.clone();
@@ -282,7 +293,7 @@ fn pass<'t>(
         (WithBlocks::None, Some(stop)) => WithBlocks::One(stop),
         _ => with_blocks,
     };
-    let mut pass = Pass { course, at_sample, copied, checkpoint: None };
+    let mut pass = Pass { course, observer, copied, checkpoint: None };
     let section = Section::whole(&stops_ns, with_blocks);
     let (mut replay, told) = play(trace, Replay::new(trace), section, &mut pass);
     let analysis = pass.course.finish(&mut replay, &told, end_ns(trace));
@@ -301,7 +312,7 @@ pub fn analyze_until<'t>(
         Some(Checkpoint { course, replay, stop }) => (course, replay, Some(stop)),
         None => (Course::new(trace), Replay::new(trace), None),
     };
-    let mut pass = Pass { course, at_sample: |_, _, _: &_| {}, copied: None, checkpoint: None };
+    let mut pass = Pass { course, observer: (), copied: None, checkpoint: None };
     let stops_ns = pass.course.times_ns.clone();
     let until = Until::Stamp(trace.clock().stamp_at(until_ns));
     let section = Section { stops_ns: &stops_ns, with_blocks: WithBlocks::None, from, until };

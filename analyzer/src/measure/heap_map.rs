@@ -1,14 +1,17 @@
 //! What the heap map draws: which stretches of address space, and how full at which moment.
 //!
-//! Over time, where blocks ever lay decides on the bands and on the size of a cell: whoever has
-//! replayed the trace to its end knows that. One more pass fills in the cells, moment by moment. For
-//! one moment the heap is replayed up to there.
+//! Over time, where blocks ever lay decides on the bands and on the size of a cell, which is known at the
+//! end of the trace; the columns are taken on the way there ([`MapColumns`]). Where it is asked whose the
+//! blocks are, it must be known first who has most, and one more pass fills in the cells. For one moment
+//! the heap is replayed up to there.
 
+use super::analyze::{Checkpoint, SAMPLES, analyze_observed};
+use super::map_columns::MapColumns;
 use super::moment::{end_ns, start_ns};
 use super::playback::{heap_at, heap_at_times, stop_at_times};
-use super::{Band, Cell, HeapMap, Kinds, Owners};
+use super::{Analysis, Band, Cell, HeapMap, Kinds, Owners};
 use crate::read::Trace;
-use crate::replay::{AddressSpace, Kind, Replay};
+use crate::replay::{AddressSpace, Kind, Replay, Stretch};
 use fragtrace_format::Stamp;
 use std::ops::Range;
 
@@ -17,8 +20,8 @@ const MAX_BANDS: usize = 12;
 /// Gaps of this share of the heap are broken out of the axis.
 const GAP_SHARE: u64 = 64;
 const LEAST_GAP_BYTES: u64 = 1 << 20;
-/// Columns beyond this show nothing more.
-const MAX_COLUMNS: usize = 1200;
+/// As many columns as the series has moments, and one at the end: more show nothing more.
+const MAX_COLUMNS: usize = SAMPLES as usize + 1;
 /// The same where each column asks all live blocks what kind they are of.
 const MAX_COLUMNS_OF_KINDS: usize = 400;
 /// Moments at which it is asked who has most, for the kinds of the whole run.
@@ -29,6 +32,21 @@ const WEIGHED: u64 = 12;
 struct Cluster {
     range: Range<u64>,
     by_kind: Vec<(Kind, u64)>,
+}
+
+/// The trace's measures, and the heap over time in at most about `rows` cells of address space, at
+/// the moments of the series; with the heap as it is in the end, and a way back to before the process began
+/// to exit. One pass.
+pub fn analyze_with_map(
+    trace: &Trace,
+    rows: usize,
+) -> (Analysis, HeapMap, Replay<'_>, Option<Checkpoint<'_>>) {
+    let mut columns = MapColumns::new(trace.process().page_bytes, rows);
+    let (analysis, replay, checkpoint) = analyze_observed(trace, false, &mut columns);
+    columns.take(end_ns(trace), replay.space());
+    let axis = heap_axis(trace, &replay, rows);
+    let map = columns.on(&axis).unwrap_or_else(|| heap_map(trace, MAX_COLUMNS, axis, None));
+    (analysis, map, replay, checkpoint)
 }
 
 /// A map of the heap without moments yet: at most about `rows` cells of address space, wherever blocks
@@ -175,49 +193,74 @@ fn band(cluster: &Cluster, cell_bytes: u64) -> Band {
     Band { start, cells, label }
 }
 
-fn column(space: &AddressSpace, map: &HeapMap) -> Vec<Cell> {
-    /// Bytes in a cell that were touched, that are live, that ever held a block.
-    #[derive(Clone, Copy, Default)]
-    struct Sums {
-        touched: u64,
-        live: u64,
-        ever: u64,
+/// Bytes in a cell that were touched, that are live, that ever held a block.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sums {
+    touched: u64,
+    live: u64,
+    pub(super) ever: u64,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, part: Sums) {
+        self.touched += part.touched;
+        self.live += part.live;
+        self.ever += part.ever;
     }
+}
+
+impl From<Sums> for Cell {
+    fn from(sums: Sums) -> Cell {
+        let Sums { touched, live, ever } = sums;
+        match (touched, ever) {
+            (0, 0) => Cell::Unused,
+            (0, _) => Cell::GivenBack,
+            (touched, _) => {
+                let share = |part: u64, whole: u64| (part * 255 / whole).min(255) as u8;
+                Cell::Used {
+                    live: share(live, touched).max(u8::from(live > 0)),
+                    held: share(touched, touched.max(ever)).max(1),
+                }
+            }
+        }
+    }
+}
+
+/// Calls `add` with each cell, by its address in cells, that a stretch has a part in, and that part.
+pub(super) fn add_to_cells(stretch: &Stretch, cell_bytes: u64, mut add: impl FnMut(u64, Sums)) {
+    // Live bytes of a stretch that is longer than a tile are spread evenly: it is all live or not
+    // at all.
+    let whole = stretch.bytes;
+    let end = stretch.start + whole;
+    let mut at = stretch.start;
+    while at < end {
+        let cell = at / cell_bytes;
+        let part = ((cell + 1) * cell_bytes).min(end) - at;
+        add(
+            cell,
+            Sums {
+                touched: if stretch.touched { part } else { 0 },
+                ever: if stretch.ever { part } else { 0 },
+                live: (u128::from(stretch.live_bytes) * u128::from(part) / u128::from(whole))
+                    as u64,
+            },
+        );
+        at += part;
+    }
+}
+
+fn column(space: &AddressSpace, map: &HeapMap) -> Vec<Cell> {
     let mut column = Vec::new();
     for band in &map.bands {
         let end = band.start + band.cells as u64 * map.cell_bytes;
+        let first = band.start / map.cell_bytes;
         let mut cells = vec![Sums::default(); band.cells];
         space.for_each_stretch(band.start..end, |stretch| {
-            // Live bytes of a stretch that is longer than a tile are spread evenly: it is
-            // all live or not at all.
-            let whole = stretch.bytes;
-            let mut at = stretch.start;
-            let stretch_end = stretch.start + whole;
-            while at < stretch_end {
-                let index = ((at - band.start) / map.cell_bytes) as usize;
-                let cell_end = band.start + (index as u64 + 1) * map.cell_bytes;
-                let part = cell_end.min(stretch_end) - at;
-                let sums = &mut cells[index];
-                sums.touched += if stretch.touched { part } else { 0 };
-                sums.ever += if stretch.ever { part } else { 0 };
-                sums.live +=
-                    (u128::from(stretch.live_bytes) * u128::from(part) / u128::from(whole)) as u64;
-                at += part;
-            }
+            add_to_cells(&stretch, map.cell_bytes, |cell, part| {
+                cells[(cell - first) as usize].add(part);
+            });
         });
-        column.extend(cells.into_iter().map(|Sums { touched, live, ever }| {
-            match (touched, ever) {
-                (0, 0) => Cell::Unused,
-                (0, _) => Cell::GivenBack,
-                (touched, _) => {
-                    let share = |part: u64, whole: u64| (part * 255 / whole).min(255) as u8;
-                    Cell::Used {
-                        live: share(live, touched).max(u8::from(live > 0)),
-                        held: share(touched, touched.max(ever)).max(1),
-                    }
-                }
-            }
-        }));
+        column.extend(cells.into_iter().map(Cell::from));
     }
     column
 }

@@ -12,6 +12,7 @@ mod holes;
 mod johnstone_wilson;
 mod kinds;
 mod latency;
+mod map_columns;
 mod moment;
 mod parts;
 mod places;
@@ -34,7 +35,7 @@ pub use analyze::{Checkpoint, analyze, analyze_to_end, analyze_to_exit, analyze_
 pub use arenas::{ArenaFacts, ArenaThread};
 pub use facts::{Analysis, DriftFacts, MappingFacts, ThreadPair, TraceFacts};
 pub use gaps::with_gaps;
-pub use heap_map::{heap_axis, heap_map, heap_pages};
+pub use heap_map::{analyze_with_map, heap_axis, heap_map, heap_pages};
 pub use holes::{Bucket, FitMoment, Hole, Holes, HolesIn, PageUse, fit_over_time, holes_at};
 pub use johnstone_wilson::JohnstoneWilson;
 pub(crate) use kinds::thread_label;

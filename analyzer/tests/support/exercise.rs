@@ -12,9 +12,10 @@ use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
 pub fn exercise(trace: &Trace) {
     let analysis = measure::analyze(trace);
     assert!(analysis.series.len() <= 2000);
-    let axis = measure::heap_axis(trace, &measure::analyze_to_end(trace).1, 50);
-    let map = measure::heap_map(trace, 10, axis.clone(), None);
+    let (_, map, replay, _) = measure::analyze_with_map(trace, 50);
     assert!(map.bands.len() < 10_000);
+    let axis = measure::heap_axis(trace, &replay, 50);
+    drop(replay);
     for by in [KindsBy::Thread, KindsBy::Age] {
         let mut symbols = Symbols::new(trace, Places::default(), Rules::default());
         let mut kinds = Kinds::new(by, trace, &mut symbols);

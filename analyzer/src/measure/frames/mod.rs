@@ -16,7 +16,7 @@ mod traits;
 pub use cells::{FrameCell, Most};
 pub use detail::{Detail, DetailBlock};
 
-use super::analyze::{Checkpoint, SAMPLES, analyze_observed};
+use super::analyze::{Checkpoint, Observe, SAMPLES, analyze_observed};
 use super::blame::{CallFacts, Charges, Held, Piece, Pins};
 use super::heap_map::bands_of;
 use super::kinds::Scale;
@@ -119,8 +119,7 @@ pub fn frames<'t>(
     symbols: &mut Symbols<'t>,
 ) -> (Analysis, Frames, Replay<'t>, Option<Checkpoint<'t>>) {
     let mut taking = Taking::new(trace, symbols);
-    let (analysis, replay, checkpoint) =
-        analyze_observed(trace, |index, time_ns, replay| taking.sample(index, time_ns, replay));
+    let (analysis, replay, checkpoint) = analyze_observed(trace, true, &mut taking);
     let frames = taking.finish(&replay);
     (analysis, frames, replay, checkpoint)
 }
@@ -144,6 +143,12 @@ struct Taking<'a, 't> {
     weights: Vec<u64>,
     /// The same by thread.
     thread_weights: Vec<u64>,
+}
+
+impl<'t> Observe<'t> for &mut Taking<'_, 't> {
+    fn blocks(&mut self, number: usize, time_ns: u64, replay: &Replay<'t>) {
+        self.sample(number, time_ns, replay);
+    }
 }
 
 impl<'a, 't> Taking<'a, 't> {

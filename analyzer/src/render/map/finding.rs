@@ -27,16 +27,17 @@ impl Fill {
     }
 }
 
-/// What stays live fills cells a little differently from moment to moment: the first moment with about the
-/// most is the one.
+/// What stays live fills cells a little differently from moment to moment: of those with about the most,
+/// the one that is nearest to the peak.
 const SAME_LIVE: f64 = 0.995;
 
-/// Two sentences; one or none when there is too little to say.
-pub(super) fn sentence(map: &HeapMap) -> String {
+/// Two sentences, of a heap that had most live at `peak_ns`; one or none when there is too little to say.
+pub(super) fn sentence(map: &HeapMap, peak_ns: u64) -> String {
     let fills = map.columns.iter().map(|column| Fill::of(column));
     let moments: Vec<(u64, Fill)> = map.times_ns.iter().copied().zip(fills).collect();
     let most = moments.iter().map(|(_, fill)| fill.live).fold(0.0, f64::max);
-    let fullest = moments.iter().find(|(_, fill)| fill.live >= most * SAME_LIVE);
+    let fullest = moments.iter().filter(|(_, fill)| fill.live >= most * SAME_LIVE);
+    let fullest = fullest.min_by_key(|(time_ns, _)| time_ns.abs_diff(peak_ns));
     let (Some((peak_ns, peak)), Some((end_ns, end))) = (fullest, moments.last()) else {
         return String::new();
     };
@@ -86,8 +87,13 @@ mod tests {
     use super::*;
 
     fn said(columns: Vec<Vec<Cell>>) -> String {
+        said_with_peak(columns, 1_000_000_000)
+    }
+
+    fn said_with_peak(columns: Vec<Vec<Cell>>, peak_ns: u64) -> String {
         let times_ns = (1..=columns.len() as u64).map(|t| t * 1_000_000_000).collect();
-        sentence(&HeapMap { cell_bytes: 4096, bands: vec![], times_ns, columns, owners: None })
+        let map = HeapMap { cell_bytes: 4096, bands: vec![], times_ns, columns, owners: None };
+        sentence(&map, peak_ns)
     }
 
     #[test]
@@ -107,10 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn of_moments_with_about_the_most_it_is_the_first() {
+    fn of_moments_with_about_the_most_it_is_the_one_at_the_peak() {
         let cells = |live| vec![Cell::Used { live, held: 255 }; 10];
-        let said = said(vec![cells(100), cells(254), cells(255), cells(25)]);
-        assert!(said.starts_with("When most was live (2.00 s)"), "{said}");
+        let said = |peak_ns| {
+            said_with_peak(vec![cells(100), cells(254), cells(255), cells(254), cells(25)], peak_ns)
+        };
+        assert!(said(2_100_000_000).starts_with("When most was live (2.00 s)"));
+        assert!(said(3_900_000_000).starts_with("When most was live (4.00 s)"));
+        // Too short to be seen at any moment.
+        assert!(said(5_000_000_000).starts_with("When most was live (4.00 s)"));
     }
 
     #[test]

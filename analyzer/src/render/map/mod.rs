@@ -26,6 +26,8 @@ pub use grid::{Layout, draw_pages};
 pub struct MapExtras {
     /// The lines above the map.
     pub title: Title,
+    /// When most was live, in nanoseconds since the trace's start.
+    pub peak_ns: u64,
     /// Where the window ends, in nanoseconds since the trace's start: the last column is
     /// drawn up to here.
     pub end_ns: u64,
@@ -108,7 +110,7 @@ fn header<'a>(
     }
     let width = metrics.width - 2 * frame::margin(metrics);
     let legend = Legend::place(entries, metrics, width);
-    Header::new(&extras.title, &finding::sentence(map), legend, metrics)
+    Header::new(&extras.title, &finding::sentence(map, extras.peak_ns), legend, metrics)
 }
 
 /// What colours stand for.

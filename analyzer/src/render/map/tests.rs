@@ -15,6 +15,7 @@ fn extras() -> MapExtras {
                       2026-03-01 12:00:00 UTC · window 0 s – 9.8 s"
                 .to_owned(),
         },
+        peak_ns: 0,
         end_ns: demo::WINDOW_END_NS,
         high_water_bytes: Some(133 << 20),
         marks: vec![Mark { time_ns: 6_900_000_000, label: "idle from here".to_owned() }],
@@ -96,6 +97,7 @@ fn no_map_is_too_strange_to_draw() {
             verdict: "y ".repeat(1000),
             subline: "\n\t\u{1F980}".to_owned(),
         },
+        peak_ns: u64::MAX,
         end_ns: u64::MAX,
         high_water_bytes: Some(u64::MAX),
         marks: vec![mark(0), mark(u64::MAX), mark(5)],

@@ -396,6 +396,16 @@ impl AddressSpace {
         self.space.for_each_stretch(range, each);
     }
 
+    /// Calls `each` with all stretches that are in the footprint or ever held a block, in order of
+    /// address.
+    pub fn for_each_used_stretch(&self, mut each: impl FnMut(Stretch)) {
+        self.space.for_each_stretch(0..MAX_ADDRESS, |stretch| {
+            if stretch.touched || stretch.ever {
+                each(stretch);
+            }
+        });
+    }
+
     /// What the region at an address is.
     pub fn kind_at(&self, address: u64) -> Option<Kind> {
         self.regions.at(address).map(|(_, region)| region.kind)

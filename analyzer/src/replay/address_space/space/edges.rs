@@ -38,7 +38,8 @@ impl Row {
     /// A tile, of which the first granule is covered or not.
     #[inline]
     pub fn tile(&self, tile: u32, covered: bool) -> Tile<'_> {
-        Tile { edges: &self.words.as_chunks().0[tile as usize], covered }
+        let edges = &self.words.as_chunks().0[tile as usize];
+        Tile { edges, covered, counted: None }
     }
 
     /// Covers or uncovers granules `from..to` of a tile, of which the first is covered or not. How many

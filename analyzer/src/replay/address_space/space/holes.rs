@@ -112,7 +112,7 @@ mod tests {
             let (mut holes, mut naive) = (Holes::default(), Sum::default());
             let (mut touched, mut open) = (0, 0);
             for (at, (kind, covered, edges)) in tiles.iter().enumerate() {
-                let tile = Tile { edges, covered: *covered };
+                let tile = Tile { edges, covered: *covered, counted: None };
                 // What is not mixed stands in the masks.
                 let kind = if *kind > 2 && !tile.is_mixed() { &2 } else { kind };
                 touched |= u64::from(*kind > 0) << at;

@@ -426,7 +426,10 @@ impl Leaf {
             if let Some(row) = row
                 && has(mixed)
             {
-                each(tile, 1, like, Some(self.tile(row, tile)));
+                let counted = (!has(self.stale)).then_some(self.live[tile as usize]);
+                let edges = self.tile(row, tile);
+                debug_assert!(counted.is_none_or(|live| u32::from(live) == edges.live()));
+                each(tile, 1, like, Some(Tile { counted, ..edges }));
                 tile += 1;
                 continue;
             }

@@ -18,6 +18,8 @@ pub struct Tile<'a> {
     pub(super) edges: &'a [u64; TILE_WORDS],
     /// Whether the first one is covered.
     pub(super) covered: bool,
+    /// How many are, where that was counted before.
+    pub(super) counted: Option<u16>,
 }
 
 impl Tile<'_> {
@@ -45,7 +47,7 @@ impl Tile<'_> {
 
     /// Covered granules.
     pub fn live(self) -> u32 {
-        self.count(0, TILE_GRANULES, true)
+        self.counted.map_or_else(|| self.count(0, TILE_GRANULES, true), u32::from)
     }
 
     /// The granules among `from..to` that are covered, or are not.
@@ -124,7 +126,7 @@ pub(super) mod tests {
                 })
                 .collect();
             let live = flags.iter().filter(|flag| **flag).count() as u32;
-            let tile = Tile { edges: &edges, covered: begin };
+            let tile = Tile { edges: &edges, covered: begin, counted: None };
             let (gaps, said) = tile.summary();
             prop_assert_eq!(Gaps::from(gaps), naive_gaps(&flags));
             prop_assert_eq!((said, tile.live()), (live, live));
@@ -139,7 +141,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_full_tile_has_no_hole_and_an_empty_one_is_one() {
-        let sum = |covered| Tile { edges: &[0; TILE_WORDS], covered }.summary();
+        let sum = |covered| Tile { edges: &[0; TILE_WORDS], covered, counted: None }.summary();
         assert_eq!((Gaps::from(sum(true).0), sum(true).1), (Gaps::default(), TILE_GRANULES));
         assert_eq!((Gaps::from(sum(false).0), sum(false).1), (Gaps::whole(4096), 0));
     }
