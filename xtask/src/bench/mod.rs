@@ -9,9 +9,11 @@ mod bytes;
 mod commands;
 mod evidence;
 mod facts;
+mod frames;
 mod hooked;
 mod long;
 mod machine;
+mod memory;
 mod pair;
 mod programs;
 mod redis;
@@ -34,9 +36,9 @@ const BEGIN: &str = "<!-- tables: begin, written by `cargo xtask bench --write` 
 const END: &str = "<!-- tables: end -->";
 
 /// The sections by name, in their order; bytes an event are told of what the others trace.
-pub const SECTIONS: [&str; 11] = [
-    "pair", "hooked", "tails", "wrapping", "evidence", "redis", "programs", "reports", "commands",
-    "long", "shootout",
+pub const SECTIONS: [&str; 13] = [
+    "pair", "frames", "hooked", "memory", "tails", "wrapping", "evidence", "redis", "programs",
+    "reports", "commands", "long", "shootout",
 ];
 
 /// Runs benchmarks, prints their tables and, if asked, keeps them. `only`: these sections; all,
@@ -60,8 +62,10 @@ pub fn run(quick: bool, write: bool, only: &[String]) -> Result<()> {
     for name in SECTIONS.into_iter().filter(|name| wanted(name)) {
         let section = match name {
             "pair" => told(pair::run(&rig)?, &mut traced),
+            "frames" => frames::run(&rig)?,
             "hooked" => hooked::run(&rig)
                 .unwrap_or_else(|error| format!("jemalloc's pair was not measured: {error:#}")),
+            "memory" => memory::run(&rig)?,
             "tails" => tails::run(&rig)?,
             "wrapping" => wrapping::run(&rig)?,
             "evidence" => evidence::run(&rig)?,

@@ -62,27 +62,24 @@ fn key(frame: &Frame) -> u64 {
 
 /// The way from a root to a frame, which says where the frame is looked for.
 #[derive(Clone, Copy)]
-pub(super) struct Path {
-    sum: u64,
-    factor: u64,
-}
+pub(super) struct Path(u64);
 
 impl Path {
     /// Before the first frame.
-    pub(super) const ROOT: Path = Path { sum: 0, factor: 0x9e37_79b9_7f4a_7c15 };
+    pub(super) const ROOT: Path = Path(0);
 
-    /// One frame further. A sum with a factor for each place: no step waits for the one before.
+    /// 2⁶⁴ divided by the golden ratio.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    /// One frame further. The order counts: recursions have the same few addresses in another one.
     #[inline(always)]
     pub(super) fn to(self, address: u64) -> Path {
-        Path {
-            sum: self.sum.wrapping_add(address.wrapping_mul(self.factor)),
-            factor: self.factor.wrapping_add(0xd6e8_feb8_6659_fd92),
-        }
+        Path(self.0.wrapping_mul(Path::SPREAD).wrapping_add(address))
     }
 
     #[inline(always)]
     fn hash(self) -> u64 {
-        (self.sum ^ self.sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        (self.0 ^ self.0 >> 32).wrapping_mul(Path::SPREAD)
     }
 
     /// Fetches the place where this frame is looked for first.
@@ -274,28 +271,46 @@ pub(super) fn frame(number: u32) -> Option<Frame> {
     unsafe { &*(address as *const FrameCell) }.frame()
 }
 
+/// A frame's number, 0 = none; and whether it was given out just now.
+#[derive(Clone, Copy)]
+pub(super) struct Given {
+    pub(super) number: u32,
+    pub(super) is_new: bool,
+}
+
 /// The number of a frame at the end of a path: the one that it has, or, if it `may_grow`, a new one.
-/// 0: none.
+/// Nothing is called by a frame whose caller is new: it is not looked for.
 #[inline]
-pub(super) fn number(frame: &Frame, path: Path, may_grow: bool) -> u32 {
+pub(super) fn number(frame: &Frame, path: Path, caller_is_new: bool, may_grow: bool) -> Given {
     let wanted = Wanted { hash: path.hash(), caller: frame.caller.into(), key: key(frame) };
-    let Some(newest) = (MAPPED.load(Acquire) as usize).checked_sub(1) else { return 0 };
-    wanted.search(newest).unwrap_or_else(|_| number_elsewhere(wanted, newest, frame, may_grow))
+    let Some(newest) = (MAPPED.load(Acquire) as usize).checked_sub(1) else {
+        return Given { number: 0, is_new: false };
+    };
+    if !caller_is_new && let Ok(number) = wanted.search(newest) {
+        return Given { number, is_new: false };
+    }
+    number_elsewhere(wanted, newest, frame, caller_is_new, may_grow)
 }
 
 /// The same, of one that is not on the newest level.
 #[inline(never)]
-fn number_elsewhere(wanted: Wanted, newest: usize, frame: &Frame, may_grow: bool) -> u32 {
-    if let Some(known) = wanted.search_older(newest) {
-        wanted.keep(known);
-        return known;
+fn number_elsewhere(
+    wanted: Wanted,
+    newest: usize,
+    frame: &Frame,
+    caller_is_new: bool,
+    may_grow: bool,
+) -> Given {
+    if !caller_is_new && let Some(number) = wanted.search_older(newest) {
+        wanted.keep(number);
+        return Given { number, is_new: false };
     }
     let own = if may_grow { take_number() } else { 0 };
     if own == 0 {
-        return 0;
+        return Given { number: 0, is_new: false };
     }
     fill(own, frame);
-    wanted.keep(own)
+    Given { number: wanted.keep(own), is_new: true }
 }
 
 /// Bytes of our memory that table and index take: pages of the index are touched at random.
@@ -307,3 +322,23 @@ pub(super) fn resident_bytes() -> u64 {
 }
 
 const _: () = assert!(Root::Full as u64 <= 15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn recursions_are_spread_over_the_index() {
+        const LEVELS: u32 = 14;
+        const SLOT_BITS: u32 = LEVELS + 2;
+        let calls = [0x5555_5555_4a30, 0x5555_5555_4a3c];
+        let first_slot = |path: u64| {
+            let step = |to: Path, level: u32| to.to(calls[(path >> level & 1) as usize]);
+            (0..LEVELS).fold(Path::ROOT, step).hash() >> (64 - SLOT_BITS)
+        };
+        let slots: HashSet<u64> = (0..1 << LEVELS).map(first_slot).collect();
+        // Of n drawn at random from 4n, n/8 are expected to have been drawn before.
+        assert!(slots.len() > (1 << LEVELS) * 5 / 6, "{} of {}", slots.len(), 1 << LEVELS);
+    }
+}

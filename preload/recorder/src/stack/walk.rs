@@ -176,13 +176,21 @@ fn number_frames(last: &mut Last, depth: u32) -> u32 {
     let from = first.max(last.numbered as usize);
     let mut path = path_to(&last.frames[first..from], Path::ROOT, |_| {});
     path_to(&last.frames[from..count], path, Path::fetch);
+    let mut caller_is_new = false;
     for index in from..count {
         let caller = if index == first { 0 } else { last.frames[index - 1].number };
         let Known { ip, way, .. } = last.frames[index];
         let interrupted = way.has(Way::INTERRUPTED);
         path = path.to(code_address(ip));
-        let ask = || table::number(&frame(ip, interrupted, caller, root), path, may_grow);
+        let mut is_new = false;
+        let mut ask = || {
+            let frame = frame(ip, interrupted, caller, root);
+            let given = table::number(&frame, path, caller_is_new, may_grow);
+            is_new = given.is_new;
+            given.number
+        };
         let number = if caller == 0 || interrupted { ask() } else { last.number(ip, caller, ask) };
+        caller_is_new = is_new;
         last.frames[index].number = number;
         if number == 0 {
             last.numbered = index as u32;
@@ -224,7 +232,8 @@ fn number_few(last: &Last, first: usize) -> u32 {
     for known in &last.frames[count.saturating_sub(KEPT_WHEN_SCARCE).max(first)..count] {
         let interrupted = known.way.has(Way::INTERRUPTED);
         path = path.to(code_address(known.ip));
-        number = table::number(&frame(known.ip, interrupted, number, Root::Full), path, true);
+        let frame = frame(known.ip, interrupted, number, Root::Full);
+        number = table::number(&frame, path, false, true).number;
         if number == 0 {
             return 0;
         }
