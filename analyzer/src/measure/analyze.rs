@@ -15,6 +15,7 @@ use crate::order::Told;
 use crate::read::Trace;
 use crate::replay::{Change, Heap, Replay};
 use fragtrace_format::Stamp;
+use std::num::NonZero;
 use std::ops::Range;
 
 /// Moments of the series, but for the two peaks.
@@ -253,22 +254,22 @@ pub fn analyze(trace: &Trace) -> Analysis {
 
 /// Replays the trace and takes its measures; with the heap as it is in the end.
 pub fn analyze_to_end(trace: &Trace) -> (Analysis, Replay<'_>) {
-    let (analysis, replay, _) = pass(trace, None, WithBlocks::None, ());
+    let (analysis, replay, _) = pass(trace, None, WithBlocks::NONE, ());
     (analysis, replay)
 }
 
 /// The same; with a way back to before the process began to exit, if it did and that is cheap.
 pub fn analyze_to_exit(trace: &Trace) -> (Analysis, Replay<'_>, Option<Checkpoint<'_>>) {
-    pass(trace, exit_ns(trace), WithBlocks::None, ())
+    pass(trace, exit_ns(trace), WithBlocks::NONE, ())
 }
 
-/// The same, observed; with `blocks`, the heap is seen with its blocks.
+/// The same, observed; the heap is seen with its blocks at every so many moments, if that is said.
 pub(super) fn analyze_observed<'t>(
     trace: &'t Trace,
-    blocks: bool,
+    blocks_every: Option<NonZero<usize>>,
     observer: impl Observe<'t>,
 ) -> (Analysis, Replay<'t>, Option<Checkpoint<'t>>) {
-    let with_blocks = if blocks { WithBlocks::All } else { WithBlocks::None };
+    let with_blocks = WithBlocks { every: blocks_every, one: None };
     pass(trace, exit_ns(trace), with_blocks, observer)
 }
 
@@ -289,10 +290,7 @@ fn pass<'t>(
     let copied = copied_ns.and_then(|copied_ns| {
         stops_ns.partition_point(|time_ns| *time_ns <= copied_ns).checked_sub(1)
     });
-    let with_blocks = match (with_blocks, copied) {
-        (WithBlocks::None, Some(stop)) => WithBlocks::One(stop),
-        _ => with_blocks,
-    };
+    let with_blocks = WithBlocks { one: copied, ..with_blocks };
     let mut pass = Pass { course, observer, copied, checkpoint: None };
     let section = Section::whole(&stops_ns, with_blocks);
     let (mut replay, told) = play(trace, Replay::new(trace), section, &mut pass);
@@ -315,7 +313,7 @@ pub fn analyze_until<'t>(
     let mut pass = Pass { course, observer: (), copied: None, checkpoint: None };
     let stops_ns = pass.course.times_ns.clone();
     let until = Until::Stamp(trace.clock().stamp_at(until_ns));
-    let section = Section { stops_ns: &stops_ns, with_blocks: WithBlocks::None, from, until };
+    let section = Section { stops_ns: &stops_ns, with_blocks: WithBlocks::NONE, from, until };
     let (mut replay, told) = play(trace, replay, section, &mut pass);
     let mut analysis = pass.course.finish(&mut replay, &told, until_ns);
     // Bytes were counted of what was read: not all events from the beginning.
@@ -347,7 +345,7 @@ pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
 
     let last = trace.window_start();
     let mut most = MostLive { peak: Peak { reached: last, ..Peak::default() }, last };
-    play(trace, Replay::new(trace), Section::whole(&[], WithBlocks::None), &mut most);
+    play(trace, Replay::new(trace), Section::whole(&[], WithBlocks::NONE), &mut most);
     trace.clock().time_ns(most.peak.reached)
 }
 

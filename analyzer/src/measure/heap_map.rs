@@ -42,7 +42,7 @@ pub fn analyze_with_map(
     rows: usize,
 ) -> (Analysis, HeapMap, Replay<'_>, Option<Checkpoint<'_>>) {
     let mut columns = MapColumns::new(trace.process().page_bytes, rows);
-    let (analysis, replay, checkpoint) = analyze_observed(trace, false, &mut columns);
+    let (analysis, replay, checkpoint) = analyze_observed(trace, None, &mut columns);
     columns.take(end_ns(trace), replay.space());
     let axis = heap_axis(trace, &replay, rows);
     let map = columns.on(&axis).unwrap_or_else(|| heap_map(trace, MAX_COLUMNS, axis, None));

@@ -10,6 +10,7 @@ use crate::order::{self, Batch, Brief, Event, Told};
 use crate::read::Trace;
 use crate::replay::{Change, Changes, Heap, Matching, Replay};
 use fragtrace_format::Stamp;
+use std::num::NonZero;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -43,12 +44,25 @@ pub(super) trait Watch<'t> {
     fn at_stop_with_blocks(&mut self, _stop: usize, _replay: &mut Replay<'t>) {}
 }
 
-/// At which stops the live blocks are to be seen.
+/// At which stops the live blocks are to be seen: the two halves of the replay wait for each other there.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum WithBlocks {
-    All,
-    One(usize),
-    None,
+pub(super) struct WithBlocks {
+    /// At every one with a number that is a multiple of this.
+    pub every: Option<NonZero<usize>>,
+    /// At this one.
+    pub one: Option<usize>,
+}
+
+impl WithBlocks {
+    pub const NONE: WithBlocks = WithBlocks { every: None, one: None };
+    pub const ALL: WithBlocks = WithBlocks { every: Some(NonZero::<usize>::MIN), one: None };
+
+    /// The first of them that is not before `from`.
+    fn next(self, from: usize) -> Option<usize> {
+        let every = self.every.map(|every| from.next_multiple_of(every.get()));
+        let one = self.one.filter(|one| *one >= from);
+        every.into_iter().chain(one).min()
+    }
 }
 
 /// Where a replay ends: nothing behind is read.
@@ -81,7 +95,7 @@ impl<'s> Section<'s> {
 
     /// From the beginning, without a stop.
     fn until(until: Until) -> Section<'static> {
-        Section { until, ..Section::whole(&[], WithBlocks::None) }
+        Section { until, ..Section::whole(&[], WithBlocks::NONE) }
     }
 }
 
@@ -118,11 +132,7 @@ impl Way {
 
     /// The next stop, from one on, at which the blocks are to be seen.
     fn next_with_blocks(&self, from: usize) -> Option<(usize, Stamp)> {
-        let next = match self.with_blocks {
-            WithBlocks::All => from,
-            WithBlocks::One(stop) if stop >= from => stop,
-            WithBlocks::One(_) | WithBlocks::None => return None,
-        };
+        let next = self.with_blocks.next(from)?;
         self.stops.get(next).map(|stop| (next, *stop))
     }
 
@@ -396,7 +406,7 @@ pub(super) fn stop_at_times<'t>(
         }
     }
 
-    let section = Section::whole(times_ns, WithBlocks::All);
+    let section = Section::whole(times_ns, WithBlocks::ALL);
     play(trace, Replay::new(trace), section, &mut AtStop(at_stop)).0
 }
 
@@ -414,7 +424,7 @@ pub(super) fn heap_at_times<'t>(
         }
     }
 
-    let section = Section::whole(times_ns, WithBlocks::None);
+    let section = Section::whole(times_ns, WithBlocks::NONE);
     play(trace, Replay::new(trace), section, &mut AtStop(at_stop));
 }
 

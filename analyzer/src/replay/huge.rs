@@ -3,6 +3,8 @@
 
 /// Smaller lists are not worth it.
 const LEAST_BYTES: usize = 4 << 20;
+/// Addresses that a large list takes ahead. Where there are not as many, it is copied as it grows.
+const ROOM_BYTES: usize = 4 << 30;
 /// Ranges to advise on consist of whole ones.
 const PAGE_BYTES: usize = 4096;
 
@@ -12,6 +14,21 @@ pub(super) fn filled<T: Clone>(value: T, count: usize) -> Vec<T> {
     ask_for(&list, list.capacity());
     list.resize(count, value);
     list
+}
+
+/// Makes a list of copies of a value longer, and copies it at most once when it is large: then there is
+/// room ahead, which takes addresses and no memory.
+pub(super) fn grow<T: Clone>(list: &mut Vec<T>, value: T, count: usize) {
+    if count > list.capacity() {
+        let more = count.saturating_sub(list.len());
+        let ahead = ROOM_BYTES / size_of::<T>().max(1);
+        let is_large = count * size_of::<T>() >= LEAST_BYTES;
+        if !is_large || ahead < more || list.try_reserve_exact(ahead).is_err() {
+            list.reserve_exact(more);
+        }
+        ask_for(list, list.capacity());
+    }
+    list.resize(count, value);
 }
 
 /// Adds a value to a list that may become large.
@@ -78,5 +95,16 @@ mod tests {
         let mut grown = Vec::new();
         (0..2 << 20).for_each(|number: u64| push(&mut grown, number));
         assert!(is_advised(&grown) && grown.iter().copied().eq(0..2 << 20));
+    }
+
+    #[test]
+    fn a_large_list_stays_where_it_is_as_it_grows() {
+        let mut list = filled(1u64, 1 << 10);
+        grow(&mut list, 2, 1 << 20);
+        let begin = list.as_ptr();
+        grow(&mut list, 3, 1 << 22);
+        assert_eq!((begin, list.len()), (list.as_ptr(), 1 << 22));
+        let ends = [1 << 10, 1 << 20, 1 << 22].map(|end| (list[end - 1], list.get(end)));
+        assert_eq!(ends, [(1, Some(&2)), (2, Some(&3)), (3, None)]);
     }
 }

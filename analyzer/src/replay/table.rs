@@ -30,6 +30,8 @@ struct Place([Entry; PLACE_ENTRIES]);
 const _: () = assert!(PLACE_ENTRIES == 2 && size_of::<Place>() == 64);
 
 impl Place {
+    const EMPTY: Place = Place([Entry::NONE; PLACE_ENTRIES]);
+
     /// Which of its entries is the one of an address.
     #[inline(always)]
     fn find(&self, address: u64) -> Option<usize> {
@@ -80,7 +82,7 @@ impl Clone for Table {
 impl Table {
     fn of_groups(bits: u32) -> Table {
         let count = GROUP_PLACES << bits;
-        let places = huge::filled(Place([Entry::NONE; PLACE_ENTRIES]), count);
+        let places = huge::filled(Place::EMPTY, count);
         Table { places, past: huge::filled(0, count), count: 0, shift: u64::BITS - bits }
     }
 
@@ -215,13 +217,42 @@ impl Table {
         self.places.len() * PLACE_ENTRIES / 2
     }
 
+    /// Makes it twice as large, where it is: a place becomes two, neither of which comes before it, and
+    /// no other place becomes one of these. So what is in its own place moves from behind, and finds room.
     #[cold]
     fn grow(&mut self) {
-        let larger = Table::of_groups(u64::BITS - self.shift + 1);
-        let before = std::mem::replace(self, larger);
-        for entry in before.iter() {
-            self.put(*entry);
+        let before = self.places.len();
+        let astray = self.take_astray();
+        self.past.fill(0);
+        huge::grow(&mut self.past, 0, 2 * before);
+        huge::grow(&mut self.places, Place::EMPTY, 2 * before);
+        self.shift -= 1;
+        for place in (0..before).rev() {
+            let entries = std::mem::replace(&mut self.places[place], Place::EMPTY).0;
+            for entry in entries.into_iter().filter(Entry::is_some) {
+                let home = self.home(entry.address);
+                *self.places[home].room() = entry;
+            }
         }
+        for entry in astray {
+            self.put(entry);
+        }
+    }
+
+    /// Takes out what is not in its own place.
+    fn take_astray(&mut self) -> Vec<Entry> {
+        let mut astray = Vec::new();
+        for place in 0..self.places.len() {
+            for index in 0..PLACE_ENTRIES {
+                let entry = self.places[place].0[index];
+                if entry.is_some() && self.home(entry.address) != place {
+                    self.places[place].0[index] = Entry::NONE;
+                    astray.push(entry);
+                }
+            }
+        }
+        self.count -= astray.len();
+        astray
     }
 
     /// Takes an entry out.

@@ -28,10 +28,13 @@ use crate::symbols::Symbols;
 use cells::Telling;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use traits::TraitsMet;
 
 /// Frames at most, but for the one at the end.
 const MOST_FRAMES: u64 = 250;
+/// A frame at every so many samples, at first.
+const FIRST_STRIDE: NonZero<usize> = NonZero::new((SAMPLES / MOST_FRAMES) as usize).unwrap();
 /// Cells that ever held a block, at most, in one frame.
 const MOST_CELLS: usize = 1 << 16;
 /// Blocks that are walked over before frames are thinned out.
@@ -119,7 +122,7 @@ pub fn frames<'t>(
     symbols: &mut Symbols<'t>,
 ) -> (Analysis, Frames, Replay<'t>, Option<Checkpoint<'t>>) {
     let mut taking = Taking::new(trace, symbols);
-    let (analysis, replay, checkpoint) = analyze_observed(trace, true, &mut taking);
+    let (analysis, replay, checkpoint) = analyze_observed(trace, Some(FIRST_STRIDE), &mut taking);
     let frames = taking.finish(&replay);
     (analysis, frames, replay, checkpoint)
 }
@@ -158,7 +161,7 @@ impl<'a, 't> Taking<'a, 't> {
             symbols,
             numbers: SiteNumbers::default(),
             traits: TraitsMet::default(),
-            stride: SAMPLES / MOST_FRAMES,
+            stride: FIRST_STRIDE.get() as u64,
             visited: 0,
             cell_bytes: trace.process().page_bytes,
             pieces: Vec::new(),
