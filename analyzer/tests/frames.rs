@@ -1,16 +1,17 @@
 //! The page's cells are coloured by age, size and thread as the map's are: each cell has the kind
-//! with most live bytes in it, found in another way.
+//! with most live bytes in it, found in another way. Its frames are of the blocks that were live then.
 #![forbid(unsafe_code)]
 
 mod support;
 
-use fragtrace_analyzer::measure::frames::{FrameCell, frames};
+use fragtrace_analyzer::measure::blame::{By, PinnedHeap, heap_at};
+use fragtrace_analyzer::measure::frames::{FrameCell, SiteCharge, frames};
 use fragtrace_analyzer::measure::{Cell, Kinds, KindsBy, NAMED, heap_pages};
 use fragtrace_analyzer::read::Trace;
 use fragtrace_analyzer::symbols::{Places, Rules, Symbols};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use support::{Builder, malloc};
+use support::{Builder, free, malloc};
 
 const HEAP: u64 = 0x5555_5560_0000;
 const PAGE: u64 = 4096;
@@ -65,6 +66,73 @@ fn by_thread(blocks: &[(u32, u64, u64)]) -> BTreeMap<u64, BTreeMap<u32, u64>> {
 
 fn chunk_bytes(size: u64) -> u64 {
     (size + 8).next_multiple_of(16).max(32)
+}
+
+/// Blocks that come and go in places of 48 bytes to 9 KiB: slowly, then thousands of them between two
+/// frames, then slowly again.
+fn coming_and_going(mut random: u64) -> Trace {
+    const PLACES: u64 = 3000;
+    const SLOWLY: u64 = 1000;
+    let mut builder = Builder::default();
+    let (mut live, mut now) = (vec![false; PLACES as usize], 1);
+    let sizes = |place: u64| [24, 24, 24, 100, 9000][(place % 5) as usize];
+    let group_bytes: u64 = (0..5).map(|place| chunk_bytes(sizes(place))).sum();
+    for event in 0..12_000 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        now += if (2000..10_000).contains(&event) { 1 } else { SLOWLY };
+        let place = random % PLACES;
+        let before: u64 = (place / 5 * 5..place).map(|place| chunk_bytes(sizes(place))).sum();
+        let address = HEAP + 16 + place / 5 * group_bytes + before;
+        let taken = &mut live[place as usize];
+        let said = if *taken { free(address) } else { malloc(address, sizes(place) - place % 3) };
+        *taken = !*taken;
+        builder.say(1, now, said);
+    }
+    builder.open()
+}
+
+/// What all blocks have live and pin, and how old what pins is, by a replay up to a moment: there are no
+/// stacks, and one thread.
+fn by_blame(trace: &Trace, at_ns: u64) -> SiteCharge {
+    let (replay, mut symbols) = (heap_at(trace, at_ns), symbols(trace));
+    let blame = PinnedHeap::new(trace, &replay, at_ns, By::Thread).blame(&mut symbols);
+    // The allocator may be there, too.
+    let site = blame.sites.iter().find(|site| site.live_blocks > 0).expect("the thread");
+    SiteCharge {
+        site: 0,
+        pinned_bytes: site.pinned_bytes,
+        sole_pinned_bytes: site.sole_pinned_bytes,
+        unlock_bytes: site.unlock_bytes,
+        pages: site.pages,
+        live_bytes: site.live_bytes,
+        live_blocks: site.live_blocks,
+        age_ns: site.age_ns,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    #[test]
+    fn frames_are_of_the_blocks_that_were_live_then(random in 1u64..) {
+        let trace = coming_and_going(random);
+        let mut symbols = symbols(&trace);
+        let (_, page, ..) = frames(&trace, &mut symbols);
+        prop_assert!(page.frames.len() > 200);
+        for frame in page.frames.iter().skip(1).step_by(9).chain(page.frames.last()) {
+            prop_assert_eq!(&frame.sites, &[by_blame(&trace, frame.time_ns)]);
+        }
+        for detail in page.details {
+            let replay = heap_at(&trace, detail.at_ns);
+            let mut blocks: Vec<_> =
+                replay.blocks().iter().map(|(_, block)| (block.extent, block.size)).collect();
+            blocks.sort_unstable_by_key(|(extent, _)| extent.start);
+            let shown = detail.blocks.into_iter().map(|block| (block.extent, block.size));
+            prop_assert!(shown.eq(blocks), "{}", detail.label);
+        }
+    }
 }
 
 proptest! {

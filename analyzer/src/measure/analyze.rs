@@ -13,7 +13,7 @@ use super::trace_facts::facts;
 use super::{Analysis, Latency, State, TraceFacts};
 use crate::order::Told;
 use crate::read::Trace;
-use crate::replay::{Change, Heap, Replay};
+use crate::replay::{Change, Changes, Heap, Replay};
 use fragtrace_format::Stamp;
 use std::num::NonZero;
 use std::ops::Range;
@@ -200,6 +200,8 @@ const MOST_COPIED_BLOCKS: u64 = 1 << 20;
 pub(super) trait Observe<'t> {
     /// Sees it at one of them, with its time.
     fn heap(&mut self, _time_ns: u64, _heap: &Heap<'t>) {}
+    /// Sees what happens to blocks, some events at a time; before it sees the blocks, all that did.
+    fn changes(&mut self, _changes: &Changes) {}
     /// The same with the blocks, if they are to be seen; with the number of the moment.
     fn blocks(&mut self, _number: usize, _time_ns: u64, _replay: &Replay<'t>) {}
 }
@@ -228,6 +230,10 @@ impl<'t, O: Observe<'t>> Watch<'t> for Pass<'t, O> {
 
     fn passed(&mut self, last: Stamp, heap: &Heap<'t>) {
         self.course.peaks.pass(last, heap);
+    }
+
+    fn applied(&mut self, changes: &Changes) {
+        self.observer.changes(changes);
     }
 
     fn at_stop(&mut self, stop: usize, heap: &mut Heap<'t>) {

@@ -38,6 +38,9 @@ pub(super) trait Watch<'t> {
     }
     /// Sees it behind some events in a row that it had nothing to see of, with the stamp of the last.
     fn passed(&mut self, _last: Stamp, _heap: &Heap<'t>) {}
+    /// Sees what happened, some events at a time; before a stop at which the blocks are to be seen, all that
+    /// did.
+    fn applied(&mut self, _changes: &Changes) {}
     /// Sees it at a stop, by number: all events up to it have been applied, and no later one.
     fn at_stop(&mut self, _stop: usize, _heap: &mut Heap<'t>) {}
     /// The same at a stop at which the blocks are to be seen.
@@ -364,6 +367,7 @@ pub(super) fn play<'t>(
             match step {
                 Step::Changes(changes, events) => {
                     following.apply(&changes);
+                    following.watch.applied(&changes);
                     if let Some(last) = changes.list().last() {
                         pass.note_events(events, last.stamp);
                     }

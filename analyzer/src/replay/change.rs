@@ -133,6 +133,15 @@ impl Changes {
         (self.stamp, self.flags) = (stamp, FIRST);
     }
 
+    /// The blocks that came (true) and went (false), in order; without those that did both at once.
+    pub fn blocks(&self) -> impl Iterator<Item = (bool, Block)> {
+        self.list.iter().filter_map(|change| match change.what {
+            What::Came => Some((true, self.block_of(change))),
+            What::Went => Some((false, self.block_of(change))),
+            What::Passed | What::Mappings | What::Nothing => None,
+        })
+    }
+
     /// The event under way led to no more.
     #[inline]
     pub(super) fn end(&mut self) {

@@ -6,10 +6,11 @@
 //! dropped and n doubles, so that frames stay evenly spread whatever the trace.
 //!
 //! The replay waits meanwhile. So what can be found out side by side is: the holes while the blocks
-//! are collected, then who pins the pages, and what is in each cell.
+//! are brought up to date, then who pins the pages, and what is in each cell.
 
 mod cells;
 mod detail;
+mod followed;
 mod numbering;
 mod traits;
 
@@ -17,15 +18,16 @@ pub use cells::{FrameCell, Most};
 pub use detail::{Detail, DetailBlock};
 
 use super::analyze::{Checkpoint, Observe, SAMPLES, analyze_observed};
-use super::blame::{CallFacts, Charges, Held, Piece, Pins};
+use super::blame::{CallFacts, Charges, Held, Pins};
 use super::heap_map::bands_of;
 use super::kinds::Scale;
 use super::moment::end_ns;
 use super::{Analysis, Band, Bucket, SiteNumbers};
 use crate::read::Trace;
-use crate::replay::{AddressSpace, Replay};
+use crate::replay::{AddressSpace, Changes, Replay};
 use crate::symbols::Symbols;
 use cells::Telling;
+use followed::{Followed, Naming};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -129,17 +131,13 @@ pub fn frames<'t>(
 
 struct Taking<'a, 't> {
     trace: &'t Trace,
-    symbols: &'a mut Symbols<'t>,
-    numbers: SiteNumbers,
-    traits: TraitsMet,
+    naming: Naming<'a, 't>,
     /// A frame at every so many samples.
     stride: u64,
     visited: u64,
     cell_bytes: u64,
-    /// The live blocks of the last frame, in order of address; numbers are places in `sizes`.
-    pieces: Vec<Piece>,
-    /// What was asked for, in the order in which they were collected.
-    sizes: Vec<u64>,
+    /// The live blocks of the last frame.
+    live: Followed,
     frames: Vec<(u64, Frame)>,
     most_live: Option<(u64, Detail)>,
     /// By site: the most that it pinned and had live at one moment.
@@ -149,6 +147,10 @@ struct Taking<'a, 't> {
 }
 
 impl<'t> Observe<'t> for &mut Taking<'_, 't> {
+    fn changes(&mut self, changes: &Changes) {
+        self.live.note(changes);
+    }
+
     fn blocks(&mut self, number: usize, time_ns: u64, replay: &Replay<'t>) {
         self.sample(number, time_ns, replay);
     }
@@ -158,14 +160,15 @@ impl<'a, 't> Taking<'a, 't> {
     fn new(trace: &'t Trace, symbols: &'a mut Symbols<'t>) -> Self {
         Taking {
             trace,
-            symbols,
-            numbers: SiteNumbers::default(),
-            traits: TraitsMet::default(),
+            naming: Naming {
+                symbols,
+                numbers: SiteNumbers::default(),
+                traits: TraitsMet::default(),
+            },
             stride: FIRST_STRIDE.get() as u64,
             visited: 0,
             cell_bytes: trace.process().page_bytes,
-            pieces: Vec::new(),
-            sizes: Vec::new(),
+            live: Followed::default(),
             frames: Vec::new(),
             most_live: None,
             weights: Vec::new(),
@@ -195,14 +198,14 @@ impl<'a, 't> Taking<'a, 't> {
 
     /// The blocks of the last frame, one by one.
     fn detail(&self, moment: (u64, &'static str)) -> Detail {
-        Detail::of(self.trace, moment, (&self.pieces, &self.sizes), &self.traits)
+        Detail::of(self.trace, moment, (&self.live.pieces, &self.live.sizes), &self.naming.traits)
     }
 
     fn frame(&mut self, time_ns: u64, replay: &Replay<'t>) -> Frame {
         let space = replay.space();
         let (page_bytes, is_glibc) = (self.trace.process().page_bytes, replay.is_glibc());
         let (mut held, mut found) = (Held::default(), Holes::default());
-        let mut sums = rayon::in_place_scope(|scope| {
+        rayon::in_place_scope(|scope| {
             scope.spawn(|_| {
                 held = Held::of(space, page_bytes);
                 if is_glibc {
@@ -210,16 +213,17 @@ impl<'a, 't> Taking<'a, 't> {
                 }
             });
             // Who knows the symbols stays on this thread.
-            self.collect(replay)
+            self.live.catch_up(replay.blocks(), &mut self.naming);
         });
-        let pins = Pins::new(std::mem::take(&mut self.pieces), held, space.heads(), page_bytes);
+        let pins =
+            Pins::new(std::mem::take(&mut self.live.pieces), held, space.heads(), page_bytes);
         // Before anything is gathered: one block may be larger than all memory there is.
         let mut bytes = 0u64;
         space.for_each_stretch(0..u64::MAX, |stretch| bytes = bytes.saturating_add(stretch.bytes));
         while bytes / self.cell_bytes > MOST_CELLS as u64 {
             self.double_cells();
         }
-        let traits = self.traits.list();
+        let traits = self.naming.traits.list();
         let telling = Telling {
             traits,
             now: self.trace.clock().stamp_at(time_ns),
@@ -227,11 +231,11 @@ impl<'a, 't> Taking<'a, 't> {
         };
         let groups: Vec<u32> = traits.iter().map(|traits| traits.site).collect();
         let (charges, mut cells) = rayon::join(
-            || pins.charge(&groups, sums.len()),
+            || pins.charge(&groups, self.live.sums.len()),
             || cells::gather(space, pins.pieces(), telling, self.cell_bytes),
         );
-        self.pieces = pins.into_pieces();
-        self.charge(&mut sums, &charges, time_ns);
+        self.live.pieces = pins.into_pieces();
+        let sums = self.charge(&charges, time_ns);
         self.weigh_threads(&charges);
         while cells.len() > MOST_CELLS {
             cells::coarsen(&mut cells);
@@ -242,61 +246,39 @@ impl<'a, 't> Taking<'a, 't> {
         Frame { time_ns, cells, sites, more_sites, holes, largest_holes }
     }
 
-    /// Collects the live blocks, and what each site has live.
-    fn collect(&mut self, replay: &Replay<'t>) -> Vec<SiteCharge> {
-        self.pieces.clear();
-        self.sizes.clear();
-        let mut sums: Vec<SiteCharge> = Vec::new();
-        for (_, block) in replay.blocks().iter() {
-            let site = self.numbers.of(&block, self.symbols);
-            if sums.len() < self.numbers.count() {
-                sums.resize(self.numbers.count(), SiteCharge::default());
-            }
-            let sum = &mut sums[site as usize];
-            sum.live_bytes = sum.live_bytes.saturating_add(block.size);
-            sum.live_blocks += 1;
-            if !block.extent.is_empty() {
-                let key = self.traits.number(site, &block);
-                let number = self.sizes.len() as u32;
-                self.pieces.push(Piece { extent: block.extent, birth: block.birth, key, number });
-                self.sizes.push(block.size);
-            }
-        }
-        // Of a site that was met at earlier moments only nothing is live.
-        sums.resize(self.numbers.count(), SiteCharge::default());
-        sums
-    }
-
     fn double_cells(&mut self) {
         self.frames.iter_mut().for_each(|(_, frame)| cells::coarsen(&mut frame.cells));
         self.cell_bytes *= 2;
     }
 
-    /// Adds what the sites pin to what they have live, and takes note of the greatest.
-    fn charge(&mut self, sums: &mut [SiteCharge], charges: &Charges, time_ns: u64) {
+    /// What the sites have live and pin. Takes note of the greatest.
+    fn charge(&mut self, charges: &Charges, time_ns: u64) -> Vec<SiteCharge> {
+        let sums = &self.live.sums;
         self.weights.resize(self.weights.len().max(sums.len()), 0);
-        for (site, (sum, charge)) in sums.iter_mut().zip(&charges.groups).enumerate() {
+        let sites = sums.iter().zip(&charges.groups).enumerate().map(|(site, (sum, charge))| {
             let birth_ns = charge.mean_birth().map(|birth| self.trace.clock().time_ns(birth));
-            *sum = SiteCharge {
+            let weight = charge.pinned_bytes.saturating_add(sum.bytes);
+            self.weights[site] = self.weights[site].max(weight);
+            SiteCharge {
                 site: site as u32,
                 pinned_bytes: charge.pinned_bytes,
                 sole_pinned_bytes: charge.sole_pinned_bytes,
                 unlock_bytes: charge.unlock_bytes,
                 pages: charge.pages,
+                live_bytes: sum.bytes,
+                live_blocks: sum.blocks,
                 age_ns: birth_ns.map(|birth_ns| time_ns.saturating_sub(birth_ns)),
-                ..*sum
-            };
-            let weight = sum.pinned_bytes.saturating_add(sum.live_bytes);
-            self.weights[site] = self.weights[site].max(weight);
-        }
+            }
+        });
+        sites.collect()
     }
 
     /// Takes note of what threads pin and have live.
     fn weigh_threads(&mut self, charges: &Charges) {
-        let mut sums = vec![0u64; self.traits.threads().len()];
+        let mut sums = vec![0u64; self.naming.traits.threads().len()];
         if sums.len() > 1 {
-            let thread_of = |key: usize| self.traits.list()[key].thread as usize;
-            for piece in &self.pieces {
+            let thread_of = |key: usize| self.naming.traits.list()[key].thread as usize;
+            for piece in &self.live.pieces {
                 let sum = &mut sums[thread_of(piece.key as usize)];
                 *sum = sum.saturating_add(piece.extent.end - piece.extent.start);
             }
@@ -328,10 +310,10 @@ impl<'a, 't> Taking<'a, 't> {
             ages: Scale::of_ages(self.trace),
             ..Frames::default()
         };
-        taken.number_threads(self.traits.threads(), &self.thread_weights);
+        taken.number_threads(self.naming.traits.threads(), &self.thread_weights);
         taken.name_threads(replay);
         taken.place(replay);
-        taken.number_sites(&self.numbers, &self.weights);
+        taken.number_sites(&self.naming.numbers, &self.weights);
         taken
     }
 }
