@@ -58,8 +58,8 @@ pub fn run(rig: &Rig) -> Result<(String, Row)> {
          malloc(64) and its free, served by the thread's cache; threads share nothing. heaptrack \
          takes stacks, and has its interpreter running beside it. *Stamps alone*: under a library \
          that reads the clock and stores eight bytes for each event, and does nothing else: no tracer \
-         goes below. The last columns: what a pair costs above bare, of what it costs above bare \
-         under heaptrack. {}\n\n{table}",
+         goes below. The last columns: what a pair costs above the bare run of the same round, of \
+         what it costs above it under heaptrack. {}\n\n{table}",
         caveats.join(" ")
     );
     Ok((section, row))

@@ -194,8 +194,8 @@ pub fn run(rig: &Rig) -> Result<(String, Vec<Row>)> {
         "### Whole programs\n\nMedians of {runs} runs. By their own clocks, but for the compiler, which \
          is timed from start to end, and of which heaptrack's interpreter dies. The stress is the published one: \
          random sizes of 128 B to 8 KB, 5,000 live a thread, nothing else. *Stamps alone*: as for a \
-         pair. *Keeps*: speed beside bare. The last columns: what is above bare, of what is above bare \
-         under heaptrack.\n\n{table}"
+         pair. *Keeps*: speed beside the bare run of the same round. The last columns: what is above \
+         that run, of what is above it under heaptrack.\n\n{table}"
     );
     Ok((section, traced))
 }

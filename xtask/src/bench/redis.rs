@@ -78,7 +78,8 @@ pub fn run(rig: &Rig) -> Result<(String, Row)> {
     }
     let section = format!(
         "### redis\n\nredis-benchmark and redis-server on this machine, 50 connections, 64 B \
-         values, a fresh server for each run, medians of {runs}. {}\n\n{table}",
+         values, a fresh server for each run, medians of {runs}; *keeps*: of the \
+         ratios to the bare run of the same round. {}\n\n{table}",
         row.with.as_ref().map(Facts::caveat).unwrap_or_default()
     );
     Ok((section, row))

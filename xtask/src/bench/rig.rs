@@ -28,7 +28,8 @@ pub enum Variant {
     Heaptrack,
 }
 
-/// Samples of one figure, by variant.
+/// Samples of one figure, by variant, in the order in which they were taken. Variants are compared run
+/// by run: two that follow each other find the machine as fast, or nearly.
 #[derive(Default)]
 pub struct Samples(Vec<(Variant, f64)>);
 
@@ -39,13 +40,12 @@ impl Samples {
 
     /// The median of a variant's samples; `None` where there are none.
     pub fn median(&self, variant: Variant) -> Option<f64> {
-        let of_variant = self.0.iter().filter(|(of, _)| *of == variant);
-        median(&of_variant.map(|(_, value)| *value).collect::<Vec<_>>())
+        median(&self.of(variant).collect::<Vec<_>>())
     }
 
-    /// The median of a variant, less that of the bare runs.
+    /// The median of what a variant has more than the bare run of the same round.
     pub fn above_bare(&self, variant: Variant) -> Option<f64> {
-        Some(self.median(variant)? - self.median(Variant::Bare)?)
+        self.beside_bare(variant, |value, bare| value - bare)
     }
 
     /// What a variant adds, as a percentage of what heaptrack adds.
@@ -53,14 +53,24 @@ impl Samples {
         Some(100.0 * self.above_bare(variant)? / self.above_bare(Variant::Heaptrack)?)
     }
 
-    /// Where samples are times: the bare median as a percentage of the variant's.
+    /// Where samples are times: the bare ones as a percentage of the variant's.
     pub fn speed_kept(&self, variant: Variant) -> Option<f64> {
-        Some(100.0 * self.median(Variant::Bare)? / self.median(variant)?)
+        self.beside_bare(variant, |value, bare| 100.0 * bare / value)
     }
 
-    /// A variant's median as a percentage of the bare one.
+    /// A variant's samples as a percentage of the bare ones.
     pub fn kept(&self, variant: Variant) -> Option<f64> {
-        Some(100.0 * self.median(variant)? / self.median(Variant::Bare)?)
+        self.beside_bare(variant, |value, bare| 100.0 * value / bare)
+    }
+
+    fn of(&self, variant: Variant) -> impl Iterator<Item = f64> {
+        self.0.iter().filter(move |(of, _)| *of == variant).map(|(_, value)| *value)
+    }
+
+    /// The median over the rounds of what a variant's sample is beside the bare one.
+    fn beside_bare(&self, variant: Variant, compare: impl Fn(f64, f64) -> f64) -> Option<f64> {
+        let rounds = self.of(variant).zip(self.of(Variant::Bare));
+        median(&rounds.map(|(value, bare)| compare(value, bare)).collect::<Vec<_>>())
     }
 }
 
@@ -191,5 +201,24 @@ impl Rig {
                 .with_context(|| format!("cannot empty {}", traces.display()))?;
         }
         fs::create_dir_all(&traces).with_context(|| format!("cannot make {}", traces.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_compared_run_by_run() {
+        let mut samples = Samples::default();
+        // The machine becomes slower by half, and slower again.
+        for (bare, traced) in [(10.0, 11.0), (20.0, 22.0), (40.0, 44.0)] {
+            samples.add(Variant::Bare, bare);
+            samples.add(Variant::Traced, traced);
+        }
+        assert_eq!(samples.median(Variant::Traced), Some(22.0));
+        assert_eq!(samples.above_bare(Variant::Traced), Some(2.0));
+        assert_eq!(samples.kept(Variant::Traced), Some(110.0));
+        assert_eq!(samples.kept(Variant::Heaptrack), None);
     }
 }
