@@ -10,8 +10,14 @@ use fragtrace_recorder::{
     self as recorder, Acquire, AskAllocator, Facilities, Facts, UsableRule, UsableSize,
 };
 
-/// Whether malloc is glibc's, so that each block has its size word before it.
-pub(crate) static IS_GLIBC: AtomicBool = AtomicBool::new(false);
+/// What [`MALLOC`] is when malloc is glibc's, so that each block has its size word before it.
+pub(crate) const GLIBC: u8 = 1;
+/// What it is when malloc is that of another allocator, the main one: what may be used of a block goes
+/// by its size, as far as that is known.
+pub(crate) const BY_CLASS: u8 = 2;
+
+/// Whose malloc is behind the hooks; 0: nobody's of these, or it is not known yet.
+pub(crate) static MALLOC: AtomicU8 = AtomicU8::new(0);
 
 /// Where the code of the main allocator lies: the object whose malloc is called, or a part of the
 /// executable.
@@ -85,10 +91,10 @@ pub(crate) fn is_allocators(address: usize) -> bool {
     (start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&address)
 }
 
-/// See [`IS_GLIBC`].
+/// See [`MALLOC`].
 #[inline(always)]
 pub(crate) fn malloc_is_glibc() -> bool {
-    IS_GLIBC.load(Ordering::Relaxed)
+    MALLOC.load(Ordering::Relaxed) == GLIBC
 }
 
 const FRESH: u8 = 0;
@@ -151,7 +157,12 @@ pub(crate) fn start() {
     });
     FREE_IN_FRONT.store(free.unwrap_or(0), Ordering::Relaxed);
     let linked = linked::hook(is_ours);
-    IS_GLIBC.store(is_glibc && !linked.main, Ordering::Relaxed);
+    let whose = match is_glibc {
+        _ if linked.main => 0,
+        true => GLIBC,
+        false => BY_CLASS,
+    };
+    MALLOC.store(whose, Ordering::Relaxed);
     // What a C library maps is its own business: its malloc calls past the hooks.
     let is_libc = |object: &Object| object.find(c"__libc_start_main").is_some();
     let object = provider.filter(|object| !is_libc(object)).map(|object| object.range());

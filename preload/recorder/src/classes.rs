@@ -17,7 +17,9 @@ pub type UsableSize = unsafe extern "C" fn(*mut core::ffi::c_void) -> usize;
 const MAX_BYTES: u64 = 64 << 10;
 const GROWTH: u64 = 4096;
 
-static KNOWN: [AtomicU64; STEPS.div_ceil(64)] = [const { AtomicU64::new(0) }; STEPS.div_ceil(64)];
+/// A bit a step of eight bytes.
+pub static KNOWN: [AtomicU64; STEPS.div_ceil(64)] =
+    [const { AtomicU64::new(0) }; STEPS.div_ceil(64)];
 static LOCK: TryLock = TryLock::new();
 static ASK: AtomicUsize = AtomicUsize::new(0);
 /// Bytes of the area: in the file, and in use.

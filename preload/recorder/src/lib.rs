@@ -65,8 +65,11 @@ pub use process::{
 pub use stack::Caller;
 /// Where an event path that is written by hand finds what it needs.
 pub mod layout {
+    /// A bit for each step of a size: whether what may be used of such a block is on record.
+    pub use crate::classes::KNOWN as CLASSES_KNOWN;
     pub use crate::lane::layout as lane;
     pub use crate::stack::{GENERATION, recent_layout as recent};
+    pub use fragtrace_format::classes::STEPS as CLASS_STEPS;
 }
 pub use text::Text;
 pub use wrapped::{wrapped_acquired, wrapped_released};

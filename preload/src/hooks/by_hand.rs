@@ -1,9 +1,10 @@
 //! malloc and free by hand, with the event path: all that lies between the program's call and its
 //! return, but for the allocator.
 //!
-//! Done here is what is usual: a block of glibc's whose size word is as its size predicts, with the stack
-//! of the acquisition before it, or where none is taken. All else is done by the same path in Rust
-//! (`acquire_glibc` and `release` of the recorder), to which these functions turn before they have changed
+//! Done here is what is usual: a block of glibc's whose size word is as its size predicts, or one of another
+//! allocator whose size class is on record, with the stack of the acquisition before it, or where none is
+//! taken. All else is done by the same path in Rust (`acquire_glibc`, `acquire` and `release` of the
+//! recorder), to which these functions turn before they have changed
 //! anything but the lane's mark. That path could do the usual as well, and does so on other processors;
 //! here it takes two thirds of the instructions: no register is saved that callers do not expect to be,
 //! and where a stack is compared, the stack pointer and rbp are still the caller's.
@@ -18,11 +19,11 @@
 
 use super::blocks::{acquired_from, released_by};
 use crate::next::{NEXT, Next};
-use crate::start::IS_GLIBC;
+use crate::start::{BY_CLASS, GLIBC, MALLOC};
 use core::ffi::c_void;
 use core::mem::offset_of;
 use fragtrace_recorder::acquire_on_another_stack;
-use fragtrace_recorder::layout::{GENERATION, lane, recent};
+use fragtrace_recorder::layout::{CLASS_STEPS, CLASSES_KNOWN, GENERATION, lane, recent};
 
 /// This thread's lane, marked as being written; to 7 if it has none, or if it is being written and a
 /// handler interrupted that.
@@ -123,8 +124,8 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
         "jz 9f",
         // Usable bytes follow from the size if the chunk's are the size and 8, in units of 16; without
         // the bits for a neighbour in use and for another arena.
-        "cmp byte ptr [rip + {is_glibc}], 0",
-        "je 7f",
+        "cmp byte ptr [rip + {whose}], {glibc}",
+        "jne 10f",
         "mov rdx, qword ptr [rdi - 8]",
         "lea rcx, [rsi + 8 + 15]",
         "and rdx, -6",
@@ -185,6 +186,24 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
         "cmp rdx, 32",
         "je 1b",
         "jmp 7b",
+        // Another allocator's: whether the class of its size is on record, a bit a step of eight bytes, and
+        // no prefix says where it is. Larger ones have no class.
+        "10:",
+        "cmp byte ptr [rip + {whose}], {by_class}",
+        "jne 7b",
+        "test dil, 15",
+        "jnz 7b",
+        "lea rcx, [rsi + 7]",
+        "shr rcx, 3",
+        "cmp rcx, {steps}",
+        "jae 7b",
+        "lea r9, [rip + {known}]",
+        "mov rdx, rcx",
+        "shr rdx, 6",
+        "mov rdx, qword ptr [r9 + rdx*8]",
+        "bt rdx, rcx",
+        "jc 1b",
+        "jmp 7b",
         // Whether the stack is the last one: see `Recents::is_still` of the recorder.
         "5:",
         "mov r9, qword ptr [r9 + {current}]",
@@ -229,7 +248,11 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
         ".cfi_endproc",
         next = sym NEXT,
         malloc = const offset_of!(Next, malloc),
-        is_glibc = sym IS_GLIBC,
+        whose = sym MALLOC,
+        glibc = const GLIBC,
+        by_class = const BY_CLASS,
+        known = sym CLASSES_KNOWN,
+        steps = const CLASS_STEPS,
         generation = sym GENERATION,
         acquired = sym acquired_from,
         on_another_stack = sym acquire_on_another_stack,
