@@ -429,4 +429,24 @@ mod tests {
         let drift = space.drift();
         assert_eq!((drift.looks, drift.corrected_looks, drift.last_bytes), (3, 1, 0));
     }
+
+    /// Page by page, as such heaps do, and down again at once.
+    #[test]
+    fn an_arena_that_grew_and_was_trimmed_is_as_large_as_the_kernel_says() {
+        let mut space = AddressSpace::new(true, true, 4096);
+        let block = |page: u64| HEAP + page * 4096 + 0x8a8..HEAP + page * 4096 + 0x8c8;
+        for page in 0..16 {
+            space.place(&block(page), false);
+        }
+        assert_eq!((space.mapped_bytes(), space.footprint_bytes()), (16 * 4096, 16 * 4096));
+        for page in 8..16 {
+            space.remove(&block(page), false);
+        }
+        let end = HEAP + 9 * 4096;
+        let mappings: Arc<[Mapping]> =
+            [mapping(HEAP..end, true), mapping(end..HEAP + ARENA_HEAP_BYTES, false)].into();
+        space.look(&Look { mappings, listed: Look::WHOLE, ..Look::default() });
+        assert_eq!((space.mapped_bytes(), space.footprint_bytes()), (9 * 4096, 9 * 4096));
+        assert_eq!(space.drift().last_bytes, 7 * 4096, "no more was wrong than that");
+    }
 }

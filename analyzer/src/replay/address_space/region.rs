@@ -49,8 +49,9 @@ pub struct Region {
     pub mapping: u64,
 }
 
-/// More changes than this are not kept: then all is looked at anew.
-const MAX_CHANGES: usize = 64;
+/// So many changes are kept, then what they come to; of more than half as many nothing: then all is
+/// looked at anew.
+const MAX_CHANGES: usize = 256;
 
 /// A range became heap, or is none any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,10 +98,13 @@ impl Regions {
         if !region.kind.is_heap() {
             return;
         }
-        if self.changes.len() < MAX_CHANGES {
-            self.changes.push(Change { range: start..region.end, added: add });
-        } else {
-            self.too_many_changes = true;
+        self.changes.push(Change { range: start..region.end, added: add });
+        if self.changes.len() > MAX_CHANGES {
+            self.changes = net(&self.changes);
+            if self.changes.len() > MAX_CHANGES / 2 {
+                self.changes.clear();
+                self.too_many_changes = true;
+            }
         }
         let bytes = region.end - start;
         let mapped = if region.accessible { bytes } else { 0 };
@@ -115,7 +119,7 @@ impl Regions {
 
     /// What became heap, or is none any more, since this was asked for last; `None`: too much.
     pub fn take_changes(&mut self) -> Option<Vec<Change>> {
-        let changes = std::mem::take(&mut self.changes);
+        let changes = net(&std::mem::take(&mut self.changes));
         (!std::mem::take(&mut self.too_many_changes)).then_some(changes)
     }
 
@@ -193,9 +197,38 @@ impl Regions {
 
     /// Changes whether a range is accessible, where there are regions.
     pub fn set_access(&mut self, range: &Range<u64>, accessible: bool) {
+        if self.move_edge(range, accessible) {
+            return;
+        }
         for (start, region) in self.carve(range) {
             self.add(start, Region { accessible, ..region });
         }
+    }
+
+    /// What is accessible of a mapping takes a range of the rest, or loses it, as heaps grow page by page:
+    /// the edge between two pieces moves, and there are no more of them. False: it is another case.
+    fn move_edge(&mut self, range: &Range<u64>, accessible: bool) -> bool {
+        let Some(region) = self.by_start.get(&range.start).copied() else { return false };
+        let before = self.by_start.range_mut(..range.start).next_back();
+        let adjoins = |before: &Region| {
+            before.end == range.start
+                && *before == Region { end: before.end, accessible, ..region }
+                && region.accessible != accessible
+                && range.end <= region.end
+        };
+        let Some((_, before)) = before.filter(|(_, before)| adjoins(before)) else { return false };
+        before.end = range.end;
+        self.by_start.remove(&range.start);
+        if range.end < region.end {
+            self.by_start.insert(range.end, region);
+        }
+        self.edits += 1;
+        if region.kind.is_heap() {
+            let bytes = range.end - range.start;
+            let added = if accessible { bytes } else { bytes.wrapping_neg() };
+            self.mapped_bytes = self.mapped_bytes.wrapping_add(added);
+        }
+        true
     }
 
     /// A block lies in this mapping: all of its pieces are an allocator's segment. Where.
@@ -215,6 +248,31 @@ impl Regions {
         }
         adopted
     }
+}
+
+/// What changes come to: ranges that are heap now and were not, and those that were. Regions do
+/// not overlap, so at each address heap comes and goes in turn.
+fn net(changes: &[Change]) -> Vec<Change> {
+    let sign = |added: bool| if added { 1 } else { -1 };
+    let mut steps: Vec<(u64, i32)> = changes
+        .iter()
+        .flat_map(|Change { range, added }| {
+            [(range.start, sign(*added)), (range.end, -sign(*added))]
+        })
+        .collect();
+    steps.sort_unstable();
+    let mut ranges: Vec<Change> = Vec::new();
+    let (mut sum, mut from) = (0, 0);
+    for (at, step) in steps {
+        let added = sum > 0;
+        match ranges.last_mut() {
+            _ if sum == 0 || from == at => {}
+            Some(last) if last.range.end == from && last.added == added => last.range.end = at,
+            _ => ranges.push(Change { range: from..at, added }),
+        }
+        (sum, from) = (sum + step, at);
+    }
+    ranges
 }
 
 #[cfg(test)]
@@ -239,6 +297,25 @@ mod tests {
     }
 
     #[test]
+    fn a_heap_that_grows_stays_in_two_pieces() {
+        let mut regions = Regions::default();
+        regions.put(0x1000, Region { accessible: false, ..region(0x9000, Kind::Arena, 1) });
+        for page in 1..8 {
+            regions.set_access(&(page * 0x1000..(page + 1) * 0x1000), true);
+            assert_eq!((regions.mapped_bytes(), regions.iter().count()), (page * 0x1000, 2));
+        }
+        assert_eq!(
+            regions.take_changes(),
+            Some(vec![Change { range: 0x1000..0x9000, added: true }])
+        );
+        regions.set_access(&(0x8000..0x9000), true);
+        assert_eq!((regions.mapped_bytes(), regions.iter().count()), (0x8000, 1));
+        regions.put(0x9000, Region { accessible: false, ..region(0xa000, Kind::Arena, 2) });
+        regions.set_access(&(0x9000..0xa000), true);
+        assert_eq!(regions.iter().count(), 2, "of another mapping");
+    }
+
+    #[test]
     fn a_block_makes_its_mapping_a_segment_and_no_other() {
         let mut regions = Regions::default();
         regions.put(0x1000, region(0x2000, Kind::Mapping, 1));
@@ -247,5 +324,17 @@ mod tests {
         regions.adopt(0x6000);
         assert_eq!((regions.reserved_bytes(), regions.mapped_bytes()), (0x6000, 0x5000));
         assert_eq!(regions.at(0x1000).map(|(_, r)| r.kind), Some(Kind::Mapping));
+    }
+
+    #[test]
+    fn what_was_there_before_and_is_there_again_is_no_change() {
+        let change = |range, added| Change { range, added };
+        assert_eq!(net(&[change(10..20, false), change(10..30, true)]), [change(20..30, true)]);
+        assert_eq!(net(&[change(10..30, false), change(10..20, true)]), [change(20..30, false)]);
+        assert_eq!(net(&[change(10..30, true), change(10..30, false)]), []);
+        assert_eq!(
+            net(&[change(0..10, false), change(0..4, true), change(6..12, true)]),
+            [change(4..6, false), change(10..12, true)]
+        );
     }
 }
