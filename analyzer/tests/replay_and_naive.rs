@@ -359,8 +359,33 @@ impl Walk {
         let counts = replay.counts();
         prop_assert_eq!(counts.events, self.events);
         prop_assert_eq!((counts.order_anomalies, counts.unknown_frees), (0, 0));
+        self.compare_peaks(&trace)?;
         let is_glibc = self.rule == UsableRule::Glibc;
         if is_glibc { self.compare_holes(&trace) } else { Ok(()) }
+    }
+
+    /// The heap when most was live, and when its footprint was greatest: each for the first time.
+    fn compare_peaks(&self, trace: &Trace) -> Result<(), TestCaseError> {
+        let analysis = measure::analyze(trace);
+        let first_of_most = |of: fn(&Figures) -> u64| {
+            let most = self.expected.iter().map(|(_, figures)| of(figures)).max()?;
+            self.expected.iter().find(|(_, figures)| of(figures) == most && most > 0)
+        };
+        let peaks = [
+            (first_of_most(|figures| figures.live.0), &analysis.peak),
+            (first_of_most(|figures| figures.footprint), &analysis.peak_footprint),
+        ];
+        for (expected, found) in peaks {
+            let Some((events, figures)) = expected else { continue };
+            prop_assert_eq!(found.time_ns, trace.clock().time_ns(events * 1000));
+            prop_assert_eq!((found.live_bytes, found.live_blocks), figures.live);
+            prop_assert_eq!(found.footprint_bytes, Some(figures.footprint));
+            prop_assert_eq!(found.free_bytes, Some(figures.free));
+            prop_assert_eq!(found.largest_hole_bytes, Some(figures.largest_hole));
+            prop_assert_eq!(found.hole_count, Some(figures.hole_count));
+            prop_assert_eq!(found.high_water_bytes, Some(figures.high_water));
+        }
+        Ok(())
     }
 
     /// Each hole at the end, with what stands around it, and since when nothing was in it.

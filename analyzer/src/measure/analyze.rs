@@ -1,13 +1,11 @@
 //! The whole trace in numbers: counts, the peaks, the end, and the course between.
 //!
-//! One pass, in which the heap is evaluated at evenly spread moments and at the peaks, which
-//! may last for one event only. Each could be the last, so each new maximum must be
-//! evaluated, but only when the next event does not raise it further, else every event of a
-//! growing heap would be one. Little is evaluated anew each time, as sums are kept up to date.
+//! One pass, in which the heap is evaluated at evenly spread moments and at the peaks. Little is evaluated
+//! anew each time, as sums are kept up to date.
 
 use super::moment::{self, end_ns, start_ns};
+use super::peaks::{Peak, Peaks};
 use super::playback::{Section, Until, Watch, WithBlocks, play};
-use super::stairs::Stairs;
 use super::teardown::late_from_ns;
 use super::trace_facts::facts;
 use super::{Analysis, Latency, State, TraceFacts};
@@ -23,124 +21,6 @@ pub(super) const SAMPLES: u64 = 1000;
 /// Between two moments lies at least this time: stamps are hardly finer.
 const LEAST_STEP_NS: u64 = 1000;
 
-/// A maximum, and the state of the heap when it was reached.
-#[derive(Debug, Clone, Default)]
-struct Peak {
-    greatest: u64,
-    reached: Stamp,
-    /// By so many events.
-    events: u64,
-    /// The state is still to be taken.
-    pending: bool,
-    state: Option<State>,
-}
-
-impl Peak {
-    #[inline]
-    fn note(&mut self, value: u64, stamp: Stamp, events: u64) {
-        if value > self.greatest {
-            (self.greatest, self.reached) = (value, stamp);
-            (self.events, self.pending) = (events, true);
-        }
-    }
-
-    fn settle(&mut self, trace: &Trace, heap: &mut Heap<'_>) {
-        if std::mem::take(&mut self.pending) {
-            self.state =
-                Some(moment::state(heap, trace.clock(), trace.clock().time_ns(self.reached)));
-        }
-    }
-}
-
-/// The peaks so far.
-#[derive(Debug, Clone, Default)]
-struct Peaks {
-    live: Peak,
-    footprint: Peak,
-    /// From the first event on.
-    stairs: Option<Stairs>,
-    /// Stamp of the last event.
-    last: Stamp,
-    /// The heap as it may be without that anything is to be noted.
-    calm: Calm,
-}
-
-/// A footprint, and live bytes: most events change nothing but live bytes, and these by little.
-#[derive(Debug, Clone, Default)]
-struct Calm {
-    live: Range<u64>,
-    footprint_bytes: u64,
-}
-
-impl Peaks {
-    /// To be called before each event that is not [passed](Peaks::pass), and behind the last.
-    fn watch(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
-        match next {
-            Some(next) if self.calm_with(heap).contains(&heap.live().bytes) => {
-                self.pass(next.stamp, heap);
-            }
-            _ => {
-                self.watch_closely(trace, next, heap);
-                self.calm = self.calm(heap.space().footprint_bytes());
-            }
-        }
-    }
-
-    /// The live bytes with which nothing is to be noted.
-    fn calm_with(&self, heap: &Heap<'_>) -> Range<u64> {
-        match heap.space().footprint_bytes() == self.calm.footprint_bytes {
-            true => self.calm.live.clone(),
-            false => 0..0,
-        }
-    }
-
-    /// Behind some events of which nothing was to be noted.
-    fn pass(&mut self, last: Stamp, heap: &Heap<'_>) {
-        self.last = self.last.max(last);
-        if let Some(stairs) = &mut self.stairs {
-            stairs.pass(heap.live().bytes);
-        }
-    }
-
-    /// What of the heap changes no peak, and no wave.
-    fn calm(&self, footprint_bytes: u64) -> Calm {
-        match &self.stairs {
-            Some(stairs) if !self.live.pending => {
-                let Range { start, end } = stairs.calm();
-                let end = end.min(self.live.greatest.saturating_add(1));
-                Calm { live: start..end.max(start), footprint_bytes }
-            }
-            _ => Calm::default(),
-        }
-    }
-
-    #[inline(never)]
-    fn watch_closely(&mut self, trace: &Trace, next: Option<&Change>, heap: &mut Heap<'_>) {
-        let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
-        self.live.note(live, self.last, heap.events());
-        let stairs = self.stairs.get_or_insert_with(|| Stairs::new(self.last, live, footprint));
-        stairs.note(self.last, live, footprint);
-        self.footprint.note(footprint, self.last, heap.events());
-        if self.footprint.pending && !next.is_some_and(|next| heap.raises_footprint(next)) {
-            self.footprint.settle(trace, heap);
-        }
-        if self.live.pending && !next.is_some_and(Change::raises_live) {
-            self.live.settle(trace, heap);
-        }
-        if let Some(next) = next {
-            // Of a thread that was stopped in the middle of an event it may be earlier.
-            self.last = self.last.max(next.stamp);
-        }
-    }
-
-    /// Looks raise the footprint between events and behind the last one: pages came into memory that
-    /// no block is on.
-    fn watch_footprint(&mut self, trace: &Trace, now: Stamp, heap: &mut Heap<'_>) {
-        self.footprint.note(heap.space().footprint_bytes(), now, heap.events());
-        self.footprint.settle(trace, heap);
-    }
-}
-
 /// What was measured on the way, up to some moment.
 #[derive(Debug, Clone)]
 struct Course<'t> {
@@ -155,7 +35,7 @@ impl<'t> Course<'t> {
     fn new(trace: &'t Trace) -> Course<'t> {
         let times_ns = sample_times(start_ns(trace), end_ns(trace));
         let series = Vec::with_capacity(times_ns.len() + 3);
-        let peaks = Peaks { last: trace.window_start(), ..Peaks::default() };
+        let peaks = Peaks::new(trace.window_start());
         Course { trace, times_ns, series, peaks }
     }
 
@@ -164,11 +44,8 @@ impl<'t> Course<'t> {
         let Course { trace, mut series, mut peaks, .. } = self;
         peaks.watch_footprint(trace, trace.clock().stamp_at(end_ns), &mut replay.heap);
         let end = moment::state(&mut replay.heap, trace.clock(), end_ns);
-        let (live, footprint) = (end.live_bytes, replay.space().footprint_bytes());
-        let steps = peaks.stairs.map_or_else(Vec::new, |stairs| {
-            stairs.finish(live, footprint, |stamp| trace.clock().time_ns(stamp))
-        });
         // Without any event the heap is the same throughout.
+        let steps = peaks.clone().steps(trace, &replay.heap);
         let peak_events = peaks.live.state.is_some().then_some(peaks.live.events);
         let peak = peaks.live.state.unwrap_or_else(|| end.clone());
         let peak_footprint = peaks.footprint.state.unwrap_or_else(|| end.clone());
@@ -220,8 +97,8 @@ struct Pass<'t, O> {
 
 impl<'t, O: Observe<'t>> Watch<'t> for Pass<'t, O> {
     #[inline]
-    fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'t>) {
-        self.course.peaks.watch(self.course.trace, next, heap);
+    fn before(&mut self, ahead: &[Change], heap: &mut Heap<'t>) {
+        self.course.peaks.watch(self.course.trace, ahead, heap);
     }
 
     fn calm(&self, heap: &Heap<'t>) -> Range<u64> {
@@ -233,6 +110,7 @@ impl<'t, O: Observe<'t>> Watch<'t> for Pass<'t, O> {
     }
 
     fn applied(&mut self, changes: &Changes) {
+        self.course.peaks.applied();
         self.observer.changes(changes);
     }
 
@@ -335,13 +213,13 @@ pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
     }
 
     impl Watch<'_> for MostLive {
-        fn before(&mut self, next: Option<&Change>, heap: &mut Heap<'_>) {
+        fn before(&mut self, ahead: &[Change], heap: &mut Heap<'_>) {
             self.peak.note(heap.live().bytes, self.last, heap.events());
-            self.last = next.map_or(self.last, |next| next.stamp.max(self.last));
+            self.last = ahead.first().map_or(self.last, |next| next.stamp.max(self.last));
         }
 
         fn calm(&self, _: &Heap<'_>) -> Range<u64> {
-            0..self.peak.greatest.saturating_add(1)
+            self.peak.unnoted()
         }
 
         fn passed(&mut self, last: Stamp, _: &Heap<'_>) {
@@ -350,7 +228,7 @@ pub(super) fn peak_time_ns(trace: &Trace) -> u64 {
     }
 
     let last = trace.window_start();
-    let mut most = MostLive { peak: Peak { reached: last, ..Peak::default() }, last };
+    let mut most = MostLive { peak: Peak::new(last), last };
     play(trace, Replay::new(trace), Section::whole(&[], WithBlocks::NONE), &mut most);
     trace.clock().time_ns(most.peak.reached)
 }

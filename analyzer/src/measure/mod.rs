@@ -15,6 +15,7 @@ mod latency;
 mod map_columns;
 mod moment;
 mod parts;
+mod peaks;
 mod places;
 mod playback;
 mod pools;

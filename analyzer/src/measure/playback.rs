@@ -28,9 +28,9 @@ const STEPS_AHEAD: usize = 4;
 
 /// Whoever watches the heap while events are replayed.
 pub(super) trait Watch<'t> {
-    /// Sees it before each event, with the first change that this leads to; and behind the last,
-    /// or where it is not known what comes next.
-    fn before(&mut self, _next: Option<&Change>, _heap: &mut Heap<'t>) {}
+    /// Sees it before each event, with the changes at hand, from the first one of that event on; and behind
+    /// the last, or where it is not known what comes next, with none.
+    fn before(&mut self, _ahead: &[Change], _heap: &mut Heap<'t>) {}
     /// The live bytes with which it has nothing to see of the heap, as long as nothing else changes but
     /// what blocks cover. Whoever sees events says which these are.
     fn calm(&self, _heap: &Heap<'t>) -> Range<u64> {
@@ -258,11 +258,9 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
         while !rest.is_empty() {
             let passed = self.pass(rest);
             rest = &rest[passed..];
-            if passed < MOST_PASSED
-                && let Some((next, behind)) = rest.split_first()
-            {
-                self.apply_one(next, changes);
-                rest = behind;
+            if passed < MOST_PASSED && !rest.is_empty() {
+                self.apply_first(rest, changes);
+                rest = &rest[1..];
             }
         }
     }
@@ -287,10 +285,11 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
         passed
     }
 
-    fn apply_one(&mut self, change: &Change, changes: &Changes) {
+    fn apply_first(&mut self, rest: &[Change], changes: &Changes) {
+        let change = &rest[0];
         if change.begins_event() {
             if change.stamp >= self.watched_from {
-                self.watch.before(Some(change), &mut self.heap);
+                self.watch.before(rest, &mut self.heap);
             }
             if change.stamp > self.next_stop {
                 self.stop_before(change.stamp);
@@ -323,7 +322,7 @@ impl<'t, W: Watch<'t>> Following<'_, 't, W> {
 
     /// Stops where the blocks are to be seen, and before that where they are not.
     fn stop_with_blocks(mut self, stop: usize, matching: Matching<'t>) -> (Self, Matching<'t>) {
-        self.watch.before(None, &mut self.heap);
+        self.watch.before(&[], &mut self.heap);
         for at in &self.way.stops[self.next..stop] {
             self.stop(*at);
         }
@@ -382,7 +381,7 @@ pub(super) fn play<'t>(
         }
         drop(give_back);
         let (matching, told) = ahead.join().unwrap_or_else(|panic| resume_unwind(panic));
-        following.watch.before(None, &mut following.heap);
+        following.watch.before(&[], &mut following.heap);
         following.stop_before(Stamp::MAX);
         (matching, following.heap, told)
     });

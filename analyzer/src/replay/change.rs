@@ -47,10 +47,8 @@ pub(super) const ACQUIRES: u8 = 2;
 pub(super) const WRAPPED: u8 = 4;
 /// The block was freed by another thread than acquired it.
 pub(super) const CROSSED: u8 = 8;
-/// Live bytes become more by the event.
-pub(super) const RAISES_LIVE: u8 = 16;
 /// All that its event led to is that a block came, or went, whose entry says all of it.
-const USUAL: u8 = 32;
+const USUAL: u8 = 16;
 
 impl Change {
     /// Whether it is the first one of its event.
@@ -71,15 +69,29 @@ impl Change {
         self.what == What::Came
     }
 
+    /// Whether all that it does is that a block comes to a heap, or goes from one.
+    #[inline]
+    pub(super) fn is_block_in_heap(&self) -> bool {
+        matches!(self.what, What::Came | What::Went)
+            && !self.entry.is_apart()
+            && self.entry.is_in_heap()
+    }
+
+    /// How much more is live by it; `None`: that is not told here.
+    #[inline]
+    pub(super) fn adds_live(&self) -> Option<i64> {
+        let size = i64::from(self.entry.size());
+        match self.what {
+            What::Came | What::Went if self.entry.is_apart() => None,
+            What::Came => Some(size),
+            What::Went => Some(-size),
+            What::Passed | What::Mappings | What::Nothing => Some(0),
+        }
+    }
+
     #[inline]
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
-    }
-
-    /// Whether live bytes become more by its event.
-    #[inline]
-    pub fn raises_live(&self) -> bool {
-        self.has(RAISES_LIVE)
     }
 
     /// What its block is packed into.

@@ -158,11 +158,34 @@ impl<'t> Heap<'t> {
         ends.unwrap_or(row.len())
     }
 
-    /// Whether it is certain that the next change makes the footprint larger, and does nothing before.
-    pub fn raises_footprint(&self, next: &Change) -> bool {
-        let (start, end) = next.entry().extent();
-        let is_block = next.is_usual() && next.comes() && next.entry().is_in_heap();
-        is_block && next.stamp < self.due && !self.space.is_touched(start..end)
+    /// Which of the changes to come certainly makes the footprint larger than it is, the first of them if
+    /// there are some. What is not told by changes alone is not foreseen.
+    pub fn footprint_rises_at(&self, ahead: &[Change]) -> Option<usize> {
+        let in_heaps = ahead.iter().take_while(|change| {
+            // Neither a look nor a mapping that goes gives anything back before.
+            change.is_block_in_heap() && change.stamp < self.due
+        });
+        let rises = |change: &Change| {
+            let (start, end) = change.entry().extent();
+            change.comes() && !self.space.is_touched(start..end)
+        };
+        let first = in_heaps.map(rises).position(|rises| rises);
+        // Else its event may lead to something that gives pages back.
+        first.filter(|at| ahead.get(at + 1).is_none_or(Change::begins_event))
+    }
+
+    /// How many of the changes to come it takes until most is live, if that is more than `bytes`. What is
+    /// not told by changes alone is not foreseen.
+    pub fn live_is_most_behind(&self, ahead: &[Change], bytes: u64) -> Option<usize> {
+        let (mut live, mut most, mut behind) = (self.live.bytes, bytes, None);
+        for (index, change) in ahead.iter().enumerate() {
+            if live > most && change.begins_event() {
+                (most, behind) = (live, Some(index));
+            }
+            let Some(added) = change.adds_live() else { return behind };
+            live = live.wrapping_add_signed(added);
+        }
+        if live > most { Some(ahead.len()) } else { behind }
     }
 
     /// Applies the next of some changes.

@@ -4,7 +4,7 @@
 //! to an address that another one still has, which then goes too late.
 
 use super::block::{Block, Layout};
-use super::change::{ACQUIRES, CROSSED, Changes, RAISES_LIVE, WRAPPED, What};
+use super::change::{ACQUIRES, CROSSED, Changes, WRAPPED, What};
 use super::entry::Entry;
 use super::reallocs::Reallocs;
 use super::suspense::{self, Early, Recent, Suspense};
@@ -165,8 +165,7 @@ impl<'t> Matching<'t> {
         self.sources.count(block.stack);
         self.habits.acquired(&block, false);
         self.reclaim.acquired(&block);
-        let raises = if block.size > 0 { RAISES_LIVE } else { 0 };
-        changes.usual(who.stamp, What::Came, entry, ACQUIRES | raises);
+        changes.usual(who.stamp, What::Came, entry, ACQUIRES);
         true
     }
 
@@ -351,7 +350,6 @@ impl<'t> Matching<'t> {
     #[inline]
     fn settle(&mut self, who: Who, entry: Entry, block: &Block, changes: &mut Changes) {
         let before = self.blocks.insert(entry, block);
-        changes.flag(if before.is_none() && block.size > 0 { RAISES_LIVE } else { 0 });
         if let Some((old_entry, old)) = &before {
             changes.block(What::Went, *old_entry, old);
         }

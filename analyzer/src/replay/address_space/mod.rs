@@ -294,7 +294,7 @@ impl AddressSpace {
 
     /// Whether all pages of a range are in the footprint.
     pub fn is_touched(&self, range: Range<u64>) -> bool {
-        self.space.untouched_bytes_in(range) == 0
+        self.space.is_touched(range)
     }
 
     /// Heap pages that were touched and not given back, in bytes.

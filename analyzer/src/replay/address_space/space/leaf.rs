@@ -132,6 +132,16 @@ impl Leaf {
         }
     }
 
+    /// Whether all tiles of granules `from..to` are in the footprint.
+    pub fn is_touched(&self, (from, to): (u32, u32)) -> bool {
+        tiles_of(from, to) & !self.touched == 0
+    }
+
+    /// How many of the tiles of granules `from..to` never held a block.
+    pub fn never_used_tiles(&self, (from, to): (u32, u32)) -> u64 {
+        (tiles_of(from, to) & !self.ever).count_ones().into()
+    }
+
     /// The holes, as of the last [`Leaf::refresh`].
     pub fn gaps(&self) -> Gaps {
         self.gaps

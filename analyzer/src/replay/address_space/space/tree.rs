@@ -363,6 +363,14 @@ impl Space {
         }
     }
 
+    /// The leaf that all of a range lies in, if it was found lately.
+    pub(super) fn found_leaf(&self, range: &Range<u64>) -> Option<&Leaf> {
+        let number = range.start >> LEAF_SHIFT;
+        let cached = &self.cache[number as usize % CACHED_LEAVES];
+        let is_here = cached.number == number && is_in_one_leaf(range.start, range.end);
+        is_here.then(|| &self.leaves[cached.leaf as usize])
+    }
+
     /// The leaf with a number, if there is one.
     #[inline]
     fn find_leaf(&mut self, number: u64) -> Option<u32> {

@@ -3,7 +3,7 @@
 use super::Uniform;
 use super::node::Child;
 use super::tile::{GRANULE_BYTES, TILE_BYTES, Tile};
-use super::tree::{MAX_ADDRESS, Space};
+use super::tree::{MAX_ADDRESS, Space, granules};
 use std::ops::Range;
 
 /// A stretch of whole tiles with something in common. What was never touched is left out.
@@ -80,12 +80,18 @@ impl Space {
 
     /// Bytes in a range that never held a block, by whole tiles.
     pub fn never_used_bytes_in(&self, range: Range<u64>) -> u64 {
-        self.bytes_without(range, |stretch| stretch.ever)
+        match self.found_leaf(&range) {
+            Some(leaf) => leaf.never_used_tiles(granules(range.start, range.end)) * TILE_BYTES,
+            None => self.bytes_without(range, |stretch| stretch.ever),
+        }
     }
 
-    /// Bytes in a range that are not in the footprint, by whole tiles.
-    pub fn untouched_bytes_in(&self, range: Range<u64>) -> u64 {
-        self.bytes_without(range, |stretch| stretch.touched)
+    /// Whether all tiles of a range are in the footprint.
+    pub fn is_touched(&self, range: Range<u64>) -> bool {
+        match self.found_leaf(&range) {
+            Some(leaf) => leaf.is_touched(granules(range.start, range.end)),
+            None => self.bytes_without(range, |stretch| stretch.touched) == 0,
+        }
     }
 
     fn bytes_without(&self, range: Range<u64>, has: impl Fn(&Stretch) -> bool) -> u64 {
