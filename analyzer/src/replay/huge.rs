@@ -1,24 +1,29 @@
 //! Large tables on huge pages: with millions of blocks each look-up misses the processor's cache of page
 //! addresses, too, and with pages of 2 MiB a table has few.
 
+use rayon::prelude::*;
+use std::mem::MaybeUninit;
+
 /// Smaller lists are not worth it.
 const LEAST_BYTES: usize = 4 << 20;
 /// Addresses that a large list takes ahead. Where there are not as many, it is copied as it grows.
 const ROOM_BYTES: usize = 4 << 30;
 /// Ranges to advise on consist of whole ones.
 const PAGE_BYTES: usize = 4096;
+/// Bytes that one thread fills at a time: the kernel clears fresh pages for it, which takes longer.
+const FILLED_BYTES: usize = 2 << 20;
 
 /// A list of copies of a value.
-pub(super) fn filled<T: Clone>(value: T, count: usize) -> Vec<T> {
+pub(super) fn filled<T: Copy + Send + Sync>(value: T, count: usize) -> Vec<T> {
     let mut list = Vec::with_capacity(count);
     ask_for(&list, list.capacity());
-    list.resize(count, value);
+    fill(&mut list, value, count);
     list
 }
 
 /// Makes a list of copies of a value longer, and copies it at most once when it is large: then there is
 /// room ahead, which takes addresses and no memory.
-pub(super) fn grow<T: Clone>(list: &mut Vec<T>, value: T, count: usize) {
+pub(super) fn grow<T: Copy + Send + Sync>(list: &mut Vec<T>, value: T, count: usize) {
     if count > list.capacity() {
         let more = count.saturating_sub(list.len());
         let ahead = ROOM_BYTES / size_of::<T>().max(1);
@@ -28,7 +33,21 @@ pub(super) fn grow<T: Clone>(list: &mut Vec<T>, value: T, count: usize) {
         }
         ask_for(list, list.capacity());
     }
-    list.resize(count, value);
+    fill(list, value, count);
+}
+
+/// Adds copies of a value up to a count for which there is room, on all processors.
+#[allow(unsafe_code)]
+fn fill<T: Copy + Send + Sync>(list: &mut Vec<T>, value: T, count: usize) {
+    let more = count.saturating_sub(list.len());
+    let part = (FILLED_BYTES / size_of::<T>().max(1)).max(1);
+    if more <= part {
+        return list.resize(count, value);
+    }
+    let room = &mut list.spare_capacity_mut()[..more];
+    room.par_chunks_mut(part).for_each(|room| room.fill(MaybeUninit::new(value)));
+    // SAFETY: all up to there were just written.
+    unsafe { list.set_len(count) };
 }
 
 /// Adds a value to a list that may become large.

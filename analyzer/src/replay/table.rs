@@ -8,6 +8,7 @@
 use super::entry::Entry;
 use super::fetch::fetch;
 use super::huge;
+use rayon::prelude::*;
 use std::hint::select_unpredictable;
 
 /// Bytes of heap whose blocks lie side by side, as a power of two.
@@ -46,6 +47,47 @@ impl Place {
         let [first, second] = &mut self.0;
         select_unpredictable(first.is_some(), second, first)
     }
+}
+
+/// The place of an address in a table whose hashes are shifted so far to number a group.
+#[inline(always)]
+fn home(address: u64, shift: u32) -> usize {
+    /// 2⁶⁴ divided by the golden ratio: spreads numbers in a row (Knuth, volume 3, 6.4).
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let group = (address >> GROUP_SHIFT).wrapping_mul(SPREAD) >> shift;
+    group as usize * GROUP_PLACES + (address >> PLACE_SHIFT) as usize % GROUP_PLACES
+}
+
+/// Groups that one thread spreads at a time, as a table grows.
+const SPREAD_GROUPS: usize = 1 << 14;
+
+/// Fills places, from number `2 * first` on in a table that has become twice as large, with what lay in half
+/// as many, from number `first` on. Back come the entries that were not in their own place.
+fn spread_all(shift: u32, first: usize, from: &[Place], to: &mut [Place]) -> Vec<Entry> {
+    let part = SPREAD_GROUPS * GROUP_PLACES;
+    if from.len() <= part {
+        return spread(shift, first, from, to);
+    }
+    let parts = from.par_chunks(part).zip(to.par_chunks_mut(2 * part)).enumerate();
+    let spread = |(number, (from, to))| spread(shift, first + number * part, from, to);
+    parts.flat_map_iter(spread).collect()
+}
+
+fn spread(shift: u32, first: usize, from: &[Place], to: &mut [Place]) -> Vec<Entry> {
+    let mut astray = Vec::new();
+    to.fill(Place::EMPTY);
+    for (number, place) in from.iter().enumerate() {
+        for entry in place.0.into_iter().filter(Entry::is_some) {
+            let home = home(entry.address, shift);
+            // Of half as many groups its own was half of what it is now.
+            let before = home / GROUP_PLACES / 2 * GROUP_PLACES + home % GROUP_PLACES;
+            match to.get_mut(home.wrapping_sub(2 * first)) {
+                Some(place) if before == first + number => *place.room() = entry,
+                _ => astray.push(entry),
+            }
+        }
+    }
+    astray
 }
 
 /// The live blocks, each with its address.
@@ -99,10 +141,7 @@ impl Table {
     /// The place of an address.
     #[inline(always)]
     fn home(&self, address: u64) -> usize {
-        /// 2⁶⁴ divided by the golden ratio: spreads numbers in a row (Knuth, volume 3, 6.4).
-        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let group = (address >> GROUP_SHIFT).wrapping_mul(SPREAD) >> self.shift;
-        group as usize * GROUP_PLACES + (address >> PLACE_SHIFT) as usize % GROUP_PLACES
+        home(address, self.shift)
     }
 
     #[inline]
@@ -217,42 +256,32 @@ impl Table {
         self.places.len() * PLACE_ENTRIES / 2
     }
 
-    /// Makes it twice as large, where it is: a place becomes two, neither of which comes before it, and
-    /// no other place becomes one of these. So what is in its own place moves from behind, and finds room.
+    /// Makes it twice as large, where it is: a group becomes two, neither of which comes before it, and
+    /// no other group becomes one of these. So the upper half goes behind all that there was, then what is
+    /// left goes where that came from, and so on, each half by all processors.
     #[cold]
     fn grow(&mut self) {
         let before = self.places.len();
-        let astray = self.take_astray();
         self.past.fill(0);
         huge::grow(&mut self.past, 0, 2 * before);
         huge::grow(&mut self.places, Place::EMPTY, 2 * before);
         self.shift -= 1;
-        for place in (0..before).rev() {
-            let entries = std::mem::replace(&mut self.places[place], Place::EMPTY).0;
-            for entry in entries.into_iter().filter(Entry::is_some) {
-                let home = self.home(entry.address);
-                *self.places[home].room() = entry;
-            }
+        let mut astray = Vec::new();
+        let mut end = before;
+        while end > GROUP_PLACES {
+            let half = end / 2;
+            let (below, above) = self.places.split_at_mut(end);
+            let (from, to) = (&below[half..], &mut above[..end]);
+            astray.extend(spread_all(self.shift, half, from, to));
+            end = half;
         }
+        // The first group becomes itself and the second one.
+        let first = self.places[..GROUP_PLACES].to_vec();
+        astray.extend(spread_all(self.shift, 0, &first, &mut self.places[..2 * GROUP_PLACES]));
+        self.count -= astray.len();
         for entry in astray {
             self.put(entry);
         }
-    }
-
-    /// Takes out what is not in its own place.
-    fn take_astray(&mut self) -> Vec<Entry> {
-        let mut astray = Vec::new();
-        for place in 0..self.places.len() {
-            for index in 0..PLACE_ENTRIES {
-                let entry = self.places[place].0[index];
-                if entry.is_some() && self.home(entry.address) != place {
-                    self.places[place].0[index] = Entry::NONE;
-                    astray.push(entry);
-                }
-            }
-        }
-        self.count -= astray.len();
-        astray
     }
 
     /// Takes an entry out.
