@@ -57,15 +57,24 @@ impl Space {
     }
 
     /// Whether there is a hole of so many bytes. A heap that grows although there is one is asked for
-    /// it at each page: mostly it is the one that was found before.
+    /// it at each page: mostly it is in the leaf where it was before.
     pub fn has_hole(&mut self, bytes: u64) -> bool {
-        let roomy = self.roomy.map(|index| &self.leaves[index as usize]);
-        if roomy.is_some_and(|leaf| !leaf.queued && leaf.gaps().largest >= bytes) {
+        if let Some(roomy) = self.roomy
+            && self.largest_hole_in(roomy) >= bytes
+        {
             return true;
         }
         self.refresh();
         self.roomy = self.roomiest();
         self.root_gaps.largest >= bytes
+    }
+
+    /// The largest hole of one leaf, which alone is brought up to date.
+    fn largest_hole_in(&mut self, index: u32) -> u64 {
+        if self.leaves[index as usize].queued && self.refresh_leaf(index) != 0 {
+            self.show_over(index);
+        }
+        self.leaves[index as usize].gaps().largest
     }
 
     /// The leaf with the largest hole, if one has all of it.
