@@ -14,8 +14,8 @@ pub fn tier(file: &str, language: Language) -> Option<Tier> {
 }
 
 /// rustc's own sources keep the path that they were built at, or that of the component
-/// rust-src; those of other crates lie in cargo's registry, and in a folder of their own
-/// where the standard library has vendored them.
+/// rust-src; those of other crates lie in cargo's registry, or where cargo checks out repositories, and in
+/// a folder of their own where the standard library has vendored them.
 fn of_rust(file: &str) -> Option<Tier> {
     const ALLOCATORS: [&str; 4] =
         ["alloc/src/alloc.rs", "alloc/src/raw_vec", "std/src/alloc.rs", "core/src/alloc/"];
@@ -24,7 +24,10 @@ fn of_rust(file: &str) -> Option<Tier> {
         let allocates = ALLOCATORS.iter().any(|start| path.starts_with(start));
         return Some(if allocates { Tier::Allocator } else { Tier::Library });
     }
-    of_crate(&crate_of(file)?)
+    if let Some(name) = crate_of(file) {
+        return of_crate(&name).or(Some(Tier::Dependency));
+    }
+    file.contains("/git/checkouts/").then_some(Tier::Dependency)
 }
 
 /// The crate of a path in a registry: `…/registry/src/index/futures-util-0.3.31/src/lib.rs`.
@@ -74,7 +77,11 @@ mod tests {
                 "/root/.cargo/registry/src/index-1949/futures-util-0.3.31/src/a.rs",
                 Some(Tier::Library),
             ),
-            ("/root/.cargo/registry/src/index-1949/shop-client-1.0.0/src/a.rs", None),
+            (
+                "/root/.cargo/registry/src/index-1949/shop-client-1.0.0/src/a.rs",
+                Some(Tier::Dependency),
+            ),
+            ("/root/.cargo/git/checkouts/shop-0a1b/2c3d/src/a.rs", Some(Tier::Dependency)),
             ("/rust/deps/hashbrown-0.15.5/src/raw.rs", Some(Tier::Library)),
             ("src/main.rs", None),
         ] {

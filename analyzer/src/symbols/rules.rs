@@ -51,7 +51,9 @@ fn of_source(call: &Call) -> Option<Tier> {
                 _ => by_file(),
             })
         }
-        Language::Rust if is_qualified(name) => of_rust(name),
+        Language::Rust if is_qualified(name) => {
+            of_rust(name).or_else(|| by_file().filter(|tier| *tier == Tier::Dependency))
+        }
         Language::Rust => of_table(&FUNCTIONS, name).or_else(by_file),
     }
 }
@@ -200,6 +202,20 @@ mod tests {
             let call = Call { function: Some(name.into()), language, ..call_in("") };
             assert_eq!(of_source(&call), tier, "{name}");
         }
+    }
+
+    #[test]
+    fn crates_that_nobody_knows_are_not_the_programs_own_where_they_lie_in_a_registry() {
+        let tier = |name: &str, file| {
+            let language = Language::Rust;
+            of_source(&Call { function: Some(name.into()), language, ..call_in(file) })
+        };
+        let registry = "/home/me/.cargo/registry/src/index-1949/goods-1.2.0/src/shelf.rs";
+        assert_eq!(tier("goods::Shelf<T>::put", registry), Some(Tier::Dependency));
+        assert_eq!(tier("<goods::Shelf<T> as goods::Put>::put", registry), Some(Tier::Dependency));
+        assert_eq!(tier("put<shop::Item>", registry), Some(Tier::Dependency));
+        assert_eq!(tier("goods::Shelf<T>::put", "/home/me/shop/goods/src/shelf.rs"), None);
+        assert_eq!(tier("goods::Shelf<T>::put", ""), None, "of which no source is known");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The site of a block: the first call of its stack, from the innermost on, that is the
 //! program's own.
 //!
-//! Where the rule passes over every call, the site is the first one that does not hand out
-//! memory for others (what a library keeps for itself), and failing that the outermost.
+//! Where the rule passes over every call, the site is the first one of somebody else's crate, else the first
+//! one that does not hand out memory for others (what a library keeps for itself), and failing that the
+//! outermost.
 
 use super::rules::{Rules, interprets};
 use super::skipped::Tier;
@@ -28,7 +29,7 @@ impl Site {
 pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<Site> {
     let path = |call: &Call| Some(&*modules.get(call.module?)?.path);
     let python = calls.iter().position(|call| call.language == Language::Python);
-    let mut library = None;
+    let (mut dependency, mut library) = (None, None);
     let mut site = None;
     let mut task = None;
     // What Rust's own calls of the global allocator call is that allocator, whatever its name.
@@ -44,8 +45,14 @@ pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<
                 break;
             }
             Some(tier) => {
-                if tier == Tier::Library {
-                    library.get_or_insert(index);
+                match tier {
+                    Tier::Allocator => {}
+                    Tier::Library => {
+                        library.get_or_insert(index);
+                    }
+                    Tier::Dependency => {
+                        dependency.get_or_insert(index);
+                    }
                 }
                 task = call.function.as_deref().and_then(|name| spawned_future(name, rules, call));
                 if task.is_some() {
@@ -55,7 +62,7 @@ pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<
             }
         }
     }
-    let index = site.or(library).or(calls.len().checked_sub(1))?;
+    let index = site.or(dependency).or(library).or(calls.len().checked_sub(1))?;
     calls.drain(..index);
     if let Some(task) = task {
         // Where tokio polls it says nothing about the task.
@@ -183,6 +190,20 @@ mod tests {
     fn site(names: &[(&str, Language)]) -> Option<String> {
         let site = choose(calls(names), &Rules::default(), &Modules::default())?;
         Some(site.call().function.as_deref().unwrap_or("?").to_owned())
+    }
+
+    #[test]
+    fn somebody_elses_crate_is_the_site_only_where_the_program_has_no_part() {
+        const REGISTRY: &str = "/home/me/.cargo/registry/src/index-1949/goods-1.2.0/src/shelf.rs";
+        let site_of = |outer: &str| {
+            let names = ["alloc::vec::Vec<T>::push", "goods::Shelf::put", "tokio::run", outer];
+            let mut calls = calls(&names.map(|name| (name, Language::Rust)));
+            calls[1].file = Some(REGISTRY.into());
+            let site = choose(calls, &Rules::default(), &Modules::default())?;
+            site.call().function.clone()
+        };
+        assert_eq!(site_of("shop::serve").as_deref(), Some("shop::serve"));
+        assert_eq!(site_of("std::rt::lang_start").as_deref(), Some("goods::Shelf::put"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is in. `*` stands for any text, `?` for one character. Patterns of [`Tier::Allocator`]
 //! are those that hand out memory for others, [`Tier::Library`] those that keep some for
 //! themselves: where a stack has nothing but both, the first call of a library is the site.
+//! Crates that are not in it go by the [path](super::paths) of their source, where that is known.
 
 /// What kind of code is passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,9 @@ pub enum Tier {
     Allocator,
     /// Language runtime, standard library, frameworks.
     Library,
+    /// Somebody else's, and in no table: of a stack without a call of the program's own it says more than
+    /// what all programs use.
+    Dependency,
 }
 
 /// Patterns, by what they stand for.
@@ -97,6 +101,23 @@ pub const RUST: Table = [
             "h2::*", "http::*", "httparse::*", "tower::*", "serde::*", "serde_core::*",
             "serde_json::*", "indexmap::*", "smallvec::*", "ahash::*", "once_cell::*", "mio::*",
             "rayon::*", "rayon_core::*", "crossbeam*", "parking_lot*", "arrayvec::*", "itoa::*",
+            // Containers and caches.
+            "dashmap::*", "moka::*", "mini_moka::*", "quick_cache::*", "lru::*", "slab::*",
+            "sharded_slab::*", "scc::*", "papaya::*", "flurry::*", "im::*", "rpds::*",
+            "tinyvec::*", "thin_vec::*", "smol_str::*", "compact_str::*", "triomphe::*",
+            "arc_swap::*", "bumpalo::*", "typed_arena::*", "petgraph::*", "rustc_hash::*",
+            // Channels, executors, and what servers and clients are built on.
+            "flume::*", "async_channel::*", "concurrent_queue::*", "event_listener::*",
+            "async_executor::*", "async_io::*", "async_std::*", "async_task::*", "smol::*",
+            "actix_web::*", "actix_http::*", "actix_server::*", "actix_router::*", "actix_rt::*",
+            "axum::*", "axum_core::*", "tonic::*", "warp::*", "reqwest::*", "tower_http::*",
+            "rustls::*", "quinn::*", "quinn_proto::*", "tracing::*", "tracing_core::*",
+            "tracing_subscriber::*", "log::*",
+            // Formats and text.
+            "bincode::*", "prost::*", "rmp_serde::*", "ciborium::*", "postcard::*", "ryu::*",
+            "simd_json::*", "toml::*", "toml_edit::*", "serde_yaml::*", "regex::*",
+            "regex_automata::*", "regex_syntax::*", "aho_corasick::*", "memchr::*",
+            "uuid::*", "url::*", "base64::*", "chrono::*",
         ],
     ),
 ];
