@@ -228,23 +228,22 @@ impl From<Sums> for Cell {
 
 /// Calls `add` with each cell, by its address in cells, that a stretch has a part in, and that part.
 pub(super) fn add_to_cells(stretch: &Stretch, cell_bytes: u64, mut add: impl FnMut(u64, Sums)) {
-    // Live bytes of a stretch that is longer than a tile are spread evenly: it is all live or not
-    // at all.
     let whole = stretch.bytes;
     let end = stretch.start + whole;
     let mut at = stretch.start;
     while at < end {
-        let cell = at / cell_bytes;
+        // Cells have powers of two, and moments have many: a shift, no division.
+        let cell = at >> cell_bytes.trailing_zeros();
         let part = ((cell + 1) * cell_bytes).min(end) - at;
-        add(
-            cell,
-            Sums {
-                touched: if stretch.touched { part } else { 0 },
-                ever: if stretch.ever { part } else { 0 },
-                live: (u128::from(stretch.live_bytes) * u128::from(part) / u128::from(whole))
-                    as u64,
-            },
-        );
+        // Live bytes of a stretch that is longer than a tile are spread evenly: it is all live or not
+        // at all.
+        let live = match part == whole {
+            true => stretch.live_bytes,
+            false => (u128::from(stretch.live_bytes) * u128::from(part) / u128::from(whole)) as u64,
+        };
+        let touched = if stretch.touched { part } else { 0 };
+        let ever = if stretch.ever { part } else { 0 };
+        add(cell, Sums { touched, live, ever });
         at += part;
     }
 }

@@ -9,7 +9,7 @@ use super::analyze::Observe;
 use super::heap_map::{Sums, add_to_cells};
 use super::{Cell, HeapMap};
 use crate::replay::{AddressSpace, Heap};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// More than `rows` cells that ever held a block, by twice the bands that there are, mean that the axis has
 /// larger ones: each band begins and ends in the middle of one at most. There are hardly more.
@@ -21,7 +21,7 @@ pub(super) struct MapColumns {
     rows: usize,
     cell_bytes: u64,
     /// Which place in a column a cell has, by its address in cells.
-    places: HashMap<u64, usize>,
+    places: FxHashMap<u64, usize>,
     /// Whether a cell ever held a block, by place; and how many did.
     ever: Vec<bool>,
     ever_held: usize,
@@ -42,7 +42,7 @@ impl MapColumns {
         MapColumns {
             rows: rows.max(1),
             cell_bytes: page_bytes,
-            places: HashMap::new(),
+            places: FxHashMap::default(),
             ever: Vec::new(),
             ever_held: 0,
             times_ns: Vec::new(),
@@ -104,7 +104,7 @@ impl MapColumns {
     /// Makes cells twice as large.
     fn coarsen(&mut self) {
         self.cell_bytes *= 2;
-        let mut places = HashMap::with_capacity(self.places.len() / 2);
+        let mut places = FxHashMap::default();
         let mut ever = Vec::new();
         let mut moved = vec![0; self.ever.len()];
         for (cell, place) in &self.places {
