@@ -232,3 +232,12 @@ fn a_closed_pipe_is_no_error() {
         assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
     }
 }
+
+#[test]
+fn output_that_finds_no_room_is_said_to_be_that() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux");
+    let mut doctor = fragtrace();
+    doctor.arg("doctor").stdout(full).stderr(Stdio::piped());
+    let output = doctor.output().expect("the program under test runs");
+    assert_cannot(&output, &["cannot write to standard output: no space left on device"]);
+}

@@ -37,8 +37,8 @@ impl Output {
             ColorChoice::Never => anstream::ColorChoice::Never,
         };
         let mut stream = AutoStream::new(io::stdout().lock(), choice);
-        stream.write_all(styled.as_bytes())?;
-        Ok(stream.flush()?)
+        stream.write_all(styled.as_bytes()).and_then(|()| stream.flush()).map_err(of_stdout)?;
+        Ok(())
     }
 
     /// Where small charts of block characters are wanted, the columns that they have: on a terminal
@@ -58,8 +58,29 @@ impl Output {
     }
 
     /// Standard output for plain text that may be long.
-    pub fn plain(&self) -> BufWriter<StdoutLock<'static>> {
-        BufWriter::with_capacity(1 << 16, io::stdout().lock())
+    pub fn plain(&self) -> BufWriter<impl Write> {
+        BufWriter::with_capacity(1 << 16, Stdout(io::stdout().lock()))
+    }
+}
+
+/// Standard output, whose errors say that it is.
+struct Stdout(StdoutLock<'static>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(of_stdout)
+    }
+}
+
+/// Why standard output cannot be written. That its reader has gone is known by its kind.
+fn of_stdout(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted => error,
+        _ => io::Error::other(format!("cannot write to standard output: {}", plain_reason(&error))),
     }
 }
 
@@ -82,8 +103,8 @@ pub fn unicode() -> bool {
 pub fn write_file(path: &Path, bytes: &[u8], trace: &Path) -> Result<()> {
     if path == Path::new("-") {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes)?;
-        return Ok(stdout.flush()?);
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(of_stdout)?;
+        return Ok(());
     }
     if is_same_file(path, trace) {
         bail!("{} is the trace itself; name another file with -o", path.display());
