@@ -16,7 +16,7 @@ pub(crate) const GLIBC: u8 = 1;
 /// by its size, as far as that is known.
 pub(crate) const BY_CLASS: u8 = 2;
 
-/// Whose malloc is behind the hooks; 0: nobody's of these, or it is not known yet.
+/// Whose malloc is behind the hooks; 0: it is not known yet, or the executable has an allocator of its own.
 pub(crate) static MALLOC: AtomicU8 = AtomicU8::new(0);
 
 /// Where the code of the main allocator lies: the object whose malloc is called, or a part of the
@@ -157,10 +157,10 @@ pub(crate) fn start() {
     });
     FREE_IN_FRONT.store(free.unwrap_or(0), Ordering::Relaxed);
     let linked = linked::hook(is_ours);
-    let whose = match is_glibc {
-        _ if linked.main => 0,
-        true => GLIBC,
-        false => BY_CLASS,
+    let whose = match (linked.main, is_glibc) {
+        (true, _) => 0,
+        (false, true) => GLIBC,
+        (false, false) => BY_CLASS,
     };
     MALLOC.store(whose, Ordering::Relaxed);
     // What a C library maps is its own business: its malloc calls past the hooks.

@@ -44,8 +44,8 @@ impl<'t> Course<'t> {
         let Course { trace, mut series, mut peaks, .. } = self;
         peaks.watch_footprint(trace, trace.clock().stamp_at(end_ns), &mut replay.heap);
         let end = moment::state(&mut replay.heap, trace.clock(), end_ns);
+        let steps = peaks.take_steps(trace, &replay.heap);
         // Without any event the heap is the same throughout.
-        let steps = peaks.clone().steps(trace, &replay.heap);
         let peak_events = peaks.live.state.is_some().then_some(peaks.live.events);
         let peak = peaks.live.state.unwrap_or_else(|| end.clone());
         let peak_footprint = peaks.footprint.state.unwrap_or_else(|| end.clone());

@@ -174,9 +174,9 @@ impl Peaks {
     }
 
     /// The steps in which the footprint grew for good, as of a heap that ends like this.
-    pub fn steps(self, trace: &Trace, heap: &Heap<'_>) -> Vec<Step> {
+    pub fn take_steps(&mut self, trace: &Trace, heap: &Heap<'_>) -> Vec<Step> {
         let (live, footprint) = (heap.live().bytes, heap.space().footprint_bytes());
         let time_ns = |stamp| trace.clock().time_ns(stamp);
-        self.stairs.map_or_else(Vec::new, |stairs| stairs.finish(live, footprint, time_ns))
+        self.stairs.take().map_or_else(Vec::new, |stairs| stairs.finish(live, footprint, time_ns))
     }
 }

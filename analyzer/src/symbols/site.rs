@@ -45,15 +45,12 @@ pub fn choose(mut calls: Vec<Call>, rules: &Rules, modules: &Modules) -> Option<
                 break;
             }
             Some(tier) => {
-                match tier {
-                    Tier::Allocator => {}
-                    Tier::Library => {
-                        library.get_or_insert(index);
-                    }
-                    Tier::Dependency => {
-                        dependency.get_or_insert(index);
-                    }
-                }
+                let first = match tier {
+                    Tier::Allocator => None,
+                    Tier::Library => Some(&mut library),
+                    Tier::Dependency => Some(&mut dependency),
+                };
+                first.map(|first| first.get_or_insert(index));
                 task = call.function.as_deref().and_then(|name| spawned_future(name, rules, call));
                 if task.is_some() {
                     site = Some(index);
